@@ -1,0 +1,23 @@
+//! Generates the code of `brain/v1` with a pure-Rust compiler, so that cargo alone builds everything.
+
+use prost::Message;
+use std::{env, error::Error, fs, path::PathBuf};
+
+const FILES: [&str; 7] = [
+    "brain/v1/board.proto",
+    "brain/v1/deployer.proto",
+    "brain/v1/deployment.proto",
+    "brain/v1/plan.proto",
+    "brain/v1/production.proto",
+    "brain/v1/project.proto",
+    "brain/v1/watcher.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=brain");
+    let descriptors = protox::compile(FILES, ["."])?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("brain.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    Ok(())
+}

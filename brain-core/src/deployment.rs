@@ -1,0 +1,431 @@
+//! The state machine of a deployment. Agents report facts; only [`Deployment::apply`] decides a phase.
+//!
+//! | phase | means | left when |
+//! |---|---|---|
+//! | Pending | accepted, never handed out | a deployer takes the lease |
+//! | Running | the plan is carried out | its last step is done, or one fails |
+//! | RollingBack | the rollback plan is carried out | its last step is done, or it failed too often |
+//! | Succeeded | all traffic is on the new version | never |
+//! | Failed | the reason says whether the old version is back | never |
+
+use crate::{
+    id::AgentName,
+    image::Digest,
+    plan::{self, Plan, ServiceCount, Step},
+    project::ProjectSpec,
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+#[cfg(test)]
+mod tests;
+
+/// Task failures that a deployment keeps, the newest. ECS forgets stopped tasks within the hour; brain does not.
+pub const TASK_FAILURES_KEPT: usize = 20;
+/// Times that a rollback is begun before a person is called.
+pub const ROLLBACK_ATTEMPTS: u32 = 3;
+
+/// One version on its way into production.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deployment {
+    /// Number within the project, from 1.
+    pub number: u64,
+    /// Tag of the release.
+    pub tag: String,
+    /// Digest that was pinned.
+    pub digest: Digest,
+    /// Who asked for it.
+    pub requested_by: String,
+    /// The request's id, to answer a repeated request alike.
+    pub request_id: String,
+    /// When it was asked for.
+    pub created: Timestamp,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// Where it stands.
+    pub phase: Phase,
+    /// The plan.
+    pub plan: Plan,
+    /// Times of the plan's steps.
+    pub times: Vec<StepTimes>,
+    /// The plan to undo it, once it failed.
+    pub rollback: Option<Rollback>,
+    /// Index of the step that comes next in the plan that is being carried out.
+    pub cursor: usize,
+    /// From when the current step's timeout counts: its begin, or the latest lease.
+    pub counts_from: Option<Timestamp>,
+    /// Why the current step waits.
+    pub waiting: Option<String>,
+    /// Tasks of the new version that failed.
+    pub task_failures: Vec<TaskFailure>,
+    /// Who may act now.
+    pub lease: Option<Lease>,
+    /// Number of the latest lease.
+    pub generation: u64,
+    /// Why it failed.
+    pub reason: Option<String>,
+}
+
+/// Where a deployment stands; see the module's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the module's table says it")]
+pub enum Phase {
+    Pending,
+    Running,
+    RollingBack,
+    Succeeded,
+    Failed,
+}
+
+impl Phase {
+    /// Whether the deployment is over.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed)
+    }
+}
+
+/// When a step began and was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StepTimes {
+    /// Begin.
+    pub started: Option<Timestamp>,
+    /// End.
+    pub ended: Option<Timestamp>,
+}
+
+/// The way back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rollback {
+    /// Its steps.
+    pub plan: Plan,
+    /// Their times, of the latest attempt.
+    pub times: Vec<StepTimes>,
+    /// Times it was begun.
+    pub attempts: u32,
+}
+
+/// A deployer's right to act.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The deployer.
+    pub agent: AgentName,
+    /// Which start of its process.
+    pub instance: String,
+}
+
+/// A task that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskFailure {
+    /// Task id.
+    pub task: String,
+    /// Stop reason, or what the load balancer said.
+    pub reason: String,
+    /// Exit code of the container.
+    pub exit_code: Option<i32>,
+}
+
+/// What happened to a deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fact {
+    /// A deployer took the lease; the generation rises by one.
+    Leased(Lease),
+    /// The lease ended without a renewal, or the deployer left.
+    LeaseEnded,
+    /// A report about the current step.
+    Reported {
+        /// Generation of the reporter's lease.
+        generation: u64,
+        /// Whether the step is the rollback's.
+        rollback: bool,
+        /// Index of the step.
+        step: usize,
+        /// How it stands.
+        outcome: Outcome,
+    },
+    /// The current step took longer than it may.
+    TimedOut,
+}
+
+/// How a step stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "named by the variants")]
+pub enum Outcome {
+    Done { task_failures: Vec<TaskFailure> },
+    Waiting { why: String },
+    Failed { reason: String, task_failures: Vec<TaskFailure> },
+}
+
+/// What is to be done after a fact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Hand the deployment to a deployer.
+    HandOut,
+    /// Tell the holder of this generation to leave it.
+    Withdraw(u64),
+    /// The deployment is over.
+    Ended,
+}
+
+/// A fact that does not fit the deployment's state. Nothing changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum IllegalEvent {
+    /// The deployment is over.
+    #[error("the deployment has ended")]
+    Ended,
+    /// The report is of an older lease.
+    #[error("generation {reported} is not the current one, {current}")]
+    StaleGeneration {
+        /// The report's.
+        reported: u64,
+        /// The deployment's.
+        current: u64,
+    },
+    /// The report is of another step.
+    #[error("step {reported} is not the current one, {current}")]
+    WrongStep {
+        /// The report's.
+        reported: usize,
+        /// The deployment's.
+        current: usize,
+    },
+    /// Another deployer holds the lease.
+    #[error("another deployer holds the lease")]
+    AlreadyLeased,
+    /// Nobody holds the lease.
+    #[error("nobody holds the lease")]
+    NotLeased,
+}
+
+/// What a new deployment is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Number within the project.
+    pub number: u64,
+    /// Tag of the release.
+    pub tag: String,
+    /// Digest of its image.
+    pub digest: Digest,
+    /// Who asks.
+    pub requested_by: String,
+    /// Id of the request; may be empty.
+    pub request_id: String,
+    /// The plan.
+    pub plan: Plan,
+}
+
+impl Deployment {
+    /// A deployment that was just accepted.
+    #[must_use]
+    pub fn new(request: Request, created: Timestamp) -> Self {
+        let Request { number, tag, digest, requested_by, request_id, plan } = request;
+        Self {
+            number,
+            tag,
+            digest,
+            requested_by,
+            request_id,
+            created,
+            ended: None,
+            phase: Phase::Pending,
+            times: vec![StepTimes::default(); plan.steps.len()],
+            plan,
+            rollback: None,
+            cursor: 0,
+            counts_from: None,
+            waiting: None,
+            task_failures: Vec::new(),
+            lease: None,
+            generation: 0,
+            reason: None,
+        }
+    }
+
+    /// The plan that is being carried out.
+    #[must_use]
+    pub fn active_plan(&self) -> &Plan {
+        self.rollback.as_ref().map_or(&self.plan, |rollback| &rollback.plan)
+    }
+
+    /// The step that comes next; `None` when all are done.
+    #[must_use]
+    pub fn current_step(&self) -> Option<&Step> {
+        self.active_plan().steps.get(self.cursor)
+    }
+
+    /// When the current step has taken too long. Time without a deployer does not count: nobody could have acted.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Timestamp> {
+        self.lease.as_ref()?;
+        if self.phase.is_final() {
+            return None;
+        }
+        Some(self.counts_from?.plus(self.active_plan().step_timeout))
+    }
+
+    /// Counts as this deployment has set them.
+    #[must_use]
+    pub fn serving(&self) -> Vec<ServiceCount> {
+        match (self.phase, &self.rollback) {
+            (Phase::Succeeded, _) => self.plan.to.clone(),
+            (Phase::Failed, Some(rollback)) if self.cursor >= rollback.plan.steps.len() => self.plan.from.clone(),
+            (_, None) => plan::serving_at(&self.plan, self.cursor),
+            // A rollback that did not finish: what it was to restore is the best that is known.
+            (_, Some(_)) => self.plan.from.clone(),
+        }
+    }
+
+    /// The state after `fact`, and what is to be done. `spec` is the project's definition, for the plan of a rollback.
+    pub fn apply(mut self, spec: &ProjectSpec, fact: Fact, at: Timestamp) -> Result<(Self, Vec<Effect>), IllegalEvent> {
+        if self.phase.is_final() {
+            return Err(IllegalEvent::Ended);
+        }
+        let effects = match fact {
+            Fact::Leased(lease) => self.leased(lease, at)?,
+            Fact::LeaseEnded => self.lease_ended()?,
+            Fact::Reported { generation, rollback, step, outcome } => {
+                self.check_report(generation, rollback, step)?;
+                match outcome {
+                    Outcome::Waiting { why } => {
+                        self.waiting = Some(why);
+                        Vec::new()
+                    }
+                    Outcome::Done { task_failures } => {
+                        self.remember(task_failures);
+                        self.step_done(at)
+                    }
+                    Outcome::Failed { reason, task_failures } => {
+                        self.remember(task_failures);
+                        self.step_failed(spec, reason, at)
+                    }
+                }
+            }
+            Fact::TimedOut => {
+                if self.lease.is_none() {
+                    return Err(IllegalEvent::NotLeased);
+                }
+                let seconds = self.active_plan().step_timeout.as_secs();
+                let waiting = self.waiting.take().map(|why| format!(": {why}")).unwrap_or_default();
+                let step = self.current_step().map(ToString::to_string).unwrap_or_default();
+                self.step_failed(spec, format!("\"{step}\" took longer than {seconds} s{waiting}"), at)
+            }
+        };
+        Ok((self, effects))
+    }
+
+    fn leased(&mut self, lease: Lease, at: Timestamp) -> Result<Vec<Effect>, IllegalEvent> {
+        // The same process may take its own lease anew, after its stream broke; nobody else may.
+        if self.lease.as_ref().is_some_and(|held| *held != lease) {
+            return Err(IllegalEvent::AlreadyLeased);
+        }
+        self.lease = Some(lease);
+        self.generation += 1;
+        self.counts_from = Some(at);
+        if self.phase == Phase::Pending {
+            self.phase = Phase::Running;
+        }
+        self.begin_step(at);
+        Ok(Vec::new())
+    }
+
+    fn lease_ended(&mut self) -> Result<Vec<Effect>, IllegalEvent> {
+        if self.lease.take().is_none() {
+            return Err(IllegalEvent::NotLeased);
+        }
+        self.waiting = None;
+        Ok(vec![Effect::HandOut])
+    }
+
+    fn check_report(&self, generation: u64, rollback: bool, step: usize) -> Result<(), IllegalEvent> {
+        if self.lease.is_none() {
+            return Err(IllegalEvent::NotLeased);
+        }
+        if generation != self.generation || rollback != self.rollback.is_some() {
+            return Err(IllegalEvent::StaleGeneration { reported: generation, current: self.generation });
+        }
+        if step != self.cursor {
+            return Err(IllegalEvent::WrongStep { reported: step, current: self.cursor });
+        }
+        Ok(())
+    }
+
+    fn step_done(&mut self, at: Timestamp) -> Vec<Effect> {
+        self.waiting = None;
+        if let Some(times) = self.current_times() {
+            times.ended = Some(at);
+        }
+        self.cursor += 1;
+        if self.cursor < self.active_plan().steps.len() {
+            self.counts_from = Some(at);
+            self.begin_step(at);
+            return Vec::new();
+        }
+        let phase = if self.rollback.is_some() { Phase::Failed } else { Phase::Succeeded };
+        self.end(phase, at)
+    }
+
+    fn step_failed(&mut self, spec: &ProjectSpec, reason: String, at: Timestamp) -> Vec<Effect> {
+        self.waiting = None;
+        let Some(rollback) = &mut self.rollback else {
+            let plan = plan::rollback(spec, &self.plan, self.cursor);
+            self.reason = Some(reason);
+            if plan.steps.is_empty() {
+                return self.end(Phase::Failed, at);
+            }
+            self.rollback = Some(Rollback { times: vec![StepTimes::default(); plan.steps.len()], plan, attempts: 1 });
+            self.phase = Phase::RollingBack;
+            return self.start_over();
+        };
+        if rollback.attempts < ROLLBACK_ATTEMPTS {
+            rollback.attempts += 1;
+            rollback.times.fill(StepTimes::default());
+            return self.start_over();
+        }
+        let first = self.reason.take().unwrap_or_default();
+        self.reason = Some(format!(
+            "{first}; the rollback did not finish either, a person must look at the services: {reason}"
+        ));
+        self.end(Phase::Failed, at)
+    }
+
+    /// Goes on with the first step of the plan that is now active, under a new lease.
+    fn start_over(&mut self) -> Vec<Effect> {
+        self.cursor = 0;
+        self.counts_from = None;
+        self.lease = None;
+        vec![Effect::Withdraw(self.generation), Effect::HandOut]
+    }
+
+    fn end(&mut self, phase: Phase, at: Timestamp) -> Vec<Effect> {
+        self.phase = phase;
+        self.ended = Some(at);
+        self.counts_from = None;
+        self.lease = None;
+        vec![Effect::Withdraw(self.generation), Effect::Ended]
+    }
+
+    fn begin_step(&mut self, at: Timestamp) {
+        if let Some(times) = self.current_times() {
+            times.started.get_or_insert(at);
+        }
+    }
+
+    fn current_times(&mut self) -> Option<&mut StepTimes> {
+        let times = match &mut self.rollback {
+            Some(rollback) => &mut rollback.times,
+            None => &mut self.times,
+        };
+        times.get_mut(self.cursor)
+    }
+
+    fn remember(&mut self, failures: Vec<TaskFailure>) {
+        for failure in failures {
+            if !self.task_failures.iter().any(|known| known.task == failure.task) {
+                self.task_failures.push(failure);
+            }
+        }
+        let excess = self.task_failures.len().saturating_sub(TASK_FAILURES_KEPT);
+        self.task_failures.drain(..excess);
+    }
+}

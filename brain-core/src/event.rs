@@ -1,0 +1,94 @@
+//! Events: the lines of the log from which all state is folded.
+//!
+//! These types are what stands on disk. They are stored with their field names, so a field may be added if it has a
+//! default; none may be renamed, retyped or taken away, and no variant either. A test of the store holds the bytes of
+//! today's events and must read them for ever.
+
+use crate::{
+    deployment::{Fact, Request},
+    image::Digest,
+    observation::PollTarget,
+    production::ServiceState,
+    project::ProjectSpec,
+    release::AheadOf,
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+/// Something that happened to a project.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    #[serde(rename = "t")]
+    pub at: Timestamp,
+    /// Who caused it: a person's name, an agent, a webhook or a policy.
+    #[serde(rename = "b")]
+    pub by: String,
+    /// What changed.
+    #[serde(rename = "c")]
+    pub change: Change,
+}
+
+/// What changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// The project was created.
+    ProjectCreated(Box<ProjectSpec>),
+    /// A tag is new, or moved to another commit.
+    TagObserved {
+        /// Tag.
+        tag: String,
+        /// Commit.
+        commit: String,
+    },
+    /// A tag is gone.
+    TagRemoved {
+        /// Tag.
+        tag: String,
+    },
+    /// The branch points at another commit, or how far ahead it is became known.
+    HeadObserved {
+        /// Commit.
+        commit: String,
+        /// How far ahead of which tag.
+        ahead_of: Option<AheadOf>,
+    },
+    /// An image is new, or its tag moved to another digest.
+    ImageObserved {
+        /// Tag.
+        tag: String,
+        /// Digest.
+        digest: Digest,
+    },
+    /// An image is gone.
+    ImageRemoved {
+        /// Tag.
+        tag: String,
+    },
+    /// Polling fails, or fails for another reason.
+    PollFailed {
+        /// Whose poll.
+        target: PollTarget,
+        /// Why.
+        why: String,
+    },
+    /// Polling works again.
+    PollRecovered {
+        /// Whose poll.
+        target: PollTarget,
+    },
+    /// Something else runs in production.
+    ProductionObserved {
+        /// All services with a task or a desired count.
+        services: Vec<ServiceState>,
+    },
+    /// A deployment was asked for and accepted.
+    DeploymentRequested(Box<Request>),
+    /// Something happened to a deployment.
+    DeploymentChanged {
+        /// Its number.
+        number: u64,
+        /// What happened.
+        fact: Fact,
+    },
+}

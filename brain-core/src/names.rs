@@ -1,0 +1,105 @@
+//! Names of AWS resources, the app's name first as in the seed.
+
+use crate::{id::ProjectId, image::Digest};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::fmt::Write as _;
+
+/// Longest name of a classic load balancer (an AWS limit).
+const LOAD_BALANCER_MAX: usize = 32;
+/// Longest AWS client token (an AWS limit: 36 ASCII characters).
+const CLIENT_TOKEN_MAX: usize = 36;
+
+/// Names of a project's AWS resources.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceNames {
+    /// ECS cluster.
+    pub cluster: String,
+    /// Security group.
+    pub security_group: String,
+    /// Classic load balancer.
+    pub load_balancer: String,
+    /// Launch template.
+    pub launch_template: String,
+    /// Auto-scaling group.
+    pub auto_scaling_group: String,
+    /// Task definition family.
+    pub task_family: String,
+    /// Container in the task definition.
+    pub container: String,
+}
+
+impl ResourceNames {
+    /// The names for `project`. Two projects' names differ, load balancers' shortened ones up to a hash collision, which
+    /// the server refuses.
+    #[must_use]
+    pub fn of(project: &ProjectId) -> Self {
+        let named = |suffix: &str| format!("{project}-ecs-{suffix}");
+        Self {
+            cluster: named("cluster"),
+            security_group: named("sg"),
+            load_balancer: shortened(project.as_str(), "-ecs-lb", LOAD_BALANCER_MAX),
+            launch_template: named("lt"),
+            auto_scaling_group: named("asg"),
+            task_family: named("task"),
+            container: named("container"),
+        }
+    }
+}
+
+/// Name of the ECS service that runs `tag` with the image `digest`. The digest is part of it, so that a tag that moved gets
+/// a service of its own and never replaces tasks in place.
+#[must_use]
+pub fn service(project: &ProjectId, tag: &str, digest: &Digest) -> String {
+    let tag: String = tag.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    format!("{project}-ecs-service-{tag}-{}", digest.short())
+}
+
+/// Idempotency token for AWS, the same whenever the same deployment creates the same service.
+#[must_use]
+pub fn client_token(project: &ProjectId, deployment: u64, service: &str) -> String {
+    let mut token = hash_hex(&format!("{project}/{deployment}/{service}"));
+    token.truncate(CLIENT_TOKEN_MAX);
+    token
+}
+
+fn shortened(name: &str, suffix: &str, max: usize) -> String {
+    if name.len() + suffix.len() <= max {
+        return format!("{name}{suffix}");
+    }
+    let hash = &hash_hex(name)[..8];
+    let kept = &name[..max - suffix.len() - hash.len() - 1];
+    format!("{}-{hash}{suffix}", kept.trim_end_matches('-'))
+}
+
+/// Hexadecimal SHA-256: the same on every machine and in every release, unlike the standard library's hasher.
+pub(crate) fn hash_hex(text: &str) -> String {
+    let mut hex = String::with_capacity(64);
+    for byte in Sha256::digest(text.as_bytes()) {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_the_seeds() {
+        let names = ResourceNames::of(&ProjectId::parse("splashpage-api").unwrap());
+        assert_eq!(names.cluster, "splashpage-api-ecs-cluster");
+        assert_eq!(names.task_family, "splashpage-api-ecs-task");
+        assert_eq!(names.container, "splashpage-api-ecs-container");
+        assert_eq!(names.load_balancer, "splashpage-api-ecs-lb");
+    }
+
+    #[test]
+    fn a_long_load_balancer_name_is_shortened_to_a_stable_one() {
+        let name = |id: &str| ResourceNames::of(&ProjectId::parse(id).unwrap()).load_balancer;
+        let long = name("a-service-with-quite-a-long-name-one");
+        assert!(long.len() <= 32 && long.ends_with("-ecs-lb"), "{long}");
+        assert_ne!(long, name("a-service-with-quite-a-long-name-two"));
+        assert_eq!(long, name("a-service-with-quite-a-long-name-one"));
+    }
+}

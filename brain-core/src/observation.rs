@@ -1,0 +1,66 @@
+//! What agents observe, before the server has decided whether it is news.
+
+use crate::{image::Digest, production::ServiceState, release::AheadOf};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// One observation of one project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Observation {
+    /// Tags and branch head.
+    Source {
+        /// Whether `tags` is all there is.
+        complete: bool,
+        /// Tags and their commits.
+        tags: Vec<(String, String)>,
+        /// Tags that are gone.
+        removed: Vec<String>,
+        /// The head, when it was seen.
+        head: Option<ObservedHead>,
+    },
+    /// Images.
+    Images {
+        /// Whether `images` is all there is.
+        complete: bool,
+        /// Tags and their digests.
+        images: Vec<(String, Digest)>,
+        /// Tags that are gone.
+        removed: Vec<String>,
+    },
+    /// A poll that failed (with why) or works again.
+    Poll {
+        /// Whose poll.
+        target: PollTarget,
+        /// Why it failed; `None`: it works again.
+        failure: Option<String>,
+    },
+    /// What runs in production.
+    Production(Vec<ServiceState>),
+}
+
+/// The head of the branch, as observed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObservedHead {
+    /// Commit.
+    pub commit: String,
+    /// How far ahead of which tag, where that is known.
+    pub ahead_of: Option<AheadOf>,
+}
+
+/// What a watcher polls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum PollTarget {
+    /// The git repository.
+    Source,
+    /// The image repository.
+    Images,
+}
+
+impl fmt::Display for PollTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Source => "git repository",
+            Self::Images => "image repository",
+        })
+    }
+}

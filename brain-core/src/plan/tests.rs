@@ -1,0 +1,162 @@
+use super::*;
+use crate::project::{ProjectDraft, TargetDraft};
+use proptest::prelude::*;
+
+fn spec(desired: u32) -> ProjectSpec {
+    let draft = ProjectDraft {
+        id: "user".into(),
+        git_url: "https://git.example/user".into(),
+        image_repository: "flowcommerce/user".into(),
+        target: Some(TargetDraft {
+            region: "us-east-1".into(),
+            container_port: 9000,
+            desired_count: desired,
+            ..TargetDraft::default()
+        }),
+        ..ProjectDraft::default()
+    };
+    draft.validate(|_| Ok(6000)).unwrap()
+}
+
+fn digest() -> Digest {
+    Digest::parse(&format!("sha256:{}", "a1".repeat(32))).unwrap()
+}
+
+fn serving(count: u32) -> Vec<ServiceCount> {
+    vec![ServiceCount { service: "old".into(), version: "0.0.4".into(), count }]
+}
+
+fn goal(digest: &Digest) -> Goal<'_> {
+    Goal { deployment: 2, tag: "0.0.5", digest }
+}
+
+/// Carries out a plan on paper: counts as they are set, checked against floor and ceiling once `from` served.
+fn replay(plan: &Plan, until: usize, counts: &mut Counts) -> (u32, u32) {
+    let (mut least, mut most) = (counts.values().sum::<u32>(), counts.values().sum::<u32>());
+    for step in plan.steps.iter().take(until) {
+        if let Step::Scale { service, desired, .. } = step {
+            counts.insert(service.clone(), *desired);
+            let total = counts.values().sum();
+            (least, most) = (least.min(total), most.max(total));
+        }
+    }
+    (least, most)
+}
+
+#[test]
+fn the_first_deployment_sets_up_and_starts_all_tasks_at_once() {
+    let digest = digest();
+    let plan = plan(&spec(3), Goal { deployment: 1, tag: "0.0.4", digest: &digest }, &[]);
+    let said: Vec<String> = plan.steps.iter().map(ToString::to_string).collect();
+    let service = "user-ecs-service-0-0-4-a1a1a1a1";
+    assert_eq!(
+        said,
+        [
+            "set up the security group",
+            "set up the load balancer",
+            "set up the launch template",
+            "set up the auto-scaling group",
+            "set up the cluster",
+            "register the task definition of 0.0.4",
+            &format!("set up service {service}"),
+            "have 3 instances",
+            &format!("scale {service} to 3"),
+            &format!("see 3 healthy tasks of {service}"),
+            "give empty instances back, keep 3",
+        ]
+    );
+}
+
+#[test]
+fn the_next_one_shifts_one_by_one_with_an_instance_more() {
+    let digest = digest();
+    let plan = plan(&spec(3), goal(&digest), &serving(3));
+    let shift: Vec<String> = plan.steps[7..].iter().map(ToString::to_string).collect();
+    let new = "user-ecs-service-0-0-5-a1a1a1a1";
+    let mut expected = Vec::new();
+    for (up, down) in [(1, 2), (2, 1)] {
+        expected.push("have 4 instances".to_owned());
+        expected.push(format!("scale {new} to {up}"));
+        expected.push(format!("see {up} healthy tasks of {new}"));
+        expected.push(format!("scale old to {down}"));
+        expected.push(format!("see {down} healthy tasks of old"));
+    }
+    expected.push("have 4 instances".to_owned());
+    expected.push(format!("scale {new} to 3"));
+    expected.push(format!("see 3 healthy tasks of {new}"));
+    expected.push("scale old to 0".to_owned());
+    expected.push("see old drained".to_owned());
+    expected.push(format!("see 3 healthy tasks of {new}"));
+    expected.push("give empty instances back, keep 3".to_owned());
+    assert_eq!(shift, expected);
+}
+
+#[test]
+fn a_failure_before_capacity_was_asked_for_needs_no_rollback() {
+    let digest = digest();
+    let spec = spec(3);
+    let plan = plan(&spec, goal(&digest), &serving(3));
+    for cursor in 0..7 {
+        assert!(rollback(&spec, &plan, cursor).steps.is_empty(), "step {cursor}");
+    }
+}
+
+#[test]
+fn a_rollback_first_takes_the_tasks_that_never_became_healthy() {
+    let digest = digest();
+    let spec = spec(3);
+    let plan = plan(&spec, goal(&digest), &serving(3));
+    let cursor = plan.steps.iter().position(|step| matches!(step, Step::Verify { healthy: 2, max_task_failures: 1.., .. }));
+    let back = rollback(&spec, &plan, cursor.unwrap());
+    let said: Vec<String> = back.steps.iter().map(ToString::to_string).collect();
+    let new = "user-ecs-service-0-0-5-a1a1a1a1";
+    assert_eq!(
+        said,
+        [
+            &format!("scale {new} to 1"),
+            "have 4 instances",
+            "scale old to 3",
+            "see 3 healthy tasks of old",
+            &format!("scale {new} to 0"),
+            &format!("see {new} drained"),
+            "see 3 healthy tasks of old",
+            "give empty instances back, keep 3",
+        ]
+    );
+}
+
+#[test]
+fn deploying_what_already_serves_moves_nothing() {
+    let digest = digest();
+    let spec = spec(3);
+    let first = plan(&spec, goal(&digest), &[]);
+    let again = plan(&spec, Goal { deployment: 3, ..goal(&digest) }, &first.to);
+    assert!(!again.steps.iter().any(|step| matches!(step, Step::Scale { .. })));
+}
+
+proptest! {
+    #[test]
+    fn every_plan_keeps_floor_and_ceiling_and_every_rollback_restores(
+        desired in 1u32..12, old in 1u32..12, stop in 0usize..200,
+    ) {
+        let digest = digest();
+        let spec = spec(desired);
+        let plan = plan(&spec, goal(&digest), &serving(old));
+        let floor = desired.min(old);
+        let ceiling = (desired + 1).max(old);
+        let mut counts = counts_of(&plan.from);
+        let (least, most) = replay(&plan, plan.steps.len(), &mut counts);
+        prop_assert!(least >= floor && most <= ceiling, "{} to {}: {:?}", least, most, plan.steps);
+        counts.retain(|_, count| *count > 0);
+        prop_assert_eq!(&counts, &counts_of(&plan.to));
+
+        let stop = stop.min(plan.steps.len() - 1);
+        let mut counts = counts_of(&plan.from);
+        replay(&plan, stop + 1, &mut counts);
+        let back = rollback(&spec, &plan, stop);
+        let (least, most) = replay(&back, back.steps.len(), &mut counts);
+        prop_assert!(least >= floor.min(old) && most <= (desired.max(old) + 1), "{} to {}: {:?}", least, most, back.steps);
+        counts.retain(|_, count| *count > 0);
+        prop_assert_eq!(&counts, &counts_of(&plan.from));
+    }
+}

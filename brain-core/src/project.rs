@@ -1,0 +1,154 @@
+//! A project's definition: what a person writes, checked whole, and what brain keeps.
+
+use crate::{id::ProjectId, image::ImageRepository, policy::RolloutPolicy};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+mod rules;
+
+/// One fault of a request, by the path of its field as the API names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// `project.target.host_port`.
+    pub field: String,
+    /// What is wrong, and what would be right.
+    pub description: String,
+}
+
+/// A project as a person defines it: nothing is checked, nothing is filled in.
+#[derive(Debug, Clone, Default)]
+pub struct ProjectDraft {
+    /// Project id, without "projects/".
+    pub id: String,
+    /// Clone address.
+    pub git_url: String,
+    /// Branch; empty: master.
+    pub branch: String,
+    /// Image repository.
+    pub image_repository: String,
+    /// The AWS side; `None` when it was left out.
+    pub target: Option<TargetDraft>,
+    /// The rollout policy; `None`: the default.
+    pub rollout_policy: Option<RolloutPolicyDraft>,
+}
+
+/// [`Target`] as a person defines it; zero and empty mean "left out".
+#[derive(Debug, Clone, Default)]
+#[allow(missing_docs, reason = "the fields are those of `Target`")]
+pub struct TargetDraft {
+    pub region: String,
+    pub host_port: u32,
+    pub container_port: u32,
+    pub desired_count: u32,
+    pub max_instances: u32,
+    pub instance_type: String,
+    pub memory_mib: u32,
+    pub cpu_units: u32,
+    pub command: Vec<String>,
+    pub environment: BTreeMap<String, String>,
+    pub listener_port: u32,
+    pub certificate_arn: String,
+    pub health_check_path: String,
+    pub vpc_id: String,
+    pub subnet_ids: Vec<String>,
+    pub services_security_group_id: String,
+    pub ssh_cidrs: Vec<String>,
+    pub instance_profile: String,
+    pub ami_id: String,
+    pub ecs_agent_settings: BTreeMap<String, String>,
+    pub registry_credential: String,
+}
+
+/// [`RolloutPolicy`] as a person defines it.
+#[derive(Debug, Clone, Default)]
+#[allow(missing_docs, reason = "the fields are those of `RolloutPolicy`")]
+pub struct RolloutPolicyDraft {
+    pub step_percents: Vec<u32>,
+    pub floor_percent: Option<u32>,
+    pub surge: Option<u32>,
+    /// Milliseconds; `None`: the default. Negative ones are refused.
+    pub step_timeout_ms: Option<i64>,
+    pub max_task_failures: u32,
+}
+
+/// A project's definition, checked and complete.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProjectSpec {
+    /// Project id.
+    pub id: ProjectId,
+    /// Git repository and branch.
+    pub source: Source,
+    /// Image repository.
+    pub image_repository: ImageRepository,
+    /// The AWS side.
+    pub target: Target,
+    /// How traffic moves.
+    pub rollout_policy: RolloutPolicy,
+}
+
+/// A git repository and its branch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Clone address over HTTP(S), without credentials.
+    pub git_url: String,
+    /// Branch.
+    pub branch: String,
+}
+
+/// The AWS side of a project.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// AWS region.
+    pub region: String,
+    /// Port on the instance, unique among projects.
+    pub host_port: u16,
+    /// Port in the container.
+    pub container_port: u16,
+    /// Healthy tasks at full strength, one per instance.
+    pub desired_count: u32,
+    /// The group's upper bound.
+    pub max_instances: u32,
+    /// EC2 instance type.
+    pub instance_type: String,
+    /// Memory of a task, MiB.
+    pub memory_mib: u32,
+    /// CPU units of a task; 0: no reservation.
+    pub cpu_units: u32,
+    /// Command; empty: the image's own.
+    pub command: Vec<String>,
+    /// Environment of the container.
+    pub environment: BTreeMap<String, String>,
+    /// Port of the load balancer.
+    pub listener_port: u16,
+    /// Certificate for HTTPS; `None`: HTTP.
+    pub certificate_arn: Option<String>,
+    /// Path of the health check; `None`: a TCP connection.
+    pub health_check_path: Option<String>,
+    /// VPC; `None`: the default one.
+    pub vpc_id: Option<String>,
+    /// Subnets; empty: the VPC's default ones.
+    pub subnet_ids: Vec<String>,
+    /// Security group of all services; `None`: none.
+    pub services_security_group_id: Option<String>,
+    /// Networks that may connect by SSH; empty: the VPC's own.
+    pub ssh_cidrs: Vec<String>,
+    /// Instance profile.
+    pub instance_profile: String,
+    /// Machine image; `None`: AWS's ECS-optimized one.
+    pub ami_id: Option<String>,
+    /// Further lines of /etc/ecs/ecs.config.
+    pub ecs_agent_settings: BTreeMap<String, String>,
+    /// Name of the registry credential at the deployer; `None`: public images.
+    pub registry_credential: Option<String>,
+}
+
+impl ProjectDraft {
+    /// Checks the whole definition and fills in what was left out. `claim_port` is asked for the host port: for the given
+    /// one, or for a free one when none was given. All faults are answered at once.
+    pub fn validate(
+        self,
+        claim_port: impl FnOnce(Option<u16>) -> Result<u16, String>,
+    ) -> Result<ProjectSpec, Vec<Violation>> {
+        rules::check(self, claim_port)
+    }
+}

@@ -1,0 +1,359 @@
+//! A project's state: a fold of its events. Requests and observations are decided against it and become events.
+
+use crate::{
+    deployment::{Deployment, Effect, Fact, IllegalEvent, Request},
+    event::{Change, Event},
+    image::Digest,
+    names,
+    observation::{Observation, ObservedHead, PollTarget},
+    plan::{self, Goal, ServiceCount},
+    production::Production,
+    project::ProjectSpec,
+    release::{Head, Image, Release, Tag},
+    time::Timestamp,
+    version::{compare_tags, version_of},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+};
+use thiserror::Error;
+
+#[cfg(test)]
+mod tests;
+
+/// Deployments that are kept, the newest.
+pub const DEPLOYMENTS_KEPT: usize = 100;
+/// Tags, and images, that a project may have: what one poll may bring, and a little for those that go.
+pub const TAGS_MAX: usize = 25_000;
+
+/// All that brain knows of one project.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProjectState {
+    /// Its definition.
+    pub spec: ProjectSpec,
+    /// When it was created.
+    pub created: Timestamp,
+    /// Git tags by name.
+    pub tags: BTreeMap<String, Tag>,
+    /// Images by tag.
+    pub images: BTreeMap<String, Image>,
+    /// The head of the branch.
+    pub head: Option<Head>,
+    /// Polls that fail, with why and since when.
+    pub poll_failures: BTreeMap<PollTarget, PollFailure>,
+    /// What runs.
+    pub production: Option<Production>,
+    /// Deployments, oldest first.
+    pub deployments: VecDeque<Deployment>,
+    /// Counts as the latest deployment left them: where the next one begins.
+    pub serving: Vec<ServiceCount>,
+}
+
+/// Why and since when a poll fails.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PollFailure {
+    /// Why.
+    pub why: String,
+    /// Since when it fails at all.
+    pub since: Timestamp,
+}
+
+/// Why a deployment cannot begin.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// No such tag and no such image.
+    #[error("there is no release {0}: neither a git tag nor an image of that name has been seen")]
+    UnknownRelease(String),
+    /// The tag has no image yet.
+    #[error("{image} is not available yet: the deployment can begin once the image is in the registry")]
+    NoImage {
+        /// The image that it waits for.
+        image: String,
+    },
+    /// Another deployment is in progress.
+    #[error("deployment {number} of {tag} is in progress: wait for its end")]
+    InProgress {
+        /// Its number.
+        number: u64,
+        /// What it deploys.
+        tag: String,
+    },
+}
+
+/// An event that does not fit the state: the log is damaged, or was written by something else.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Misfit {
+    /// The project's first event does not create it, or a later one does.
+    #[error("a project is created by its first event and by no other")]
+    Creation,
+    /// No such deployment.
+    #[error("there is no deployment {0}")]
+    NoDeployment(u64),
+    /// The deployment's state machine refuses it.
+    #[error("deployment {0}: {1}")]
+    Illegal(u64, IllegalEvent),
+}
+
+impl ProjectState {
+    /// A project that was just created.
+    #[must_use]
+    pub fn new(spec: ProjectSpec, created: Timestamp) -> Self {
+        Self {
+            spec,
+            created,
+            tags: BTreeMap::new(),
+            images: BTreeMap::new(),
+            head: None,
+            poll_failures: BTreeMap::new(),
+            production: None,
+            deployments: VecDeque::new(),
+            serving: Vec::new(),
+        }
+    }
+
+    /// Folds one event into a project that may not exist yet.
+    pub fn fold(state: &mut Option<Self>, event: &Event) -> Result<Vec<Effect>, Misfit> {
+        match (state.as_mut(), &event.change) {
+            (None, Change::ProjectCreated(spec)) => {
+                *state = Some(Self::new((**spec).clone(), event.at));
+                Ok(Vec::new())
+            }
+            (Some(project), _) => project.apply(event),
+            (None, _) => Err(Misfit::Creation),
+        }
+    }
+
+    /// Folds one event. On an error nothing has changed.
+    pub fn apply(&mut self, event: &Event) -> Result<Vec<Effect>, Misfit> {
+        let at = event.at;
+        match &event.change {
+            Change::ProjectCreated(_) => return Err(Misfit::Creation),
+            Change::TagObserved { tag, commit } => {
+                self.tags.insert(tag.clone(), Tag { commit: commit.clone(), since: at });
+            }
+            Change::TagRemoved { tag } => {
+                self.tags.remove(tag);
+            }
+            Change::HeadObserved { commit, ahead_of } => {
+                let since = self.head.as_ref().filter(|head| head.commit == *commit).map_or(at, |head| head.since);
+                self.head = Some(Head { commit: commit.clone(), since, ahead_of: ahead_of.clone() });
+            }
+            Change::ImageObserved { tag, digest } => {
+                self.images.insert(tag.clone(), Image { digest: digest.clone(), since: at });
+            }
+            Change::ImageRemoved { tag } => {
+                self.images.remove(tag);
+            }
+            Change::PollFailed { target, why } => {
+                let since = self.poll_failures.get(target).map_or(at, |failure| failure.since);
+                self.poll_failures.insert(*target, PollFailure { why: why.clone(), since });
+            }
+            Change::PollRecovered { target } => {
+                self.poll_failures.remove(target);
+            }
+            Change::ProductionObserved { services } => {
+                self.production = Some(Production::new(services.clone(), at));
+            }
+            Change::DeploymentRequested(request) => self.begin(request, at),
+            Change::DeploymentChanged { number, fact } => return self.deployment_changed(*number, fact, at),
+        }
+        Ok(Vec::new())
+    }
+
+    fn begin(&mut self, request: &Request, at: Timestamp) {
+        self.deployments.push_back(Deployment::new(request.clone(), at));
+        while self.deployments.len() > DEPLOYMENTS_KEPT {
+            self.deployments.pop_front();
+        }
+    }
+
+    fn deployment_changed(&mut self, number: u64, fact: &Fact, at: Timestamp) -> Result<Vec<Effect>, Misfit> {
+        let (deployment, effects) = self.after(number, fact.clone(), at)?;
+        if deployment.phase.is_final() {
+            self.serving = deployment.serving();
+            self.serving.retain(|service| service.count > 0);
+        }
+        if let Some(slot) = self.deployments.iter_mut().find(|deployment| deployment.number == number) {
+            *slot = deployment;
+        }
+        Ok(effects)
+    }
+
+    /// The deployment as it would be after `fact`, and what would have to be done.
+    pub fn after(&self, number: u64, fact: Fact, at: Timestamp) -> Result<(Deployment, Vec<Effect>), Misfit> {
+        let deployment = self.deployment(number).ok_or(Misfit::NoDeployment(number))?;
+        deployment.clone().apply(&self.spec, fact, at).map_err(|error| Misfit::Illegal(number, error))
+    }
+
+    /// The deployment of that number.
+    #[must_use]
+    pub fn deployment(&self, number: u64) -> Option<&Deployment> {
+        // Numbers rise; the one that is asked for is mostly the latest.
+        self.deployments.iter().rev().find(|deployment| deployment.number == number)
+    }
+
+    /// The deployment in progress.
+    #[must_use]
+    pub fn active(&self) -> Option<&Deployment> {
+        self.deployments.back().filter(|deployment| !deployment.phase.is_final())
+    }
+
+    /// What an observation changes; nothing when it is no news.
+    #[must_use]
+    pub fn observe(&self, observation: Observation) -> Vec<Change> {
+        match observation {
+            Observation::Source { complete, tags, removed, head } => {
+                let mut changes = self.observe_tags(complete, tags, removed);
+                changes.extend(head.and_then(|head| self.observe_head(head)));
+                changes
+            }
+            Observation::Images { complete, images, removed } => self.observe_images(complete, images, removed),
+            Observation::Poll { target, failure } => match (self.poll_failures.get(&target), failure) {
+                (Some(known), Some(why)) if known.why == why => Vec::new(),
+                (_, Some(why)) => vec![Change::PollFailed { target, why }],
+                (Some(_), None) => vec![Change::PollRecovered { target }],
+                (None, None) => Vec::new(),
+            },
+            Observation::Production(services) => {
+                let observed = Production::new(services, Timestamp(0)).services;
+                let known = self.production.as_ref().is_some_and(|production| production.services == observed);
+                if known { Vec::new() } else { vec![Change::ProductionObserved { services: observed }] }
+            }
+        }
+    }
+
+    fn observe_tags(&self, complete: bool, tags: Vec<(String, String)>, removed: Vec<String>) -> Vec<Change> {
+        let gone = gone(&self.tags, complete, tags.iter().map(|(tag, _)| tag), removed);
+        let mut changes: Vec<Change> = gone.into_iter().map(|tag| Change::TagRemoved { tag }).collect();
+        let mut room = TAGS_MAX.saturating_sub(self.tags.len());
+        for (tag, commit) in tags {
+            match self.tags.get(&tag) {
+                Some(known) if known.commit == commit => continue,
+                Some(_) => {}
+                None if room == 0 => continue,
+                None => room -= 1,
+            }
+            changes.push(Change::TagObserved { tag, commit });
+        }
+        changes
+    }
+
+    fn observe_head(&self, observed: ObservedHead) -> Option<Change> {
+        let ObservedHead { commit, ahead_of } = observed;
+        let known = self.head.as_ref();
+        let news = known.is_none_or(|head| head.commit != commit || (ahead_of.is_some() && head.ahead_of != ahead_of));
+        news.then_some(Change::HeadObserved { commit, ahead_of })
+    }
+
+    fn observe_images(&self, complete: bool, images: Vec<(String, Digest)>, removed: Vec<String>) -> Vec<Change> {
+        let gone = gone(&self.images, complete, images.iter().map(|(tag, _)| tag), removed);
+        let mut changes: Vec<Change> = gone.into_iter().map(|tag| Change::ImageRemoved { tag }).collect();
+        let mut room = TAGS_MAX.saturating_sub(self.images.len());
+        for (tag, digest) in images {
+            match self.images.get(&tag) {
+                Some(known) if known.digest == digest => continue,
+                Some(_) => {}
+                None if room == 0 => continue,
+                None => room -= 1,
+            }
+            changes.push(Change::ImageObserved { tag, digest });
+        }
+        changes
+    }
+
+    /// Decides a request to deploy `tag`.
+    pub fn request_deployment(&self, tag: &str, requested_by: &str, request_id: &str) -> Result<Request, Refusal> {
+        if let Some(active) = self.active() {
+            return Err(Refusal::InProgress { number: active.number, tag: active.tag.clone() });
+        }
+        let release = self.release(tag).ok_or_else(|| Refusal::UnknownRelease(tag.to_owned()))?;
+        let Some(image) = release.image else {
+            return Err(Refusal::NoImage { image: self.spec.image_repository.with_tag(release.tag) });
+        };
+        let number = self.deployments.back().map_or(0, |latest| latest.number) + 1;
+        let goal = Goal { deployment: number, tag: release.tag, digest: &image.digest };
+        Ok(Request {
+            number,
+            tag: release.tag.to_owned(),
+            digest: image.digest.clone(),
+            requested_by: requested_by.to_owned(),
+            request_id: request_id.to_owned(),
+            plan: plan::plan(&self.spec, goal, &self.serving),
+        })
+    }
+
+    /// The release of that tag or version: a leading `v` may be left out or put in, where only one release fits.
+    #[must_use]
+    pub fn release(&self, text: &str) -> Option<Release<'_>> {
+        let known = self.tags.get_key_value(text).map(|(name, _)| name);
+        let known = known.or_else(|| self.images.get_key_value(text).map(|(name, _)| name));
+        let name = if let Some(name) = known {
+            name.as_str()
+        } else {
+            let version = version_of(text)?;
+            let mut fitting = self.release_names().into_iter().filter(|name| version_of(name) == Some(version.clone()));
+            match (fitting.next(), fitting.next()) {
+                (Some(only), None) => only,
+                _ => return None,
+            }
+        };
+        Some(self.named(name))
+    }
+
+    /// All releases: every git tag, and every image whose tag is a version; highest version first, the rest by name.
+    #[must_use]
+    pub fn releases(&self) -> Vec<Release<'_>> {
+        let mut names: Vec<&str> = self.release_names().into_iter().collect();
+        names.sort_by(|a, b| {
+            let by_version = Reverse(version_of(a).is_some()).cmp(&Reverse(version_of(b).is_some()));
+            by_version.then_with(|| if version_of(a).is_some() { compare_tags(b, a) } else { a.cmp(b) })
+        });
+        names.into_iter().map(|name| self.named(name)).collect()
+    }
+
+    fn release_names(&self) -> BTreeSet<&str> {
+        let versions = self.images.keys().filter(|tag| version_of(tag).is_some());
+        self.tags.keys().chain(versions).map(String::as_str).collect()
+    }
+
+    fn named<'a>(&'a self, tag: &'a str) -> Release<'a> {
+        Release { tag, git: self.tags.get(tag), image: self.images.get(tag) }
+    }
+
+    /// The git tag with the highest version.
+    #[must_use]
+    pub fn latest_tag(&self) -> Option<(&str, &Tag)> {
+        let versions = self.tags.iter().filter(|(name, _)| version_of(name).is_some());
+        versions.max_by(|a, b| compare_tags(a.0, b.0)).map(|(name, tag)| (name.as_str(), tag))
+    }
+
+    /// The head's label, `0.0.5-a1234cba`.
+    #[must_use]
+    pub fn head_label(&self) -> Option<String> {
+        Some(self.head.as_ref()?.label(self.latest_tag()))
+    }
+
+    /// Names of this project's AWS resources.
+    #[must_use]
+    pub fn resource_names(&self) -> names::ResourceNames {
+        names::ResourceNames::of(&self.spec.id)
+    }
+}
+
+/// Known tags that are gone: those said to be, and when `complete` all that are not listed.
+fn gone<'a, T>(
+    known: &BTreeMap<String, T>,
+    complete: bool,
+    listed: impl Iterator<Item = &'a String>,
+    removed: Vec<String>,
+) -> Vec<String> {
+    let listed: BTreeSet<&String> = listed.collect();
+    let mut gone: BTreeSet<String> =
+        removed.into_iter().filter(|tag| known.contains_key(tag) && !listed.contains(tag)).collect();
+    if complete {
+        gone.extend(known.keys().filter(|tag| !listed.contains(tag)).cloned());
+    }
+    gone.into_iter().collect()
+}

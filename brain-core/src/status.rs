@@ -1,0 +1,136 @@
+//! The sentences of the board, all from one pure function.
+
+use crate::{
+    deployment::Phase,
+    release::Release,
+    state::ProjectState,
+    time::Timestamp,
+};
+
+/// Releases without an image that are named one by one; a repository with years of tags and no images would fill the board.
+const WAITING_NAMED: usize = 3;
+
+/// One project on the board.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// The image repository, by which people know the project.
+    pub title: String,
+    /// Production shares.
+    pub production: String,
+    /// What is going on, most urgent first.
+    pub sentences: Vec<Sentence>,
+}
+
+/// Something a person may want to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sentence {
+    /// The sentence.
+    pub text: String,
+    /// Since when it is so.
+    pub since: Timestamp,
+    /// What it waits for.
+    pub waits_for: String,
+    /// Who can free it.
+    pub freed_by: String,
+}
+
+/// The project's status.
+#[must_use]
+pub fn status(project: &ProjectState) -> Status {
+    let mut sentences = Vec::new();
+    sentences.extend(deployment(project));
+    sentences.extend(poll_failures(project));
+    sentences.extend(waiting_for_images(project));
+    sentences.extend(untagged_commits(project));
+    Status {
+        title: project.spec.image_repository.to_string(),
+        production: project.production.as_ref().map(|production| production.summary()).unwrap_or_default(),
+        sentences,
+    }
+}
+
+fn deployment(project: &ProjectState) -> Option<Sentence> {
+    let latest = project.deployments.back()?;
+    let image = project.spec.image_repository.with_tag(&latest.tag);
+    let reason = latest.reason.clone().unwrap_or_default();
+    let sentence = match latest.phase {
+        Phase::Succeeded => return None,
+        Phase::Pending => Sentence {
+            text: format!("{image} deploy is in process"),
+            since: latest.created,
+            waits_for: "a deployer to take it".into(),
+            freed_by: "whoever runs the deployers".into(),
+        },
+        Phase::Running => Sentence {
+            text: format!("{image} deploy is in process"),
+            since: latest.created,
+            waits_for: step_and_wait(latest),
+            freed_by: "the deployer".into(),
+        },
+        Phase::RollingBack => Sentence {
+            text: format!("{image} deploy failed and is rolled back: {reason}"),
+            since: latest.created,
+            waits_for: step_and_wait(latest),
+            freed_by: "the deployer".into(),
+        },
+        Phase::Failed => Sentence {
+            text: format!("{image} deploy failed: {reason}"),
+            since: latest.ended.unwrap_or(latest.created),
+            waits_for: "another deployment".into(),
+            freed_by: "whoever mends the version".into(),
+        },
+    };
+    Some(sentence)
+}
+
+fn step_and_wait(deployment: &crate::deployment::Deployment) -> String {
+    let step = deployment.current_step().map(ToString::to_string).unwrap_or_default();
+    match (&deployment.waiting, &deployment.lease) {
+        (Some(why), _) => format!("{step}: {why}"),
+        (None, None) => format!("a deployer to go on with: {step}"),
+        (None, Some(_)) => step,
+    }
+}
+
+fn poll_failures(project: &ProjectState) -> impl Iterator<Item = Sentence> {
+    let title = project.spec.image_repository.to_string();
+    project.poll_failures.iter().map(move |(target, failure)| Sentence {
+        text: format!("{title}: the {target} cannot be polled: {}", failure.why),
+        since: failure.since,
+        waits_for: format!("the {target} to answer"),
+        freed_by: "whoever runs the watchers, or the host".into(),
+    })
+}
+
+/// Versions newer than the newest one that has an image.
+fn waiting_for_images(project: &ProjectState) -> Vec<Sentence> {
+    let waiting = |release: &Release<'_>| {
+        let image = project.spec.image_repository.with_tag(release.tag);
+        Sentence {
+            text: format!("{image} waiting on docker image"),
+            since: release.since(),
+            waits_for: format!("image {image}"),
+            freed_by: "whoever builds the image".into(),
+        }
+    };
+    let releases = project.releases();
+    let newer = releases.iter().take_while(|release| release.is_version() && release.image.is_none());
+    newer.take(WAITING_NAMED).map(waiting).collect()
+}
+
+fn untagged_commits(project: &ProjectState) -> Option<Sentence> {
+    let head = project.head.as_ref()?;
+    let latest = project.latest_tag();
+    if !head.is_ahead(latest) {
+        return None;
+    }
+    let title = &project.spec.image_repository;
+    let branch = &project.spec.source.branch;
+    let after = latest.map(|(name, _)| format!(" after {name}")).unwrap_or_default();
+    Some(Sentence {
+        text: format!("{title} has commits on {branch} that are not yet tagged"),
+        since: head.since,
+        waits_for: format!("a tag{after}"),
+        freed_by: "whoever releases the project".into(),
+    })
+}

@@ -1,6 +1,6 @@
 //! A project's definition: what a person writes, checked whole, and what brain keeps.
 
-use crate::{id::ProjectId, image::ImageRepository, policy::RolloutPolicy};
+use crate::{id::ProjectId, image::ImageRepository, names::hash_hex, policy::RolloutPolicy};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -140,6 +140,17 @@ pub struct Target {
     pub ecs_agent_settings: BTreeMap<String, String>,
     /// Name of the registry credential at the deployer; `None`: public images.
     pub registry_credential: Option<String>,
+}
+
+impl ProjectSpec {
+    /// A short text that changes whenever the definition does.
+    #[must_use]
+    pub fn etag(&self) -> String {
+        // `Debug` of a struct that holds no hash maps is the same for the same value.
+        let mut etag = hash_hex(&format!("{self:?}"));
+        etag.truncate(16);
+        etag
+    }
 }
 
 impl ProjectDraft {

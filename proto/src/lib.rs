@@ -1,6 +1,10 @@
 //! The wire: generated code of `brain/v1`, conversions between it and the domain, and rich errors.
 //!
-//! Generated types stop here and in the API handlers: everything else speaks `brain_core`.
+//! Generated types stop here and in the API handlers and agents' streams: everything else speaks `brain_core`.
+
+pub mod convert;
+pub mod error;
+pub mod name;
 
 /// Generated code of package `brain.v1`.
 #[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]

@@ -1,0 +1,130 @@
+//! Deployments and what is reported of their steps.
+
+use super::{ConvertError, timestamp_to_proto};
+use crate::{
+    name,
+    v1::{self, step_report},
+};
+use brain_core::{
+    deployment::{Deployment, Outcome, Phase, StepTimes, TASK_FAILURES_KEPT, TaskFailure},
+    plan::Plan,
+    project::ProjectSpec,
+};
+
+/// Longest reason that is kept, in characters.
+const REASON_MAX: usize = 2_000;
+/// Longest "why" of a waiting step that is kept, in characters.
+const WHY_MAX: usize = 500;
+
+/// A deployment as people see it.
+#[must_use]
+pub fn deployment_to_proto(spec: &ProjectSpec, deployment: &Deployment) -> v1::Deployment {
+    v1::Deployment {
+        name: name::deployment(&spec.id, deployment.number),
+        version: deployment.tag.clone(),
+        docker_image: spec.image_repository.with_tag(&deployment.tag),
+        image_digest: deployment.digest.to_string(),
+        phase: phase_to_proto(deployment.phase).into(),
+        headline: headline(deployment),
+        reason: deployment.reason.clone().unwrap_or_default(),
+        waiting: deployment.waiting.clone().unwrap_or_default(),
+        steps: steps_to_proto(&deployment.plan, &deployment.times),
+        rollback_steps: deployment
+            .rollback
+            .as_ref()
+            .map(|rollback| steps_to_proto(&rollback.plan, &rollback.times))
+            .unwrap_or_default(),
+        task_failures: deployment.task_failures.iter().map(task_failure_to_proto).collect(),
+        deployer: deployment.lease.as_ref().map(|lease| lease.agent.to_string()).unwrap_or_default(),
+        generation: deployment.generation,
+        requested_by: deployment.requested_by.clone(),
+        create_time: Some(timestamp_to_proto(deployment.created)),
+        end_time: deployment.ended.map(timestamp_to_proto),
+    }
+}
+
+fn phase_to_proto(phase: Phase) -> v1::DeploymentPhase {
+    match phase {
+        Phase::Pending => v1::DeploymentPhase::Pending,
+        Phase::Running => v1::DeploymentPhase::Running,
+        Phase::RollingBack => v1::DeploymentPhase::RollingBack,
+        Phase::Succeeded => v1::DeploymentPhase::Succeeded,
+        Phase::Failed => v1::DeploymentPhase::Failed,
+    }
+}
+
+fn headline(deployment: &Deployment) -> String {
+    let steps = deployment.active_plan().steps.len();
+    let step = || {
+        let what = deployment.current_step().map(ToString::to_string).unwrap_or_default();
+        format!("step {} of {steps}: {what}", deployment.cursor + 1)
+    };
+    match deployment.phase {
+        Phase::Pending => "waiting for a deployer".to_owned(),
+        Phase::Running => step(),
+        Phase::RollingBack => format!("rolling back, {}", step()),
+        Phase::Succeeded => format!("{} has all traffic", deployment.tag),
+        Phase::Failed => "failed".to_owned(),
+    }
+}
+
+fn steps_to_proto(plan: &Plan, times: &[StepTimes]) -> Vec<v1::StepStatus> {
+    let status = |(step, times): (&brain_core::plan::Step, &StepTimes)| v1::StepStatus {
+        description: step.to_string(),
+        start_time: times.started.map(timestamp_to_proto),
+        end_time: times.ended.map(timestamp_to_proto),
+    };
+    plan.steps.iter().zip(times).map(status).collect()
+}
+
+/// A task that failed.
+#[must_use]
+pub fn task_failure_to_proto(failure: &TaskFailure) -> v1::TaskFailure {
+    let TaskFailure { task, reason, exit_code } = failure.clone();
+    v1::TaskFailure { task, reason, exit_code }
+}
+
+fn task_failures_from_proto(failures: Vec<v1::TaskFailure>) -> Vec<TaskFailure> {
+    let convert = |failure: v1::TaskFailure| {
+        let v1::TaskFailure { task, reason, exit_code } = failure;
+        TaskFailure { task: cut(task, WHY_MAX), reason: cut(reason, WHY_MAX), exit_code }
+    };
+    failures.into_iter().take(TASK_FAILURES_KEPT).map(convert).collect()
+}
+
+/// How a step stands, as an agent reports it. Texts and lists are cut to their bounds.
+pub fn outcome_from_proto(outcome: Option<step_report::Outcome>) -> Result<Outcome, ConvertError> {
+    Ok(match outcome.ok_or_else(|| ConvertError::missing("report.outcome"))? {
+        step_report::Outcome::Done(v1::StepDone { task_failures }) => {
+            Outcome::Done { task_failures: task_failures_from_proto(task_failures) }
+        }
+        step_report::Outcome::Waiting(v1::StepWaiting { why }) => Outcome::Waiting { why: cut(why, WHY_MAX) },
+        step_report::Outcome::Failed(v1::StepFailed { reason, task_failures }) => Outcome::Failed {
+            reason: cut(reason, REASON_MAX),
+            task_failures: task_failures_from_proto(task_failures),
+        },
+    })
+}
+
+/// How a step stands, for the wire.
+#[must_use]
+pub fn outcome_to_proto(outcome: &Outcome) -> step_report::Outcome {
+    let failures = |failures: &[TaskFailure]| failures.iter().map(task_failure_to_proto).collect();
+    match outcome {
+        Outcome::Done { task_failures } => {
+            step_report::Outcome::Done(v1::StepDone { task_failures: failures(task_failures) })
+        }
+        Outcome::Waiting { why } => step_report::Outcome::Waiting(v1::StepWaiting { why: why.clone() }),
+        Outcome::Failed { reason, task_failures } => step_report::Outcome::Failed(v1::StepFailed {
+            reason: reason.clone(),
+            task_failures: failures(task_failures),
+        }),
+    }
+}
+
+fn cut(text: String, characters: usize) -> String {
+    match text.char_indices().nth(characters) {
+        Some((end, _)) => text[..end].to_owned(),
+        None => text,
+    }
+}

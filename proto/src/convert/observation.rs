@@ -1,0 +1,114 @@
+//! Observations, from agents.
+
+use super::ConvertError;
+use crate::{
+    name,
+    v1::{self, observation::What},
+};
+use brain_core::{
+    id::ProjectId,
+    image::Digest,
+    observation::{Observation, ObservedHead, PollTarget},
+    production::ServiceState,
+    release::AheadOf,
+};
+
+/// Longest git tag.
+const GIT_TAG_MAX: usize = 250;
+/// Longest image tag (a rule of the OCI distribution specification).
+const IMAGE_TAG_MAX: usize = 128;
+/// Most tags, or images, of one observation.
+const TAGS_MAX: usize = 20_000;
+/// Longest failure of a poll, in characters.
+const FAILURE_MAX: usize = 500;
+/// Most services of a production report.
+const SERVICES_MAX: usize = 1_000;
+
+/// Project and observation, checked whole.
+pub fn observation_from_proto(observation: v1::Observation) -> Result<(ProjectId, Observation), ConvertError> {
+    let v1::Observation { sequence: _, project, observe_time: _, what } = observation;
+    let project = name::parse_project(&project).map_err(|error| ConvertError::new("project", error))?;
+    let observation = match what.ok_or_else(|| ConvertError::missing("what"))? {
+        What::Source(source) => source_from_proto(source)?,
+        What::Images(images) => images_from_proto(images)?,
+        What::Poll(v1::PollOutcome { target, failure }) => Observation::Poll {
+            target: match v1::PollTarget::try_from(target) {
+                Ok(v1::PollTarget::Source) => PollTarget::Source,
+                Ok(v1::PollTarget::Images) => PollTarget::Images,
+                _ => return Err(ConvertError::new("poll.target", "is not known")),
+            },
+            failure: (!failure.is_empty()).then(|| failure.chars().take(FAILURE_MAX).collect()),
+        },
+    };
+    Ok((project, observation))
+}
+
+fn source_from_proto(source: v1::SourceObservation) -> Result<Observation, ConvertError> {
+    let v1::SourceObservation { complete, tags, removed_tags, head } = source;
+    check_count("source.tags", tags.len().max(removed_tags.len()))?;
+    let tags = tags.into_iter().map(|v1::TagObservation { name, commit }| {
+        check_length("source.tags.name", &name, GIT_TAG_MAX)?;
+        check_commit("source.tags.commit", &commit)?;
+        Ok((name, commit))
+    });
+    let head = match head {
+        None => None,
+        Some(v1::HeadObservation { commit, ahead_of_tag, commits_ahead }) => {
+            check_commit("source.head.commit", &commit)?;
+            let ahead_of = match commits_ahead {
+                Some(commits) if !ahead_of_tag.is_empty() => {
+                    check_length("source.head.ahead_of_tag", &ahead_of_tag, GIT_TAG_MAX)?;
+                    Some(AheadOf { tag: ahead_of_tag, commits })
+                }
+                _ => None,
+            };
+            Some(ObservedHead { commit, ahead_of })
+        }
+    };
+    Ok(Observation::Source { complete, tags: tags.collect::<Result<_, _>>()?, removed: removed_tags, head })
+}
+
+fn images_from_proto(images: v1::ImageObservation) -> Result<Observation, ConvertError> {
+    let v1::ImageObservation { complete, images, removed_tags } = images;
+    check_count("images.images", images.len().max(removed_tags.len()))?;
+    let images = images.into_iter().map(|v1::ImageTagObservation { tag, digest }| {
+        check_length("images.images.tag", &tag, IMAGE_TAG_MAX)?;
+        let digest = Digest::parse(&digest).map_err(|error| ConvertError::new("images.images.digest", error))?;
+        Ok((tag, digest))
+    });
+    Ok(Observation::Images { complete, images: images.collect::<Result<_, _>>()?, removed: removed_tags })
+}
+
+/// Project and services of a production report.
+pub fn production_report_from_proto(report: v1::ProductionReport) -> Result<(ProjectId, Observation), ConvertError> {
+    let v1::ProductionReport { project, versions } = report;
+    let project = name::parse_project(&project).map_err(|error| ConvertError::new("project", error))?;
+    if versions.len() > SERVICES_MAX {
+        return Err(ConvertError::new("versions", format!("must be at most {SERVICES_MAX}")));
+    }
+    let service = |version: v1::VersionProduction| {
+        let v1::VersionProduction { version, service, desired, running, healthy, share_percent: _ } = version;
+        ServiceState { service, version, desired, running, healthy }
+    };
+    Ok((project, Observation::Production(versions.into_iter().map(service).collect())))
+}
+
+fn check_count(field: &str, count: usize) -> Result<(), ConvertError> {
+    if count <= TAGS_MAX { Ok(()) } else { Err(ConvertError::new(field, format!("must be at most {TAGS_MAX}"))) }
+}
+
+fn check_length(field: &str, text: &str, most: usize) -> Result<(), ConvertError> {
+    if (1..=most).contains(&text.chars().count()) {
+        Ok(())
+    } else {
+        Err(ConvertError::new(field, format!("must be 1 to {most} characters")))
+    }
+}
+
+fn check_commit(field: &str, commit: &str) -> Result<(), ConvertError> {
+    if matches!(commit.len(), 40 | 64) && commit.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        Ok(())
+    } else {
+        Err(ConvertError::new(field, "must be 40 or 64 lower-case hexadecimal digits"))
+    }
+}

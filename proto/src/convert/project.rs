@@ -1,0 +1,204 @@
+//! Project definitions.
+
+use super::{ConvertError, duration_to_proto};
+use crate::{name, v1};
+use brain_core::{
+    policy::RolloutPolicy,
+    project::{ProjectDraft, ProjectSpec, RolloutPolicyDraft, Source, Target, TargetDraft},
+};
+
+/// The definition as a person wrote it. Output-only fields are ignored.
+#[must_use]
+pub fn draft_from_proto(project: v1::Project) -> ProjectDraft {
+    let v1::Project {
+        name,
+        source,
+        image_repository,
+        target,
+        rollout_policy,
+        etag: _,
+        create_time: _,
+        head: _,
+    } = project;
+    let v1::Source { git_url, branch } = source.unwrap_or_default();
+    ProjectDraft {
+        id: name.strip_prefix("projects/").unwrap_or(&name).to_owned(),
+        git_url,
+        branch,
+        image_repository,
+        target: target.map(target_from_proto),
+        rollout_policy: rollout_policy.map(policy_from_proto),
+    }
+}
+
+fn target_from_proto(target: v1::Target) -> TargetDraft {
+    let v1::Target {
+        region,
+        host_port,
+        container_port,
+        desired_count,
+        max_instances,
+        instance_type,
+        memory_mib,
+        cpu_units,
+        command,
+        environment,
+        listener_port,
+        certificate_arn,
+        health_check_path,
+        vpc_id,
+        subnet_ids,
+        services_security_group_id,
+        ssh_cidrs,
+        instance_profile,
+        ami_id,
+        ecs_agent_settings,
+        registry_credential,
+    } = target;
+    TargetDraft {
+        region,
+        host_port,
+        container_port,
+        desired_count,
+        max_instances,
+        instance_type,
+        memory_mib,
+        cpu_units,
+        command,
+        environment: environment.into_iter().collect(),
+        listener_port,
+        certificate_arn,
+        health_check_path,
+        vpc_id,
+        subnet_ids,
+        services_security_group_id,
+        ssh_cidrs,
+        instance_profile,
+        ami_id,
+        ecs_agent_settings: ecs_agent_settings.into_iter().collect(),
+        registry_credential,
+    }
+}
+
+fn policy_from_proto(policy: v1::RolloutPolicy) -> RolloutPolicyDraft {
+    let v1::RolloutPolicy { step_percents, floor_percent, surge, step_timeout, max_task_failures } = policy;
+    let milliseconds = |timeout: prost_types::Duration| {
+        timeout.seconds.saturating_mul(1_000).saturating_add(i64::from(timeout.nanos) / 1_000_000)
+    };
+    RolloutPolicyDraft {
+        step_percents,
+        floor_percent,
+        surge,
+        step_timeout_ms: step_timeout.map(milliseconds),
+        max_task_failures,
+    }
+}
+
+/// A definition that brain sent itself, checked again.
+pub fn spec_from_proto(project: v1::Project) -> Result<ProjectSpec, ConvertError> {
+    draft_from_proto(project)
+        .validate(|port| port.ok_or_else(|| "is missing".to_owned()))
+        .map_err(|faults| ConvertError::new(&faults[0].field, &faults[0].description))
+}
+
+/// The definition, complete. Output-only fields are left empty.
+#[must_use]
+pub fn spec_to_proto(spec: &ProjectSpec) -> v1::Project {
+    let ProjectSpec { id, source, image_repository, target, rollout_policy } = spec;
+    let Source { git_url, branch } = source;
+    v1::Project {
+        name: name::project(id),
+        source: Some(v1::Source { git_url: git_url.clone(), branch: branch.clone() }),
+        image_repository: image_repository.to_string(),
+        target: Some(target_to_proto(target)),
+        rollout_policy: Some(policy_to_proto(rollout_policy)),
+        etag: String::new(),
+        create_time: None,
+        head: None,
+    }
+}
+
+fn target_to_proto(target: &Target) -> v1::Target {
+    let Target {
+        region,
+        host_port,
+        container_port,
+        desired_count,
+        max_instances,
+        instance_type,
+        memory_mib,
+        cpu_units,
+        command,
+        environment,
+        listener_port,
+        certificate_arn,
+        health_check_path,
+        vpc_id,
+        subnet_ids,
+        services_security_group_id,
+        ssh_cidrs,
+        instance_profile,
+        ami_id,
+        ecs_agent_settings,
+        registry_credential,
+    } = target.clone();
+    v1::Target {
+        region,
+        host_port: host_port.into(),
+        container_port: container_port.into(),
+        desired_count,
+        max_instances,
+        instance_type,
+        memory_mib,
+        cpu_units,
+        command,
+        environment: environment.into_iter().collect(),
+        listener_port: listener_port.into(),
+        certificate_arn: certificate_arn.unwrap_or_default(),
+        health_check_path: health_check_path.unwrap_or_default(),
+        vpc_id: vpc_id.unwrap_or_default(),
+        subnet_ids,
+        services_security_group_id: services_security_group_id.unwrap_or_default(),
+        ssh_cidrs,
+        instance_profile,
+        ami_id: ami_id.unwrap_or_default(),
+        ecs_agent_settings: ecs_agent_settings.into_iter().collect(),
+        registry_credential: registry_credential.unwrap_or_default(),
+    }
+}
+
+fn policy_to_proto(policy: &RolloutPolicy) -> v1::RolloutPolicy {
+    let RolloutPolicy { step_percents, floor_percent, surge, step_timeout, max_task_failures } = policy;
+    v1::RolloutPolicy {
+        step_percents: step_percents.iter().map(|percent| u32::from(*percent)).collect(),
+        floor_percent: Some(u32::from(*floor_percent)),
+        surge: Some(*surge),
+        step_timeout: Some(duration_to_proto(*step_timeout)),
+        max_task_failures: *max_task_failures,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_definition_that_went_over_the_wire_is_the_same() {
+        let draft = ProjectDraft {
+            id: "user".into(),
+            git_url: "https://git.example/user".into(),
+            image_repository: "flowcommerce/user".into(),
+            target: Some(TargetDraft {
+                region: "us-east-1".into(),
+                container_port: 9000,
+                desired_count: 3,
+                command: vec!["production".into()],
+                certificate_arn: "arn:aws:acm:x".into(),
+                ..TargetDraft::default()
+            }),
+            ..ProjectDraft::default()
+        };
+        let spec = draft.validate(|_| Ok(6041)).unwrap();
+        assert_eq!(spec_from_proto(spec_to_proto(&spec)), Ok(spec));
+    }
+}

@@ -1,0 +1,95 @@
+//! What people read: projects, releases, production, the board.
+
+use super::{project::spec_to_proto, timestamp_to_proto};
+use crate::{name, v1};
+use brain_core::{
+    id::ProjectId,
+    production::{Production, ServiceState},
+    release::Release,
+    state::ProjectState,
+    status::{Sentence, Status},
+};
+
+/// A project with its output-only fields.
+#[must_use]
+pub fn project_to_proto(state: &ProjectState) -> v1::Project {
+    let project = spec_to_proto(&state.spec);
+    v1::Project {
+        etag: state.spec.etag(),
+        create_time: Some(timestamp_to_proto(state.created)),
+        head: head_to_proto(state),
+        ..project
+    }
+}
+
+/// The head of the branch.
+#[must_use]
+pub fn head_to_proto(state: &ProjectState) -> Option<v1::Head> {
+    let head = state.head.as_ref()?;
+    let latest = state.latest_tag();
+    Some(v1::Head {
+        commit: head.commit.clone(),
+        label: head.label(latest),
+        ahead: head.is_ahead(latest),
+        commits_ahead: head.commits_ahead(latest),
+        observe_time: Some(timestamp_to_proto(head.since)),
+    })
+}
+
+/// A release.
+#[must_use]
+pub fn release_to_proto(state: &ProjectState, release: &Release<'_>) -> v1::Release {
+    let repository = &state.spec.image_repository;
+    v1::Release {
+        name: name::release(&state.spec.id, release.tag),
+        tag: release.tag.to_owned(),
+        version: brain_core::version::version_of(release.tag).map(|version| version.to_string()).unwrap_or_default(),
+        commit: release.git.map(|tag| tag.commit.clone()).unwrap_or_default(),
+        docker_image: release.image.map(|_| repository.with_tag(release.tag)).unwrap_or_default(),
+        image_digest: release.image.map(|image| image.digest.to_string()).unwrap_or_default(),
+        create_time: Some(timestamp_to_proto(release.since())),
+        summary: release.summary(repository),
+    }
+}
+
+/// What runs.
+#[must_use]
+pub fn production_to_proto(project: &ProjectId, production: Option<&Production>) -> v1::Production {
+    let name = name::production(project);
+    let Some(production) = production else {
+        return v1::Production { name, ..v1::Production::default() };
+    };
+    let with_share = |(service, share): (&ServiceState, u32)| v1::VersionProduction {
+        share_percent: share,
+        ..service_state_to_proto(service)
+    };
+    v1::Production {
+        name,
+        versions: production.services.iter().zip(production.shares()).map(with_share).collect(),
+        observe_time: Some(timestamp_to_proto(production.since)),
+        summary: production.summary(),
+    }
+}
+
+/// One service, without its share.
+#[must_use]
+pub fn service_state_to_proto(state: &ServiceState) -> v1::VersionProduction {
+    let ServiceState { service, version, desired, running, healthy } = state.clone();
+    v1::VersionProduction { version, service, desired, running, healthy, share_percent: 0 }
+}
+
+/// A project on the board.
+#[must_use]
+pub fn status_to_proto(project: &ProjectId, status: Status) -> v1::ProjectStatus {
+    let Status { title, production, sentences } = status;
+    let sentence = |sentence: Sentence| {
+        let Sentence { text, since, waits_for, freed_by } = sentence;
+        v1::Sentence { text, since: Some(timestamp_to_proto(since)), waits_for, freed_by }
+    };
+    v1::ProjectStatus {
+        project: name::project(project),
+        title,
+        production,
+        sentences: sentences.into_iter().map(sentence).collect(),
+    }
+}

@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-from brain_lab import aws_answers, control, control_loop, health, hosts, other_answers
+from brain_lab import aws_answers, cbor, control, control_loop, health, hosts, other_answers
 from brain_lab.cloud import REGION, Cloud
 from brain_lab.http import ConnectionBroken, Server
 
@@ -36,7 +36,10 @@ class Application:
         if environ["PATH_INFO"].startswith("/_lab/"):
             status, content = control.answer(self.cloud, environ, body)
             return status, [("Content-Type", "application/json")], content
-        return self.call(environ, body, *name_call(environ, body))
+        if not environ["PATH_INFO"].startswith(cbor.PREFIX):
+            return self.call(environ, body, *name_call(environ, body))
+        body = cbor.to_json(environ, body)
+        return cbor.from_json(self.call(environ, body, *name_call(environ, body)))
 
     def call(self, environ, body: bytes, service: str, action: str):
         cloud = self.cloud
@@ -126,7 +129,7 @@ def error(service: str, status: int, code: str, message: str):
     headers = [("x-amzn-RequestId", "lab")]
     if service == "ec2":
         body = f"<Response><Errors><Error><Code>{code}</Code><Message>{text}</Message></Error></Errors><RequestID>lab</RequestID></Response>"
-    elif service in ("elasticloadbalancing", "autoscaling", "sts", "iam", "monitoring"):
+    elif service in ("elasticloadbalancing", "autoscaling", "sts", "iam"):
         who = "Sender" if status < 500 else "Receiver"
         body = f"<ErrorResponse><Error><Type>{who}</Type><Code>{code}</Code><Message>{text}</Message></Error><RequestId>lab</RequestId></ErrorResponse>"
     else:

@@ -1,5 +1,10 @@
 """Answers as AWS gives them: errors, duplicates, pages, repeats."""
 
+import urllib.error
+import urllib.request
+from datetime import datetime, timedelta, timezone
+
+import cbor2
 import pytest
 from botocore.exceptions import ClientError
 
@@ -129,3 +134,33 @@ def test_two_groups_on_one_load_balancer_keep_each_others_hosts(project, lab):
     lab.asg.attach_load_balancers(AutoScalingGroupName=other.group, LoadBalancerNames=[web.balancer])
     lab.asg.set_desired_capacity(AutoScalingGroupName=web.group, DesiredCapacity=2)
     assert len(web.health()) == 3
+
+
+def cloudwatch(lab, call: str, **asked) -> tuple[int, dict]:
+    """As an SDK that speaks CBOR does; boto3 would choose another protocol."""
+    request = urllib.request.Request(
+        f"{lab.url}/service/GraniteServiceVersion20100801/operation/{call}", method="POST",
+        data=cbor2.dumps(asked, datetime_as_timestamp=True), headers={
+            "Content-Type": "application/cbor", "Smithy-Protocol": "rpc-v2-cbor",
+            "Authorization": "AWS4-HMAC-SHA256 Credential=lab/20260101/us-east-1/monitoring/aws4_request, SignedHeaders=x, Signature=y"})
+    try:
+        answer = urllib.request.urlopen(request, timeout=10)
+    except urllib.error.HTTPError as e:
+        answer = e
+    assert (answer.headers["Content-Type"], answer.headers["Smithy-Protocol"]) == ("application/cbor", "rpc-v2-cbor")
+    return answer.status, cbor2.loads(answer.read())
+
+
+def test_metrics_are_written_and_read_in_cbor(lab):
+    now = datetime.now(timezone.utc)
+    datum = {"MetricName": "errors", "Value": 3.0, "Timestamp": now}
+    assert cloudwatch(lab, "PutMetricData", Namespace="lab", MetricData=[datum])[0] == 200
+    asked = {"StartTime": now - timedelta(minutes=5), "EndTime": now + timedelta(minutes=5), "MetricDataQueries": [
+        {"Id": "e", "MetricStat": {"Metric": {"Namespace": "lab", "MetricName": "errors"}, "Period": 60, "Stat": "Sum"}}]}
+    result = cloudwatch(lab, "GetMetricData", **asked)[1]["MetricDataResults"][0]
+    assert result["Values"] == [3.0] and isinstance(result["Values"][0], float)
+    assert abs(result["Timestamps"][0] - now) < timedelta(minutes=2)
+    lab.call("POST", "faults", {"action": "GetMetricData", "fault": "throttle"})
+    status, error = cloudwatch(lab, "GetMetricData", **asked)
+    assert (status, error["__type"]) == (400, "ThrottlingException")
+    assert lab.record()["calls"] == {"PutMetricData": 1, "GetMetricData": 2}

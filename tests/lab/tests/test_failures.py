@@ -48,6 +48,15 @@ def test_an_image_that_cannot_be_pulled_never_runs(project, lab):
     assert not [e for e in lab.record()["events"] if e["kind"] == "task_running" and e["service"] == service]
 
 
+def test_stopped_tasks_are_forgotten_after_a_while(project, lab):
+    lab.settings(behaviours=[{"match": "0.0.5", "behaviour": "crash"}])
+    web = project(hosts=1)
+    service = web.service("0.0.5", 1)
+    arn = wait_for(lambda: web.tasks(service, "STOPPED"), "a crash")[0]["taskArn"]
+    lab.settings(stopped_task_ttl_ms=100)
+    wait_for(lambda: lab.ecs.describe_tasks(cluster=web.cluster, tasks=[arn])["failures"], "the task is forgotten")
+
+
 def test_a_slow_image_stays_pending_longer(project, lab):
     lab.settings(behaviours=[{"match": "0.0.5", "behaviour": "slow", "delay_ms": 700}])
     web = project(hosts=2)

@@ -9,7 +9,9 @@ anything outside itself and keeps nothing on disk.
 
 What it adds to moto: hosts of an auto-scaling group join the cluster that their user data names; services place, start,
 drain and stop tasks; classic ELB health follows the task on the health check's port; the answers where moto differs from
-AWS; throttling; faults; a record for assertions.
+AWS; CloudWatch's CBOR protocol; throttling; faults; a record for assertions.
+
+    cd tests/lab && python -m venv ENV && ENV/bin/pip install -r requirements.txt && ENV/bin/python -m pytest -q
 
 Endpoints (JSON in and out; a mistake is answered with 400 and {"error": "..."}):
 
@@ -50,7 +52,9 @@ GET  /_lab/record[?since_ms=N]  -> {"t_ms":1234,
       "last_status":"RUNNING", "desired_status":"RUNNING", "cause":"TerminateInstanceInAutoScalingGroup"}]}
     A sample is taken after every tick and every changing call that changed it; `by_service` counts tasks that are RUNNING
     and InService behind that ELB. `throttled` counts what the token buckets refused. `cause` is the API call that ended
-    the host, or "kill-host". Event kinds: task_started, task_running, task_stopping, task_stopped (service, task, image,
+    the host, or "kill-host". A task that had already left its ELB and was draining when its host ended is not among
+    live_tasks_killed; it is an event of kind draining_task_killed. "errors" counts AWS error answers of the lab itself,
+    neither faults nor throttling. Event kinds: task_started, task_running, task_stopping, task_stopped (service, task, image,
     instance_id; stopping and stopped also reason and stop_code; stopped also exit_code), host_launched, host_joined,
     host_draining, host_terminated (instance_id, group or cluster, cause), live_task_killed. Samples are bounded to
     20,000, events to 20,000: the oldest go first, and "dropped" says how many.

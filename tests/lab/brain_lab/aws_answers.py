@@ -39,8 +39,10 @@ def patch(cloud: Cloud) -> None:
 
     def delete_cluster(self, original=Responses.delete_cluster):
         cluster = ecs._get_cluster(self._get_param("cluster"))
-        if any(s.cluster_name == cluster.name and s.status != "INACTIVE" for s in ecs.services.values()):
+        if any(s.cluster_name == cluster.name and s.status == "ACTIVE" for s in ecs.services.values()):
             raise ECSException("ClusterContainsServicesException", "The Cluster cannot be deleted while Services are active.")
+        if any(t.service.cluster_name == cluster.name for t in cloud.live_tasks()):
+            raise ECSException("ClusterContainsTasksException", "The Cluster cannot be deleted while Tasks are active.")
         if ecs.container_instances.get(cluster.name):
             raise ECSException("ClusterContainsContainerInstancesException",
                                "The Cluster cannot be deleted while Container Instances are active or draining.")
@@ -80,6 +82,8 @@ def patch(cloud: Cloud) -> None:
         service.created_at, service.lab_asked = utcnow(), asked
         service.deployment_configuration = {"maximumPercent": 200, "minimumHealthyPercent": 100,
                                             **(asked["deploymentConfiguration"] or {})}
+        service.placement_strategy = asked["placementStrategy"] or []
+        service.health_check_grace_period_seconds = self._get_param("healthCheckGracePeriodSeconds")
         service.deployments, service.events = [], []
         begin_deployment(service)
         control_loop.count(cloud, service)
@@ -193,7 +197,12 @@ def patch(cloud: Cloud) -> None:
             raise ClusterNotFoundException()
         return cluster
 
+    def validate_containers(memory, definitions, compatibilities, original=EC2ContainerServiceBackend._validate_container_defs):
+        # With requiresCompatibilities moto wants `memory`; AWS is content with memoryReservation.
+        original(memory, definitions, None)
+
     EC2ContainerServiceBackend._get_cluster = get_cluster
+    EC2ContainerServiceBackend._validate_container_defs = staticmethod(validate_containers)
     for name, answer in list(locals().items()):
         if callable(answer) and hasattr(Responses, name):
             setattr(Responses, name, answer)

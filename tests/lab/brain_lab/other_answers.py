@@ -4,6 +4,7 @@ from moto.autoscaling.exceptions import AutoscalingClientError, ValidationError
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.core.responses import ActionResult
 from moto.elb.exceptions import DuplicateLoadBalancerName
+from moto.elb.models import FakeListener
 from moto.elb.responses import ELBResponse
 
 from brain_lab import health
@@ -27,10 +28,24 @@ def patch_elb(cloud: Cloud) -> None:
         if existing is None:
             result = original(self)
             cloud.elb.load_balancers[name].lab_asked = asked
+            keep_instance_protocols(self)
             return result
         if existing.lab_asked != asked:
             raise DuplicateLoadBalancerName(name)
         return ActionResult({"DNSName": existing.dns_name})
+
+    def create_load_balancer_listeners(self, original=ELBResponse.create_load_balancer_listeners):
+        result = original(self)
+        keep_instance_protocols(self)
+        return result
+
+    def keep_instance_protocols(self):
+        # moto says that the instance's protocol is the listener's; a 443 that ends TLS speaks HTTP behind it.
+        asked = {int(a["LoadBalancerPort"]): a for a in self._get_param("Listeners", [])}
+        for listener in cloud.elb.load_balancers[self._get_param("LoadBalancerName")].listeners:
+            if int(listener.load_balancer_port) in asked:
+                wanted = asked[int(listener.load_balancer_port)]
+                listener.lab_instance_protocol = (wanted.get("InstanceProtocol") or wanted["Protocol"]).upper()
 
     def register_instances_with_load_balancer(self):
         for instance in self._get_param("Instances", []):
@@ -47,6 +62,8 @@ def patch_elb(cloud: Cloud) -> None:
 
     ELBResponse.describe_instance_health = describe_instance_health
     ELBResponse.create_load_balancer = create_load_balancer
+    ELBResponse.create_load_balancer_listeners = create_load_balancer_listeners
+    FakeListener.instance_protocol = property(lambda self: getattr(self, "lab_instance_protocol", self.protocol))
     ELBResponse.register_instances_with_load_balancer = register_instances_with_load_balancer
     ELBResponse.deregister_instances_from_load_balancer = deregister_instances_from_load_balancer
 

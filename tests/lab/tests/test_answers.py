@@ -97,6 +97,15 @@ def test_duplicates_are_refused_with_aws_codes(project, lab):
     assert code(lab.asg.create_launch_configuration, **configuration) == "AlreadyExists"
 
 
+def test_a_listener_keeps_its_protocol_on_either_side(project, lab):
+    name = f"{project().name}-tls"
+    lab.elb.create_load_balancer(LoadBalancerName=name, AvailabilityZones=["us-east-1a"], Listeners=[
+        {"Protocol": "HTTPS", "InstanceProtocol": "HTTP", "LoadBalancerPort": 443, "InstancePort": 8080,
+         "SSLCertificateId": "arn:aws:iam::123456789012:server-certificate/lab"}])
+    listener = lab.elb.describe_load_balancers(LoadBalancerNames=[name])["LoadBalancerDescriptions"][0]["ListenerDescriptions"][0]["Listener"]
+    assert (listener["Protocol"], listener["InstanceProtocol"]) == ("HTTPS", "HTTP")
+
+
 def test_a_launch_template_made_twice_with_one_token_is_one_template(project, lab):
     web = project()
     asked = {"LaunchTemplateName": f"{web.name}-again", "ClientToken": web.name, "LaunchTemplateData": {"InstanceType": "t3.small"}}

@@ -1,0 +1,39 @@
+# Everything from a fresh checkout: `make demo` runs brain, `make test` passes its tests. Both set up what they need.
+#
+# Building aws-sdk-ec2 takes 7.5 GB of memory. On a smaller machine `make JOBS=1 …` builds one crate at a time.
+
+SHELL := /bin/bash
+CARGO_JOBS := $(if $(JOBS),--jobs $(JOBS))
+TOOLS := .setup
+BINARIES := -p brain-server -p brain-watcher -p brain-deployer
+
+.PHONY: help setup build lint test demo bench
+.DEFAULT_GOAL := help
+
+help: ## these targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
+
+setup: ## install what the tests and the demo need beside cargo
+	@tests/setup/setup.sh
+
+build: ## build everything
+	cargo build --workspace --all-targets $(CARGO_JOBS)
+
+lint: setup ## formatting, clippy, buf lint
+	cargo fmt --all --check
+	$(TOOLS)/npm/node_modules/.bin/buf lint
+	cargo clippy --workspace --all-targets $(CARGO_JOBS) -- -D warnings
+
+test: lint ## everything that must pass
+	cd tests/lab && PYTHONDONTWRITEBYTECODE=1 ../../$(TOOLS)/venv/bin/python -m pytest -q -p no:cacheprovider
+	cargo build --workspace --all-targets $(CARGO_JOBS)
+	cargo test --workspace --no-fail-fast $(CARGO_JOBS)
+
+demo: setup ## run brain on an AWS lab, a registry and a git host, and play a release
+	cargo build --workspace $(CARGO_JOBS)
+	@cargo run --quiet --package brain-tests --bin demo
+
+bench: setup ## measure, and print the README's table
+	cargo build --workspace $(CARGO_JOBS)
+	cargo build --release -p brain-server -p brain-tests $(CARGO_JOBS)
+	@cargo run --release --quiet --package brain-tests --bin bench

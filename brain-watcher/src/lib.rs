@@ -1,1 +1,40 @@
-//! placeholder
+//! The watcher: polls git hosts and registries, and tells the server what is there until the server has stored it.
+//!
+//! The main story: [`run`] keeps a stream to the server open ([`connection`]); the server hands out projects, each of which
+//! gets two pollers ([`poller`]); they read [`source`]s through their [`host`]'s queue, [`observe`] finds what is news, and
+//! the [`outbox`] keeps it until it is acknowledged. It holds the credentials of git hosts and registries, and never decides
+//! anything.
+
+use crate::{config::Config, host::Hosts, outbox::Outbox, poller::Shared};
+use anyhow::Context;
+use std::{sync::Arc, time::Duration};
+use tokio::time::timeout;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub mod config;
+mod connection;
+pub mod host;
+pub mod observe;
+pub mod outbox;
+mod poller;
+pub mod source;
+
+/// Time that pollers have to end.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Watches until `shutdown`.
+pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let client = source::client().context("no HTTP client")?;
+    let tasks = TaskTracker::new();
+    let shared = Arc::new(Shared {
+        config,
+        client,
+        hosts: Arc::new(Hosts::default()),
+        outbox: Outbox::default(),
+        tasks: tasks.clone(),
+    });
+    connection::keep(shared, shutdown).await?;
+    tasks.close();
+    let _ = timeout(GRACE, tasks.wait()).await;
+    Ok(())
+}

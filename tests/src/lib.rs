@@ -1,1 +1,13 @@
-//! placeholder
+//! What the end-to-end tests, the demo and the benchmark share: real peers, each a process of its own in a folder of its own
+//! on a free loopback port, and the story that is played on them.
+
+pub mod brain;
+pub mod calls;
+pub mod git_host;
+pub mod image;
+pub mod lab;
+pub mod paths;
+pub mod registry;
+pub mod sandbox;
+pub mod wait;
+pub mod world;

@@ -1,0 +1,121 @@
+//! The stream to the server: opened again whenever it breaks, each time with a hello and all that was not acknowledged.
+
+use crate::poller::{Pollers, Shared};
+use backon::{BackoffBuilder, ExponentialBuilder};
+use brain_proto::v1::{
+    Observations, WatchAssignment, WatcherHello, WatcherServiceConnectRequest, WatcherServiceConnectResponse,
+    watcher_service_client::WatcherServiceClient, watcher_service_connect_request::Message as ToServer,
+    watcher_service_connect_response::Message,
+};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use tokio::{sync::mpsc, time::Instant};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, transport::Endpoint};
+use tracing::{info, warn};
+
+/// Observations in one message (the API's bound).
+const BATCH: usize = 1_000;
+/// Messages that may wait to be written.
+const WRITE_AHEAD: usize = 4;
+/// How often an idle connection is asked whether it lives, and how long it has to answer.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// Largest message that is taken.
+const MESSAGE_MAX: usize = 8 << 20;
+/// A stream that lived so long makes the next pause the shortest again.
+const STEADY: Duration = Duration::from_secs(10);
+/// Pauses between attempts.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// Keeps a stream open until `shutdown`.
+pub(crate) async fn keep(shared: Arc<Shared>, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let endpoint = Endpoint::from(shared.config.server.clone())
+        .connect_timeout(KEEP_ALIVE)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true);
+    let pauses = || {
+        ExponentialBuilder::default()
+            .with_jitter()
+            .with_min_delay(PAUSE.0)
+            .with_max_delay(PAUSE.1)
+            .without_max_times()
+            .build()
+    };
+    let mut pause = pauses();
+    loop {
+        let begun = Instant::now();
+        let ended = shutdown.run_until_cancelled(stream(&shared, &endpoint)).await;
+        let Some(ended) = ended else { return Ok(()) };
+        if begun.elapsed() >= STEADY {
+            pause = pauses();
+        }
+        let wait = pause.next().unwrap_or(PAUSE.1);
+        match ended {
+            Ok(()) => info!(?wait, "the server ended the stream, connecting again"),
+            Err(status) => warn!(code = ?status.code(), why = status.message(), ?wait, "no stream, connecting again"),
+        }
+        if shutdown.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// One stream, to its end. The pollers of its projects end with it: on the next one the server hands them out anew.
+async fn stream(shared: &Arc<Shared>, endpoint: &Endpoint) -> Result<(), Status> {
+    let channel = endpoint.connect().await.map_err(|error| Status::unavailable(error.to_string()))?;
+    let mut client = WatcherServiceClient::new(channel).max_decoding_message_size(MESSAGE_MAX);
+    let (sender, receiver) = mpsc::channel(WRITE_AHEAD);
+    let hello = ToServer::Hello(WatcherHello { agent: shared.config.agent.to_string() });
+    send(&sender, hello).await?;
+    let mut messages = client.connect(ReceiverStream::new(receiver)).await?.into_inner();
+    info!(server = %shared.config.server, "connected");
+    shared.outbox.rewind();
+    let mut projects: HashMap<String, Pollers> = HashMap::new();
+    let read = async {
+        while let Some(WatcherServiceConnectResponse { message }) = messages.message().await? {
+            match message {
+                Some(Message::Assignment(assignment)) => assign(shared, &mut projects, assignment),
+                Some(Message::Acknowledged(acknowledged)) => {
+                    for refused in &acknowledged.refused {
+                        warn!(sequence = refused.sequence, why = refused.reason, "the server refused an observation");
+                    }
+                    shared.outbox.acknowledge(acknowledged.through_sequence);
+                }
+                Some(Message::PollNow(poll)) => {
+                    poll.projects.iter().filter_map(|project| projects.get(project)).for_each(Pollers::poke);
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    };
+    tokio::select! {
+        ended = read => ended,
+        ended = write(shared, &sender) => ended,
+    }
+}
+
+async fn write(shared: &Shared, sender: &mpsc::Sender<WatcherServiceConnectRequest>) -> Result<(), Status> {
+    loop {
+        let observations = shared.outbox.take(BATCH).await;
+        send(sender, ToServer::Observations(Observations { observations })).await?;
+    }
+}
+
+fn assign(shared: &Arc<Shared>, projects: &mut HashMap<String, Pollers>, assignment: WatchAssignment) {
+    let WatchAssignment { watch, unwatch } = assignment;
+    info!(watch = watch.len(), unwatch = unwatch.len(), "assignment");
+    for project in unwatch {
+        projects.remove(&project);
+    }
+    for project in watch {
+        projects.insert(project.project.clone(), Pollers::start(shared, &project));
+    }
+}
+
+async fn send(sender: &mpsc::Sender<WatcherServiceConnectRequest>, message: ToServer) -> Result<(), Status> {
+    let request = WatcherServiceConnectRequest { message: Some(message) };
+    sender.send(request).await.map_err(|_| Status::unavailable("the stream has ended"))
+}

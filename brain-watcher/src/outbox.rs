@@ -1,0 +1,131 @@
+//! Observations on their way: kept in order until the server has stored them, sent again on every new stream.
+
+use brain_proto::v1::{Observation, observation::What};
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, PoisonError},
+};
+use tokio::sync::Notify;
+
+/// Observations that may wait. A full outbox holds polling back; nothing is dropped.
+const CAPACITY: usize = 4_096;
+
+/// The observations that are not acknowledged.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    inner: Mutex<Inner>,
+    filled: Notify,
+    room: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    waiting: VecDeque<Observation>,
+    /// How many of them, from the front, were sent on the current stream.
+    sent: usize,
+    sequence: u64,
+}
+
+impl Outbox {
+    /// Puts an observation in, once there is room.
+    pub async fn put(&self, project: &str, what: What, time: prost_types::Timestamp) {
+        let mut what = Some(what);
+        loop {
+            let room = self.room.notified();
+            if self.try_put(project, &mut what, time) {
+                return;
+            }
+            room.await;
+        }
+    }
+
+    fn try_put(&self, project: &str, what: &mut Option<What>, time: prost_types::Timestamp) -> bool {
+        let mut inner = self.lock();
+        if inner.waiting.len() >= CAPACITY {
+            return false;
+        }
+        inner.sequence += 1;
+        let sequence = inner.sequence;
+        let what = what.take();
+        inner.waiting.push_back(Observation { sequence, project: project.to_owned(), observe_time: Some(time), what });
+        drop(inner);
+        self.filled.notify_one();
+        true
+    }
+
+    /// On a new stream everything is to be sent again.
+    pub fn rewind(&self) {
+        self.lock().sent = 0;
+        self.filled.notify_one();
+    }
+
+    /// What waits to be sent, at most `most`; waits until there is something.
+    pub async fn take(&self, most: usize) -> Vec<Observation> {
+        loop {
+            let filled = self.filled.notified();
+            {
+                let mut inner = self.lock();
+                let batch: Vec<Observation> = inner.waiting.iter().skip(inner.sent).take(most).cloned().collect();
+                if !batch.is_empty() {
+                    inner.sent += batch.len();
+                    return batch;
+                }
+            }
+            filled.await;
+        }
+    }
+
+    /// Everything up to this number is stored.
+    pub fn acknowledge(&self, through: u64) {
+        let mut inner = self.lock();
+        while inner.sent > 0 && inner.waiting.front().is_some_and(|first| first.sequence <= through) {
+            inner.waiting.pop_front();
+            inner.sent -= 1;
+        }
+        drop(inner);
+        self.room.notify_waiters();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use brain_proto::v1::PollOutcome;
+
+    async fn put(outbox: &Outbox, count: usize) {
+        for _ in 0..count {
+            outbox.put("projects/user", What::Poll(PollOutcome::default()), prost_types::Timestamp::default()).await;
+        }
+    }
+
+    fn sequences(batch: &[Observation]) -> Vec<u64> {
+        batch.iter().map(|observation| observation.sequence).collect()
+    }
+
+    #[tokio::test]
+    async fn what_was_not_acknowledged_is_sent_again_on_a_new_stream() {
+        let outbox = Outbox::default();
+        put(&outbox, 3).await;
+        assert_eq!(sequences(&outbox.take(10).await), [1, 2, 3]);
+        outbox.acknowledge(1);
+        outbox.rewind();
+        put(&outbox, 1).await;
+        assert_eq!(sequences(&outbox.take(10).await), [2, 3, 4]);
+    }
+
+    #[tokio::test]
+    async fn a_full_outbox_waits_for_an_acknowledgement() {
+        let outbox = Outbox::default();
+        put(&outbox, CAPACITY).await;
+        let more = put(&outbox, 1);
+        tokio::pin!(more);
+        assert!(futures::poll!(&mut more).is_pending());
+        let _ = outbox.take(10).await;
+        outbox.acknowledge(1);
+        more.await;
+    }
+}

@@ -1,0 +1,123 @@
+//! Sources: where tags, heads and images are read from.
+//!
+//! Every request is bounded in time and size, conditional where the peer allows it, and passes its host's queue.
+
+use crate::host::Host;
+use std::time::Duration;
+use thiserror::Error;
+
+pub mod git;
+pub mod oci;
+
+/// Largest answer that is read, in bytes: 20,000 refs of 250 characters fit.
+const BODY_MAX: usize = 8 << 20;
+/// Most tags of a repository.
+pub const TAGS_MAX: usize = 20_000;
+/// Time for one request, body included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// Time to connect.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest text of a failure.
+const FAILURE_MAX: usize = 400;
+
+/// Why a poll failed.
+#[derive(Debug, Error)]
+#[error("{message}")]
+pub struct PollError {
+    /// For people; holds no secret and is at most 500 characters.
+    pub message: String,
+    /// When the host asks to be asked again.
+    pub retry_after: Option<Duration>,
+    /// Whether the host as a whole is in trouble, and not this project alone.
+    pub host_trouble: bool,
+}
+
+impl PollError {
+    /// A failure of one project.
+    pub fn new(message: impl Into<String>) -> Self {
+        let message: String = message.into();
+        Self { message: message.chars().take(FAILURE_MAX).collect(), retry_after: None, host_trouble: false }
+    }
+}
+
+/// The client that all sources share. It follows few redirects and never sends a credential to another host.
+pub fn client() -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .user_agent(concat!("brain-watcher/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(REQUEST_TIMEOUT)
+        .redirect(reqwest::redirect::Policy::limited(5))
+        .build()
+}
+
+/// An answer whose body was read within its bound.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: reqwest::StatusCode,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Sends a request through its host's queue and reads the answer. `peer` is what failures call the other side.
+pub(crate) async fn send(host: &Host, peer: &str, request: reqwest::RequestBuilder) -> Result<Answer, PollError> {
+    let _turn = host.turn().await;
+    let answer = exchange(peer, request).await;
+    match &answer {
+        Ok(answer) if answer.status.is_server_error() || answer.status.as_u16() == 429 => {
+            host.failed(retry_after(&answer.headers));
+        }
+        Ok(_) => host.succeeded(),
+        Err(error) if error.host_trouble => host.failed(None),
+        Err(_) => {}
+    }
+    answer
+}
+
+async fn exchange(peer: &str, request: reqwest::RequestBuilder) -> Result<Answer, PollError> {
+    let trouble = |error: reqwest::Error| PollError { host_trouble: true, ..PollError::new(describe(peer, error)) };
+    let mut answer = request.send().await.map_err(trouble)?;
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(trouble)? {
+        if body.len() + chunk.len() > BODY_MAX {
+            return Err(PollError::new(format!("{peer} answers with more than {} MiB", BODY_MAX >> 20)));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer { status: answer.status(), headers: answer.headers().clone(), body })
+}
+
+/// What went wrong, without the address, which may hold what must not be shown.
+fn describe(peer: &str, error: reqwest::Error) -> String {
+    let error = error.without_url();
+    if error.is_timeout() {
+        return format!("{peer} does not answer in time");
+    }
+    if error.is_connect() {
+        return format!("{peer} cannot be reached");
+    }
+    let mut causes = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        causes = cause.to_string();
+        source = cause.source();
+    }
+    format!("{peer} breaks off its answer: {causes}")
+}
+
+/// The failure that a status means; `hint` tells what a person can do about a refused credential.
+pub(crate) fn refused(peer: &str, answer: &Answer, hint: &str) -> PollError {
+    let code = answer.status.as_u16();
+    let message = match code {
+        401 | 403 => format!("{peer} answers {code}: {hint}"),
+        404 => format!("{peer} answers 404: it does not exist, or the credential may not see it"),
+        429 => format!("{peer} answers 429: too many requests, polling slows down"),
+        _ => format!("{peer} answers {code}"),
+    };
+    let host_trouble = code == 429 || answer.status.is_server_error();
+    PollError { retry_after: retry_after(&answer.headers), host_trouble, ..PollError::new(message) }
+}
+
+fn retry_after(headers: &reqwest::header::HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(reqwest::header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}

@@ -1,0 +1,193 @@
+//! Any OCI registry: tags by `tags/list`, paged by Link; digests by HEAD, which counts against no pull limit.
+//!
+//! Requests go through our own HTTP client: the registry clients at hand follow no Link and make no conditional request.
+
+use super::{Answer, PollError, TAGS_MAX, refused, send};
+use crate::{config::Credential, config::Registry, host::Host, host::Hosts};
+use brain_core::{image::Digest, version::compare_tags};
+use oci_spec::distribution::Reference;
+use reqwest::{Client, Method, StatusCode, header};
+use serde::Deserialize;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+use url::Url;
+
+mod auth;
+
+/// Manifest types; without them a registry answers 404 for an OCI image.
+const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+                         application/vnd.docker.distribution.manifest.list.v2+json, \
+                         application/vnd.docker.distribution.manifest.v2+json";
+/// Tags asked for in one page.
+const PAGE: usize = 1_000;
+/// Most pages: the most tags, in pages of a registry that chooses a small size.
+const PAGES_MAX: usize = 400;
+/// Known tags whose digest is asked for again at each poll, newest versions first, to notice tags that moved.
+const RECHECKED: usize = 10;
+
+/// An image repository.
+#[derive(Debug)]
+pub struct OciSource {
+    client: Client,
+    host: Arc<Host>,
+    endpoint: Url,
+    /// Host as people know it.
+    registry: String,
+    /// Path of the repository in the registry.
+    repository: String,
+    credential: Option<Credential>,
+    token: Option<auth::Token>,
+    known: BTreeMap<String, Digest>,
+}
+
+#[derive(Deserialize)]
+struct TagList {
+    // Registries answer null for a repository without tags.
+    tags: Option<Vec<String>>,
+}
+
+impl OciSource {
+    /// The repository `name` as Docker writes it.
+    pub fn new(
+        client: Client,
+        hosts: &Hosts,
+        registries: &BTreeMap<String, Registry>,
+        name: &str,
+    ) -> Result<Self, PollError> {
+        let reference: Reference =
+            name.parse().map_err(|error| PollError::new(format!("the image repository is faulty: {error}")))?;
+        let registry = reference.registry().to_owned();
+        let configured = registries.get(&registry);
+        let endpoint = match configured.and_then(|configured| configured.endpoint.clone()) {
+            Some(endpoint) => endpoint,
+            None => Url::parse(&format!("https://{}", reference.resolve_registry()))
+                .map_err(|error| PollError::new(format!("the registry's host is faulty: {error}")))?,
+        };
+        Ok(Self {
+            client,
+            host: hosts.get(&format!("registry {registry}")),
+            endpoint,
+            registry,
+            repository: reference.repository().to_owned(),
+            credential: configured.and_then(|configured| configured.credential.clone()),
+            token: None,
+            known: BTreeMap::new(),
+        })
+    }
+
+    /// Tags and digests as they are now.
+    pub async fn poll(&mut self) -> Result<BTreeMap<String, Digest>, PollError> {
+        let tags = self.tags().await?;
+        self.known.retain(|tag, _| tags.contains(tag));
+        let mut newest: Vec<String> = self.known.keys().cloned().collect();
+        newest.sort_by(|a, b| compare_tags(b, a));
+        let new = tags.into_iter().filter(|tag| !self.known.contains_key(tag));
+        let asked: Vec<String> = new.chain(newest.into_iter().take(RECHECKED)).collect();
+        for tag in asked {
+            match self.digest(&tag).await? {
+                Some(digest) => self.known.insert(tag, digest),
+                // Deleted between the two requests.
+                None => self.known.remove(&tag),
+            };
+        }
+        Ok(self.known.clone())
+    }
+
+    /// All tags; none for a repository that does not exist yet.
+    async fn tags(&mut self) -> Result<BTreeSet<String>, PollError> {
+        let mut tags = BTreeSet::new();
+        let mut next = Some(self.url(&format!("tags/list?n={PAGE}"))?);
+        let mut seen = BTreeSet::new();
+        while let Some(url) = next {
+            if !seen.insert(url.clone()) || seen.len() > PAGES_MAX {
+                return Err(PollError::new(format!("{} pages its tags without end", self.peer())));
+            }
+            let answer = self.request(Method::GET, url.clone(), "application/json").await?;
+            match answer.status {
+                StatusCode::OK => {}
+                StatusCode::NOT_FOUND => return Ok(BTreeSet::new()),
+                _ => return Err(self.refused(&answer)),
+            }
+            let list: TagList = serde_json::from_slice(&answer.body)
+                .map_err(|_| PollError::new(format!("{} answers with what is no list of tags", self.peer())))?;
+            tags.extend(list.tags.unwrap_or_default());
+            if tags.len() > TAGS_MAX {
+                return Err(PollError::new(format!(
+                    "{} has more than {TAGS_MAX} tags of {}",
+                    self.peer(),
+                    self.repository
+                )));
+            }
+            next = next_page(&url, &answer);
+        }
+        Ok(tags)
+    }
+
+    async fn digest(&mut self, tag: &str) -> Result<Option<Digest>, PollError> {
+        let url = self.url(&format!("manifests/{tag}"))?;
+        let answer = self.request(Method::HEAD, url, MANIFESTS).await?;
+        match answer.status {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => return Ok(None),
+            _ => return Err(self.refused(&answer)),
+        }
+        let digest = answer.headers.get("docker-content-digest").and_then(|digest| digest.to_str().ok());
+        let digest = digest.and_then(|digest| Digest::parse(digest).ok());
+        let missing = || PollError::new(format!("{} tells no digest of {}:{tag}", self.peer(), self.repository));
+        digest.map(Some).ok_or_else(missing)
+    }
+
+    /// Sends a request, with a token where the registry wants one.
+    async fn request(&mut self, method: Method, url: Url, accept: &str) -> Result<Answer, PollError> {
+        let build = |token: Option<&auth::Token>| {
+            let request = self.client.request(method.clone(), url.clone()).header(header::ACCEPT, accept);
+            match token {
+                // A link to another host gets no credential.
+                Some(token) if url.origin() == self.endpoint.origin() => token.apply(request),
+                _ => request,
+            }
+        };
+        self.token = self.token.take().filter(auth::Token::is_fresh);
+        let answer = send(&self.host, &self.peer(), build(self.token.as_ref())).await?;
+        if answer.status != StatusCode::UNAUTHORIZED {
+            return Ok(answer);
+        }
+        let challenge = auth::Challenge::of(&answer).ok_or_else(|| self.refused(&answer))?;
+        let token = challenge.answer(&self.client, &self.host, &self.peer(), self.credential.as_ref()).await?;
+        let Some(token) = token else { return Err(self.refused(&answer)) };
+        let answer = send(&self.host, &self.peer(), build(Some(&token))).await?;
+        self.token = Some(token);
+        Ok(answer)
+    }
+
+    fn url(&self, path: &str) -> Result<Url, PollError> {
+        let base = self.endpoint.as_str().trim_end_matches('/');
+        Url::parse(&format!("{base}/v2/{}/{path}", self.repository))
+            .map_err(|error| PollError::new(format!("the registry's address is faulty: {error}")))
+    }
+
+    fn refused(&self, answer: &Answer) -> PollError {
+        let hint = format!(
+            "check the credential of {} in the watcher's configuration, and that it may read {}",
+            self.registry, self.repository
+        );
+        refused(&self.peer(), answer, &hint)
+    }
+
+    fn peer(&self) -> String {
+        format!("registry {}", self.registry)
+    }
+}
+
+/// The page that a Link header names as the next, which may be relative.
+fn next_page(url: &Url, answer: &Answer) -> Option<Url> {
+    let links = answer.headers.get_all(header::LINK).iter().filter_map(|link| link.to_str().ok());
+    let next = links.flat_map(|links| links.split(',')).find(|link| {
+        let relation = link.split(';').skip(1).map(str::trim);
+        relation.into_iter().any(|part| part == "rel=\"next\"" || part == "rel=next")
+    })?;
+    let target = next.trim().strip_prefix('<')?.split('>').next()?;
+    url.join(target).ok()
+}

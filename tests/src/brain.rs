@@ -1,0 +1,102 @@
+//! Brain's own processes, started as a user would start them.
+
+use crate::{
+    calls::Caller,
+    paths,
+    sandbox::{Process, Sandbox, free_port},
+    wait::eventually,
+};
+use anyhow::{Result, ensure};
+use std::{fs, net::TcpStream};
+
+/// Length of a lease in tests: long enough for a machine that is busy building, short enough to wait for its end.
+const LEASE: &str = "2s";
+
+/// A server with its store.
+#[derive(Debug)]
+pub struct Server {
+    sandbox: Sandbox,
+    process: Option<Process>,
+    port: u16,
+}
+
+impl Server {
+    /// Starts one with an empty store.
+    pub async fn start() -> Result<Self> {
+        let mut server = Self { sandbox: Sandbox::new()?, process: None, port: free_port()? };
+        server.restart().await?;
+        Ok(server)
+    }
+
+    /// Starts it again, on the same port and store.
+    pub async fn restart(&mut self) -> Result<()> {
+        let address = self.address();
+        let data = self.sandbox.path("data");
+        let mut process = self.sandbox.start("server", &paths::binary("brain-server")?, |command| {
+            command.args(["--listen", &address, "--lease", LEASE, "--poll-interval", "300ms"]);
+            command.args(["--observe-interval", "300ms", "--data"]).arg(data).env("NO_COLOR", "1");
+        })?;
+        eventually("the server to listen", || {
+            let running = process.check();
+            let connected = TcpStream::connect(&address);
+            async { running.and(Ok(connected?)) }
+        })
+        .await?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Its process.
+    pub fn process(&mut self) -> Option<&mut Process> {
+        self.process.as_mut()
+    }
+
+    /// kill -9.
+    pub async fn kill(&mut self) -> Result<()> {
+        match &mut self.process {
+            Some(process) => process.kill().await,
+            None => Ok(()),
+        }
+    }
+
+    /// `127.0.0.1:PORT`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Calls its API.
+    #[must_use]
+    pub fn caller(&self) -> Caller {
+        Caller::new(&self.address())
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+}
+
+/// A watcher that takes docker.io's images from `registry`.
+pub fn watcher(sandbox: &Sandbox, name: &str, server: &str, registry: &str) -> Result<Process> {
+    let config = sandbox.path(format!("{name}.toml"));
+    fs::write(&config, format!("[[registry]]\nhost = \"docker.io\"\nendpoint = \"{registry}\"\n"))?;
+    ensure!(registry.starts_with("http"), "the registry's endpoint is an address");
+    sandbox.start(name, &paths::binary("brain-watcher")?, |command| {
+        command.args(["--server", &format!("http://{server}"), "--agent", name, "--config"]).arg(config);
+        command.env("NO_COLOR", "1");
+    })
+}
+
+/// A deployer that acts on the AWS at `endpoint`.
+pub fn deployer(sandbox: &Sandbox, name: &str, server: &str, endpoint: &str) -> Result<Process> {
+    let config = sandbox.path(format!("{name}.toml"));
+    fs::write(&config, "step_interval = \"100ms\"\n")?;
+    sandbox.start(name, &paths::binary("brain-deployer")?, |command| {
+        command.args(["--server", &format!("http://{server}"), "--agent", name, "--config"]).arg(config);
+        command.env("AWS_ENDPOINT_URL", endpoint).env("AWS_REGION", "us-east-1").env("NO_COLOR", "1");
+        // The lab takes any credentials; these keep the SDK from looking for real ones.
+        command.env("AWS_ACCESS_KEY_ID", "lab").env("AWS_SECRET_ACCESS_KEY", "lab");
+    })
+}

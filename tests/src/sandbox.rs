@@ -1,0 +1,123 @@
+//! A temporary folder and the processes that were started in it. Both are gone when it is dropped, and nothing else is.
+
+use anyhow::{Context, Result};
+use std::{
+    fs::{self, File},
+    net::{Ipv4Addr, TcpListener},
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+/// Lines of a log that a failure shows.
+const TAIL: usize = 30;
+
+/// A temporary folder.
+#[derive(Debug)]
+pub struct Sandbox(TempDir);
+
+impl Sandbox {
+    /// A new, empty one.
+    pub fn new() -> Result<Self> {
+        Ok(Self(tempfile::Builder::new().prefix("brain-").tempdir()?))
+    }
+
+    /// A path in it.
+    #[must_use]
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// A new folder in it.
+    pub fn folder(&self, name: &str) -> Result<PathBuf> {
+        let path = self.path(name);
+        fs::create_dir_all(&path)?;
+        Ok(path)
+    }
+
+    /// Starts a process whose output goes to `NAME.log`. It ends when the handle is dropped, or this program dies.
+    pub fn start(&self, name: &str, program: &Path, build: impl FnOnce(&mut Command)) -> Result<Process> {
+        let log = self.path(format!("{name}.log"));
+        let file = File::options().create(true).append(true).open(&log)?;
+        // setpriv gives the child a death signal, so that a killed test leaves nothing behind.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(program).kill_on_drop(true).stdin(Stdio::null());
+        command.stdout(file.try_clone()?).stderr(file).current_dir(self.0.path());
+        build(&mut command);
+        let child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
+        Ok(Process { name: name.to_owned(), child, log })
+    }
+
+    /// The ends of all logs, for a failure.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        let mut text = String::new();
+        for entry in fs::read_dir(self.0.path()).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.extension().is_some_and(|extension| extension == "log") {
+                text += &format!("--- {}\n{}\n", path.display(), tail(&path));
+            }
+        }
+        text
+    }
+}
+
+/// A process of a sandbox.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// kill -9, and waits until it is gone.
+    pub async fn kill(&mut self) -> Result<()> {
+        self.child.kill().await.with_context(|| format!("cannot kill {}", self.name))
+    }
+
+    /// Asks it to end (SIGTERM) and waits until it has; answers its exit code.
+    pub async fn stop(&mut self) -> Result<Option<i32>> {
+        if let Some(id) = self.child.id() {
+            Command::new("kill").args(["-TERM", &id.to_string()]).status().await?;
+        }
+        Ok(self.child.wait().await?.code())
+    }
+
+    /// Fails, with the end of its log, if it has ended.
+    pub fn check(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => anyhow::bail!("{} ended with {status}:\n{}", self.name, tail(&self.log)),
+        }
+    }
+
+    /// Its process id; `None` once it has ended.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Waits for its end.
+    pub async fn wait(&mut self) -> Result<Option<i32>> {
+        Ok(self.child.wait().await?.code())
+    }
+
+    /// All that it wrote.
+    #[must_use]
+    pub fn output(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+/// A port that is free now. Whoever binds it may come too late, and then tries another.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+fn tail(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(TAIL)..].join("\n")
+}

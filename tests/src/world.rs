@@ -1,0 +1,152 @@
+//! The whole world of a test: lab, registry, git host, server, watcher and deployer, and the seed's project `user` in it.
+
+use crate::{
+    brain::{self, Server},
+    calls::Caller,
+    git_host::{GitHost, Repository},
+    lab::Lab,
+    registry::Registry,
+    sandbox::{Process, Sandbox},
+    wait::eventually,
+};
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+
+/// Everything that runs.
+#[derive(Debug)]
+#[allow(missing_docs, reason = "named by the types")]
+pub struct World {
+    pub lab: Lab,
+    pub registry: Registry,
+    pub git: GitHost,
+    pub user: Repository,
+    pub server: Server,
+    pub agents: Sandbox,
+    pub watcher: Process,
+    pub deployer: Process,
+    deployers: u32,
+}
+
+impl World {
+    /// The seed's beginning: tags 0.0.4 and 0.0.5 and one more commit on master; an image of 0.0.4 only.
+    pub async fn start() -> Result<Self> {
+        let (lab, registry, git, server) =
+            tokio::try_join!(Lab::start(), Registry::start(), GitHost::start(), Server::start())?;
+        let user = git.repository("user").await?;
+        user.tag("0.0.4").await?;
+        user.commit("more").await?;
+        user.annotated_tag("0.0.5").await?;
+        user.commit("even more").await?;
+        registry.push("flowcommerce/user", "0.0.4", "0.0.4").await?;
+        let agents = Sandbox::new()?;
+        let watcher = brain::watcher(&agents, "watcher-1", &server.address(), &registry.endpoint())?;
+        let deployer = brain::deployer(&agents, "deployer-1", &server.address(), &lab.endpoint())?;
+        Ok(Self { lab, registry, git, user, server, agents, watcher, deployer, deployers: 1 })
+    }
+
+    /// Calls the server's API.
+    #[must_use]
+    pub fn caller(&self) -> Caller {
+        self.server.caller()
+    }
+
+    /// The definition of project `user`, in the API's JSON.
+    #[must_use]
+    pub fn definition(&self) -> Value {
+        json!({
+            "name": "projects/user",
+            "source": {"gitUrl": self.user.url, "branch": "master"},
+            "imageRepository": "flowcommerce/user",
+            "target": {"region": "us-east-1", "hostPort": 6041, "containerPort": 9000, "desiredCount": 3}
+        })
+    }
+
+    /// Creates project `user`.
+    pub async fn create_project(&self) -> Result<Value> {
+        self.create(self.definition()).await
+    }
+
+    /// Creates a project.
+    pub async fn create(&self, project: Value) -> Result<Value> {
+        self.caller().grpcurl("ProjectService/CreateProject", &json!({"project": project})).await
+    }
+
+    /// The releases' lines, and the head's label.
+    pub async fn releases(&self) -> Result<(Vec<String>, String)> {
+        let answer = self.caller().grpcurl("ProjectService/ListReleases", &json!({"parent": "projects/user"})).await?;
+        let releases = answer["releases"].as_array().cloned().unwrap_or_default();
+        let lines = releases.iter().map(|release| text(&release["summary"])).collect();
+        Ok((lines, text(&answer["head"]["label"])))
+    }
+
+    /// Waits until an image is known.
+    pub async fn image_known(&self, tag: &str) -> Result<()> {
+        let line = format!("{tag} flowcommerce/user:{tag}");
+        eventually(&format!("release {line:?}"), || async {
+            let (lines, _) = self.releases().await?;
+            ensure!(lines.contains(&line), "{lines:?}");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Asks for a deployment of an image; answers the deployment's name.
+    pub async fn deploy(&self, image: &str) -> Result<String> {
+        let request = json!({"image": image, "requestedBy": "paolo"});
+        let answer = self.caller().grpcurl("DeploymentService/CreateDeployment", &request).await?;
+        Ok(text(&answer["deployment"]["name"]))
+    }
+
+    /// A deployment.
+    pub async fn deployment(&self, name: &str) -> Result<Value> {
+        let answer = self.caller().grpcurl("DeploymentService/GetDeployment", &json!({"name": name})).await?;
+        Ok(answer["deployment"].clone())
+    }
+
+    /// Waits until a deployment has ended; answers it.
+    pub async fn ended(&self, name: &str) -> Result<Value> {
+        let patience = std::time::Duration::from_secs(120);
+        let end = crate::wait::within(patience, &format!("the end of {name}"), || async {
+            let deployment = self.deployment(name).await?;
+            ensure!(
+                deployment["endTime"].is_string(),
+                "{}, waiting: {}, {}",
+                deployment["headline"],
+                deployment["waiting"],
+                deployment["reason"]
+            );
+            Ok(deployment)
+        });
+        end.await.with_context(|| self.agents.logs() + &self.server.sandbox().logs())
+    }
+
+    /// Waits until a deployment has succeeded.
+    pub async fn succeeded(&self, name: &str) -> Result<Value> {
+        let deployment = self.ended(name).await?;
+        if deployment["phase"] != "DEPLOYMENT_PHASE_SUCCEEDED" {
+            bail!("{name} did not succeed: {}\n{}", deployment["reason"], self.agents.logs());
+        }
+        Ok(deployment)
+    }
+
+    /// The line of what runs.
+    pub async fn production(&self) -> Result<String> {
+        let request = json!({"name": "projects/user/production"});
+        let answer = self.caller().buf("ProductionService/GetProduction", &request).await?;
+        Ok(text(&answer["production"]["summary"]))
+    }
+
+    /// Kills the deployer and starts another process of the same name.
+    pub async fn replace_deployer(&mut self) -> Result<()> {
+        self.deployer.kill().await?;
+        self.deployers += 1;
+        self.deployer = brain::deployer(&self.agents, "deployer-1", &self.server.address(), &self.lab.endpoint())?;
+        Ok(())
+    }
+}
+
+/// A JSON string's text.
+#[must_use]
+pub fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}

@@ -1,1 +1,198 @@
-//! placeholder
+//! The server: the typed API over the projects' actors, the durable store, and the hubs that share work out to agents.
+//!
+//! The main story: [`run`] loads the [`store`], builds the [`directory`] of projects, starts the hubs of [`watchers`] and
+//! [`deployers`], and serves the [`api`] until it is told to stop. A [`project`]'s actor alone changes its state.
+
+use crate::{
+    clock::Clock, config::Config, deployers::DeployerTimes, directory::Directory, project::Shared, store::Store,
+};
+use anyhow::Context;
+use brain_proto::v1::{
+    board_service_server::BoardServiceServer, deployer_service_server::DeployerServiceServer,
+    deployment_service_server::DeploymentServiceServer, production_service_server::ProductionServiceServer,
+    project_service_server::ProjectServiceServer, watcher_service_server::WatcherServiceServer,
+};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+use tokio::{net::TcpListener, sync::broadcast, time::timeout};
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::transport::Server;
+use tonic_health::server::HealthReporter;
+use tracing::{info, warn};
+
+mod agents;
+pub mod api;
+mod checkpoint;
+pub mod clock;
+pub mod config;
+pub mod deployers;
+pub mod directory;
+pub mod project;
+pub mod store;
+pub mod watchers;
+
+/// Changes of projects that a reader of the board may be behind before it is sent everything again.
+const BOARD_BEHIND: usize = 4_096;
+/// Time that calls have to end once the server is told to stop.
+const GRACE: Duration = Duration::from_secs(5);
+/// How often an idle connection is asked whether it lives, and how long it has to answer.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// Largest message that is taken: 20,000 tags fit.
+const MESSAGE_MAX: usize = 8 << 20;
+
+/// Serves on `incoming` until `shutdown`, then ends every stream, writes a checkpoint and closes the store.
+pub async fn run(
+    config: Config,
+    store: Arc<dyn Store>,
+    clock: Clock,
+    incoming: TcpListener,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let loaded = store.load().await.context("the store could not be loaded")?;
+    let tasks = TaskTracker::new();
+    // The actors, hubs and streams end after the API has stopped taking calls.
+    let ending = CancellationToken::new();
+    let (watchers, watchers_inbox) = watchers::channel();
+    let (deployers, deployers_inbox) = deployers::channel();
+    let shared = Arc::new(Shared {
+        store: Arc::clone(&store),
+        clock,
+        deployers: deployers.clone(),
+        watchers,
+        changed: broadcast::Sender::new(BOARD_BEHIND),
+        revision: AtomicU64::new(0),
+        tasks: tasks.clone(),
+        shutdown: ending.clone(),
+    });
+    let (count, revision) = (loaded.projects.len(), loaded.revision.0);
+    let directory = Arc::new(Directory::new(Arc::clone(&shared), loaded, config.host_ports.clone()));
+    for project in directory.all() {
+        project.wake();
+    }
+    let times = DeployerTimes { lease: config.lease, observe: config.observe_interval };
+    tasks.spawn(watchers::run(watchers_inbox, Arc::clone(&directory), config.poll_interval, ending.clone()));
+    tasks.spawn(deployers::run(
+        deployers,
+        deployers_inbox,
+        Arc::clone(&directory),
+        times,
+        tasks.clone(),
+        ending.clone(),
+    ));
+    tasks.spawn(checkpoint::run(Arc::clone(&directory), Arc::clone(&shared)));
+    let address = incoming.local_addr()?;
+    info!(%address, projects = count, revision, "brain-server serves");
+    let api = api::Api::new(Arc::clone(&directory), Arc::clone(&shared));
+    let served = serve(api, incoming, shutdown, ending.clone()).await;
+    close(directory, shared, tasks, ending).await?;
+    served
+}
+
+/// Serves until `shutdown` or `ending`; then health turns to NOT_SERVING, streams end, and calls have a while to finish.
+async fn serve(
+    api: api::Api,
+    incoming: TcpListener,
+    shutdown: CancellationToken,
+    ending: CancellationToken,
+) -> anyhow::Result<()> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    set_health(&health, true).await;
+    let stopping = CancellationToken::new();
+    let stop = {
+        let stopping = stopping.clone();
+        let ending = ending.clone();
+        async move {
+            tokio::select! {
+                () = shutdown.cancelled() => info!("shutting down"),
+                () = ending.cancelled() => warn!("shutting down: the store belongs to somebody else now"),
+            }
+            set_health(&health, false).await;
+            ending.cancel();
+            stopping.cancel();
+        }
+    };
+    let server = Server::builder()
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE))
+        .tcp_nodelay(true)
+        .add_service(health_service)
+        .add_service(reflection_v1()?)
+        .add_service(reflection_v1alpha()?)
+        .add_service(ProjectServiceServer::new(api.clone()))
+        .add_service(DeploymentServiceServer::new(api.clone()))
+        .add_service(ProductionServiceServer::new(api.clone()))
+        .add_service(BoardServiceServer::new(api.clone()))
+        .add_service(WatcherServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_MAX))
+        .add_service(DeployerServiceServer::new(api).max_decoding_message_size(MESSAGE_MAX))
+        .serve_with_incoming_shutdown(TcpListenerStream::new(incoming), stop);
+    let deadline = async {
+        stopping.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        served = server => served.context("serving failed"),
+        () = deadline => {
+            warn!("calls that did not end in time are cut off");
+            Ok(())
+        }
+    }
+}
+
+async fn close(
+    directory: Arc<Directory>,
+    shared: Arc<Shared>,
+    tasks: TaskTracker,
+    ending: CancellationToken,
+) -> anyhow::Result<()> {
+    ending.cancel();
+    tasks.close();
+    if timeout(GRACE, tasks.wait()).await.is_err() {
+        warn!("tasks that did not end in time are left behind");
+    }
+    if let Err(error) = checkpoint::Checkpointer::new(directory, Arc::clone(&shared)).write().await {
+        warn!(%error, "no checkpoint was written; the log keeps everything");
+    }
+    shared.store.close().await.context("the store could not be closed")?;
+    info!("brain-server has ended");
+    Ok(())
+}
+
+async fn set_health(health: &HealthReporter, serving: bool) {
+    let status = if serving { tonic_health::ServingStatus::Serving } else { tonic_health::ServingStatus::NotServing };
+    let services = [
+        "",
+        brain_proto::v1::board_service_server::SERVICE_NAME,
+        brain_proto::v1::deployer_service_server::SERVICE_NAME,
+        brain_proto::v1::deployment_service_server::SERVICE_NAME,
+        brain_proto::v1::production_service_server::SERVICE_NAME,
+        brain_proto::v1::project_service_server::SERVICE_NAME,
+        brain_proto::v1::watcher_service_server::SERVICE_NAME,
+    ];
+    for service in services {
+        health.set_service_status(service, status).await;
+    }
+}
+
+/// Everything that reflection tells of: with the error details, so that clients print them.
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(brain_proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+}
+
+fn reflection_v1() -> anyhow::Result<
+    tonic_reflection::server::v1::ServerReflectionServer<impl tonic_reflection::server::v1::ServerReflection>,
+> {
+    Ok(reflection().build_v1()?)
+}
+
+/// The version that grpcurl's released binaries speak.
+fn reflection_v1alpha() -> anyhow::Result<
+    tonic_reflection::server::v1alpha::ServerReflectionServer<impl tonic_reflection::server::v1alpha::ServerReflection>,
+> {
+    Ok(reflection().build_v1alpha()?)
+}

@@ -1,1 +1,102 @@
-fn main() {}
+//! `brain-server`: reads its configuration, opens the store and serves.
+
+use anyhow::Context;
+use brain_server::{
+    clock::Clock,
+    config::Settings,
+    store::{Store, sled::SledStore},
+};
+use clap::{Parser, ValueEnum};
+use std::{fs, path::PathBuf, process::ExitCode, sync::Arc};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// Keeps the state of all projects, hands work to watchers and deployers, and answers the API.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// TOML file with the settings below, in the form `poll_interval = "60s"`; flags win over it
+    #[arg(long, env = "BRAIN_SERVER_CONFIG")]
+    config: Option<PathBuf>,
+    /// How the log is written
+    #[arg(long, value_enum, default_value_t = LogFormat::Pretty, env = "BRAIN_LOG_FORMAT")]
+    log: LogFormat,
+    /// File that is written with the address of the API once it is served, for scripts
+    #[arg(long)]
+    ready_file: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Pretty,
+    Json,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    start_log(arguments.log);
+    match run(arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("brain-server: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let file = match &arguments.config {
+        None => Settings::default(),
+        Some(path) => {
+            let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            toml::from_str(&text).with_context(|| format!("{} is faulty", path.display()))?
+        }
+    };
+    let config = arguments.settings.or(file).check()?;
+    let incoming =
+        TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
+    let data = config.data.clone();
+    let store: Arc<dyn Store> = Arc::new(tokio::task::spawn_blocking(move || SledStore::open(&data)).await??);
+    if let Some(path) = &arguments.ready_file {
+        let address = incoming.local_addr()?;
+        fs::write(path, address.to_string()).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    brain_server::run(config, store, Clock::system(), incoming, stop_signal()?).await
+}
+
+/// Cancelled at the first SIGINT or SIGTERM; the second one ends the process at once.
+fn stop_signal() -> anyhow::Result<CancellationToken> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let token = CancellationToken::new();
+    let stop = token.clone();
+    tokio::spawn(async move {
+        for signals in 0.. {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if signals > 0 {
+                std::process::exit(130);
+            }
+            stop.cancel();
+        }
+    });
+    Ok(token)
+}
+
+fn start_log(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Pretty => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+}

@@ -1,0 +1,80 @@
+//! BoardService.
+
+use super::{
+    Api, Watch, page,
+    project::{after_project, next_token},
+};
+use crate::{directory::Directory, project::Project};
+use brain_core::{id::ProjectId, status::status};
+use brain_proto::{
+    convert::status_to_proto,
+    v1::{
+        GetBoardRequest, GetBoardResponse, ProjectStatus, WatchBoardRequest, WatchBoardResponse,
+        board_service_server::BoardService,
+    },
+};
+use std::{collections::BTreeSet, sync::Arc};
+use tokio::sync::{
+    broadcast::{
+        self,
+        error::{RecvError, TryRecvError},
+    },
+    mpsc,
+};
+use tonic::{Request, Response, Status};
+
+#[tonic::async_trait]
+impl BoardService for Api {
+    async fn get_board(&self, request: Request<GetBoardRequest>) -> Result<Response<GetBoardResponse>, Status> {
+        let GetBoardRequest { page_size, page_token } = request.into_inner();
+        let size = page::size(page_size, 100, 1_000)?;
+        let after = after_project(&page_token)?;
+        let page = self.directory.page(after.as_ref(), size + 1);
+        let next_page_token = next_token(&page, size);
+        let projects = page.iter().take(size).map(|project| project_status(project)).collect();
+        Ok(Response::new(GetBoardResponse { projects, next_page_token }))
+    }
+
+    type WatchBoardStream = Watch<WatchBoardResponse>;
+
+    async fn watch_board(&self, _: Request<WatchBoardRequest>) -> Result<Response<Self::WatchBoardStream>, Status> {
+        let directory = Arc::clone(&self.directory);
+        let changed = self.shared.changed.subscribe();
+        Ok(Response::new(self.watch(|sender| watch(directory, changed, sender))))
+    }
+}
+
+fn project_status(project: &Project) -> ProjectStatus {
+    status_to_proto(&project.id, status(&project.read().state))
+}
+
+/// Sends every project's status, then that of those that change. A slow reader gets fewer, never older ones: what changed
+/// meanwhile is sent as it is when its turn comes.
+async fn watch(
+    directory: Arc<Directory>,
+    mut changed: broadcast::Receiver<ProjectId>,
+    sender: mpsc::Sender<Result<WatchBoardResponse, Status>>,
+) {
+    let mut due: BTreeSet<ProjectId> = directory.all().iter().map(|project| project.id.clone()).collect();
+    loop {
+        for id in std::mem::take(&mut due) {
+            let Some(project) = directory.get(&id) else { continue };
+            let message = WatchBoardResponse { project: Some(project_status(&project)) };
+            if sender.send(Ok(message)).await.is_err() {
+                return;
+            }
+        }
+        match changed.recv().await {
+            Ok(id) => drop(due.insert(id)),
+            Err(RecvError::Lagged(_)) => due.extend(directory.all().iter().map(|project| project.id.clone())),
+            Err(RecvError::Closed) => return,
+        }
+        loop {
+            match changed.try_recv() {
+                Ok(id) => drop(due.insert(id)),
+                Err(TryRecvError::Lagged(_)) => due.extend(directory.all().iter().map(|project| project.id.clone())),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+        }
+    }
+}

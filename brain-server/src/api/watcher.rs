@@ -1,0 +1,162 @@
+//! WatcherService: the server's end of a watcher's stream.
+
+use super::{Api, BoxedStream, Watch};
+use crate::{
+    agents::{Connection, OUTBOX},
+    project::CommandError,
+    watchers::ToHub,
+};
+use brain_core::id::AgentName;
+use brain_proto::{
+    convert::observation_from_proto,
+    error,
+    v1::{
+        Observation, ObservationRefused, Observations, ObservationsAcknowledged, WatcherServiceConnectRequest,
+        WatcherServiceConnectResponse, watcher_service_connect_request::Message as FromWatcher,
+        watcher_service_connect_response::Message, watcher_service_server::WatcherService,
+    },
+};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+/// Time within which a hello must come.
+const HELLO_WITHIN: Duration = Duration::from_secs(10);
+/// Most observations of one message.
+const OBSERVATIONS_MAX: usize = 1_000;
+/// Batches of a stream that may be under way; the stream is not read further until one is acknowledged.
+const BATCHES_UNDER_WAY: usize = 16;
+
+type Outbox = mpsc::Sender<Result<WatcherServiceConnectResponse, Status>>;
+
+/// Observations of one message, handed to their projects.
+struct Batch {
+    through: u64,
+    refused: Vec<ObservationRefused>,
+    answers: Vec<oneshot::Receiver<Result<(), CommandError>>>,
+}
+
+#[tonic::async_trait]
+impl WatcherService for Api {
+    type ConnectStream = Watch<WatcherServiceConnectResponse>;
+
+    async fn connect(
+        &self,
+        request: Request<Streaming<WatcherServiceConnectRequest>>,
+    ) -> Result<Response<Self::ConnectStream>, Status> {
+        let mut stream = request.into_inner();
+        let agent = hello(&mut stream).await?;
+        let (outbox, receiver) = mpsc::channel(OUTBOX);
+        let end = self.shared.shutdown.child_token();
+        let connection = Connection::new(outbox.clone(), end.clone());
+        let number = connection.stream;
+        self.shared.watchers.send(ToHub::Connected(agent.clone(), connection)).await;
+        let (batches, under_way) = mpsc::channel(BATCHES_UNDER_WAY);
+        self.shared.tasks.spawn(acknowledge(under_way, outbox.clone(), end.clone()));
+        let api = self.clone();
+        self.shared.tasks.spawn(async move {
+            let status = api.read(&agent, stream, batches, end).await;
+            if let Some(status) = status {
+                let _ = outbox.try_send(Err(status));
+            }
+            api.shared.watchers.send(ToHub::Disconnected(agent, number)).await;
+        });
+        Ok(Response::new(ReceiverStream::new(receiver).boxed_stream()))
+    }
+}
+
+async fn hello(stream: &mut Streaming<WatcherServiceConnectRequest>) -> Result<AgentName, Status> {
+    let expected = || error::invalid_field("hello", "must be the first message of the stream");
+    let first = timeout(HELLO_WITHIN, stream.message()).await.map_err(|_| expected())??;
+    match first.and_then(|message| message.message) {
+        Some(FromWatcher::Hello(hello)) => {
+            AgentName::parse(&hello.agent).map_err(|error| error::invalid_field("hello.agent", error))
+        }
+        _ => Err(expected()),
+    }
+}
+
+impl Api {
+    /// Reads the stream to its end; answers the status with which the server ends it, if it does.
+    async fn read(
+        &self,
+        agent: &AgentName,
+        mut stream: Streaming<WatcherServiceConnectRequest>,
+        batches: mpsc::Sender<Batch>,
+        end: CancellationToken,
+    ) -> Option<Status> {
+        let by: Arc<str> = format!("watcher {agent}").into();
+        loop {
+            let message = tokio::select! {
+                message = stream.message() => message,
+                () = end.cancelled() => return Some(ended(&self.shared.shutdown)),
+            };
+            let message = match message {
+                Ok(Some(message)) => message.message,
+                // The watcher left, or the connection broke.
+                Ok(None) | Err(_) => return None,
+            };
+            let Some(FromWatcher::Observations(Observations { observations })) = message else {
+                return Some(error::invalid_field("message", "must be observations after the hello"));
+            };
+            if observations.len() > OBSERVATIONS_MAX {
+                return Some(error::invalid_field("observations", format!("must be at most {OBSERVATIONS_MAX}")));
+            }
+            let batch = self.hand_over(&by, observations).await;
+            if batches.send(batch).await.is_err() {
+                return Some(ended(&self.shared.shutdown));
+            }
+        }
+    }
+
+    async fn hand_over(&self, by: &Arc<str>, observations: Vec<Observation>) -> Batch {
+        let mut batch = Batch { through: 0, refused: Vec::new(), answers: Vec::with_capacity(observations.len()) };
+        for observation in observations {
+            let sequence = observation.sequence;
+            batch.through = batch.through.max(sequence);
+            let refused = |reason: String| ObservationRefused { sequence, reason };
+            match observation_from_proto(observation) {
+                Err(error) => batch.refused.push(refused(error.to_string())),
+                Ok((id, observation)) => match self.directory.get(&id) {
+                    None => batch.refused.push(refused(format!("there is no projects/{id}"))),
+                    Some(project) => batch.answers.push(project.observe(Arc::clone(by), observation).await),
+                },
+            }
+        }
+        batch
+    }
+}
+
+/// Acknowledges batches in their order, several at once where several are done.
+async fn acknowledge(mut batches: mpsc::Receiver<Batch>, outbox: Outbox, end: CancellationToken) {
+    while let Some(batch) = batches.recv().await {
+        let mut acknowledged = ObservationsAcknowledged { through_sequence: batch.through, refused: batch.refused };
+        for answer in batch.answers {
+            match answer.await {
+                Ok(Ok(())) => {}
+                // Not stored: the stream ends, and the watcher sends it again on the next one.
+                Ok(Err(_)) | Err(_) => return end.cancel(),
+            }
+        }
+        acknowledged.refused.sort_by_key(|refused| refused.sequence);
+        let message = Some(Message::Acknowledged(acknowledged));
+        if outbox.send(Ok(WatcherServiceConnectResponse { message })).await.is_err() {
+            return end.cancel();
+        }
+    }
+}
+
+/// Why the server ended a stream.
+pub(super) fn ended(shutdown: &CancellationToken) -> Status {
+    if shutdown.is_cancelled() {
+        return super::shutting_down();
+    }
+    let message = "the server ended the stream: another one of this name took its place, or it was not read, or the store \
+                   is not available: connect again";
+    error::unavailable("STREAM_ENDED", message, super::RETRY_AFTER)
+}

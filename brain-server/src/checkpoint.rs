@@ -1,0 +1,76 @@
+//! Checkpoints: now and then the state of every project that changed, so that start-up reads little.
+
+use crate::{
+    directory::Directory,
+    project::Shared,
+    store::{CheckpointEntry, Revision, StoreError},
+};
+use brain_core::id::ProjectId;
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+use tracing::{info, warn};
+
+/// Commits after which a checkpoint is worth its cost.
+const EVERY: u64 = 50_000;
+/// How often it is looked whether a checkpoint is due.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Writes checkpoints until the server shuts down. The last one is the caller's to write.
+pub(crate) async fn run(directory: Arc<Directory>, shared: Arc<Shared>) {
+    let mut checkpointer = Checkpointer::new(directory, Arc::clone(&shared));
+    loop {
+        tokio::select! {
+            () = shared.shutdown.cancelled() => return,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        if shared.revision.load(Ordering::Relaxed) < checkpointer.covered + EVERY {
+            continue;
+        }
+        if let Err(error) = checkpointer.write().await {
+            warn!(%error, "no checkpoint was written; the log keeps everything");
+        }
+    }
+}
+
+/// Writes one checkpoint of everything that changed since the last one that it wrote.
+#[derive(Debug)]
+pub(crate) struct Checkpointer {
+    directory: Arc<Directory>,
+    shared: Arc<Shared>,
+    covered: u64,
+    versions: HashMap<ProjectId, u64>,
+}
+
+impl Checkpointer {
+    /// One that has written none yet.
+    #[must_use]
+    pub(crate) fn new(directory: Arc<Directory>, shared: Arc<Shared>) -> Self {
+        Self { directory, shared, covered: 0, versions: HashMap::new() }
+    }
+
+    /// Writes one.
+    pub(crate) async fn write(&mut self) -> Result<(), StoreError> {
+        let covers = self.shared.revision.load(Ordering::Relaxed);
+        let mut entries = Vec::new();
+        for project in self.directory.all() {
+            // A commit up to `covers` may be durable and not applied yet.
+            project.settled().await;
+            let inner = project.read();
+            if self.versions.get(&project.id) == Some(&inner.version) {
+                continue;
+            }
+            let (version, state) = (inner.version, inner.state.clone());
+            entries.push(CheckpointEntry { project: project.id.clone(), version, state });
+        }
+        let written: Vec<(ProjectId, u64)> =
+            entries.iter().map(|entry| (entry.project.clone(), entry.version)).collect();
+        self.shared.store.checkpoint(entries, Revision(covers)).await?;
+        info!(covers, projects = written.len(), "checkpoint written");
+        self.versions.extend(written);
+        self.covered = covers;
+        Ok(())
+    }
+}

@@ -1,0 +1,387 @@
+//! The hub of the deployers: who is connected, who holds which lease, and what waits to be handed out.
+//!
+//! One task owns the table. It never waits for a deployer or a project: what takes time runs in tasks that report back. The
+//! table decides who may act: a deployment goes to another process only after the former one's lease has run out, whatever
+//! the deployment's own state says, because until then the former process may be acting.
+
+use crate::{
+    agents::{Connected, Connection},
+    directory::Directory,
+    project::{CommandError, Project},
+};
+use brain_core::{
+    assignment::agent_for,
+    deployment::{Deployment, Fact, Lease},
+    id::{AgentName, ProjectId},
+};
+use brain_proto::{
+    name,
+    v1::{
+        DeployerServiceConnectResponse, DeployerWelcome, DeploymentRevoked, LeasesRenewed,
+        deployer_service_connect_response::Message,
+    },
+};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+mod messages;
+
+/// Messages to the hub that may wait.
+const INBOX: usize = 1_024;
+/// How often leases are looked at and changed lists are sent.
+const TICK: Duration = Duration::from_millis(100);
+/// Pause before a change that the store did not take is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+type DeployerConnection = Connection<DeployerServiceConnectResponse>;
+type DeploymentKey = (ProjectId, u64);
+
+/// Lengths of time that operators set.
+#[derive(Debug, Clone, Copy)]
+pub struct DeployerTimes {
+    /// Length of a lease.
+    pub lease: Duration,
+    /// Time between two observations of a project's production.
+    pub observe: Duration,
+}
+
+/// Speaks to the hub.
+#[derive(Debug, Clone)]
+pub struct DeployersHandle(mpsc::Sender<ToHub>);
+
+#[derive(Debug)]
+pub(crate) enum ToHub {
+    Connected(AgentName, String, DeployerConnection),
+    Disconnected(AgentName, u64),
+    Renew {
+        agent: AgentName,
+        stream: u64,
+        sequence: u64,
+    },
+    HandOut(ProjectId),
+    Withdraw(ProjectId, u64, u64),
+    Ended(ProjectId, u64),
+    Defined,
+    /// A lease was committed, or refused.
+    Leased(DeploymentKey, u64, Result<Box<Deployment>, CommandError>),
+    /// The end of a lease could not be committed.
+    EndOfLeaseFailed(DeploymentKey, Lease),
+}
+
+/// Mail for the hub, until it runs.
+#[derive(Debug)]
+pub struct DeployersInbox(mpsc::Receiver<ToHub>);
+
+/// The two ends of the hub's mailbox.
+#[must_use]
+pub fn channel() -> (DeployersHandle, DeployersInbox) {
+    let (sender, receiver) = mpsc::channel(INBOX);
+    (DeployersHandle(sender), DeployersInbox(receiver))
+}
+
+impl DeployersHandle {
+    /// The project's active deployment needs a deployer.
+    pub(crate) async fn hand_out(&self, project: &ProjectId) {
+        self.send(ToHub::HandOut(project.clone())).await;
+    }
+
+    /// The holder of this generation is to leave the deployment.
+    pub(crate) async fn withdraw(&self, project: &ProjectId, number: u64, generation: u64) {
+        self.send(ToHub::Withdraw(project.clone(), number, generation)).await;
+    }
+
+    /// The deployment is over.
+    pub(crate) async fn ended(&self, project: &ProjectId, number: u64) {
+        self.send(ToHub::Ended(project.clone(), number)).await;
+    }
+
+    /// A project is new, or its definition changed.
+    pub(crate) async fn project_defined(&self) {
+        self.send(ToHub::Defined).await;
+    }
+
+    pub(crate) async fn send(&self, message: ToHub) {
+        // The hub ends only when the server does.
+        let _ = self.0.send(message).await;
+    }
+}
+
+/// Runs until `shutdown`.
+pub async fn run(
+    handle: DeployersHandle,
+    inbox: DeployersInbox,
+    directory: Arc<Directory>,
+    times: DeployerTimes,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+) {
+    let mut hub = Hub {
+        handle,
+        directory,
+        times,
+        tasks,
+        deployers: Connected::new(),
+        leases: HashMap::new(),
+        pending: BTreeSet::new(),
+        lists_changed: false,
+    };
+    hub.take_up();
+    shutdown.run_until_cancelled(hub.serve(inbox)).await;
+}
+
+struct Deployer {
+    instance: String,
+    connection: DeployerConnection,
+}
+
+struct HeldLease {
+    lease: Lease,
+    expires: Instant,
+    /// A change of the lease is being committed.
+    busy: bool,
+}
+
+struct Hub {
+    handle: DeployersHandle,
+    directory: Arc<Directory>,
+    times: DeployerTimes,
+    tasks: TaskTracker,
+    deployers: Connected<Deployer>,
+    leases: HashMap<DeploymentKey, HeldLease>,
+    /// Projects whose active deployment waits for a deployer.
+    pending: BTreeSet<ProjectId>,
+    lists_changed: bool,
+}
+
+impl Hub {
+    /// Takes up what was under way when the server ended. A process that held a lease then may still be acting, so its
+    /// lease is counted anew from now.
+    fn take_up(&mut self) {
+        let expires = Instant::now() + self.times.lease;
+        for project in self.directory.all() {
+            let inner = project.read();
+            let Some(deployment) = inner.state.active() else { continue };
+            if let Some(lease) = &deployment.lease {
+                let held = HeldLease { lease: lease.clone(), expires, busy: false };
+                self.leases.insert((project.id.clone(), deployment.number), held);
+            } else {
+                self.pending.insert(project.id.clone());
+            }
+        }
+    }
+
+    async fn serve(mut self, DeployersInbox(mut inbox): DeployersInbox) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                message = inbox.recv() => match message {
+                    Some(message) => self.handle(message),
+                    None => return,
+                },
+                _ = tick.tick() => self.tick(),
+            }
+        }
+    }
+
+    fn handle(&mut self, message: ToHub) {
+        match message {
+            ToHub::Connected(agent, instance, connection) => self.connected(agent, instance, connection),
+            ToHub::Disconnected(agent, stream) => {
+                if self.deployers.get(&agent).is_some_and(|deployer| deployer.connection.stream == stream) {
+                    info!(%agent, "deployer disconnected");
+                    self.deployers.remove(&agent);
+                    self.lists_changed = true;
+                }
+            }
+            ToHub::Renew { agent, stream, sequence } => self.renew(&agent, stream, sequence),
+            ToHub::HandOut(project) => {
+                self.pending.insert(project.clone());
+                self.hand_out(&project);
+            }
+            ToHub::Withdraw(project, number, generation) => {
+                let revoked = DeploymentRevoked { deployment: name::deployment(&project, number), generation };
+                if let Some(held) = self.leases.get(&(project, number)) {
+                    self.tell(&held.lease, Message::Revoked(revoked));
+                }
+            }
+            ToHub::Ended(project, number) => {
+                self.pending.remove(&project);
+                self.leases.remove(&(project, number));
+            }
+            ToHub::Defined => self.lists_changed = true,
+            ToHub::Leased(key, stream, result) => self.leased(key, stream, result),
+            ToHub::EndOfLeaseFailed(key, lease) => {
+                let expires = Instant::now() + RETRY;
+                self.leases.entry(key).or_insert(HeldLease { lease, expires, busy: false });
+            }
+        }
+    }
+
+    fn connected(&mut self, agent: AgentName, instance: String, connection: DeployerConnection) {
+        info!(%agent, instance, "deployer connected");
+        let lease_duration = Some(brain_proto::convert::duration_to_proto(self.times.lease));
+        let welcome = Message::Welcome(DeployerWelcome { lease_duration });
+        connection.send(&agent, DeployerServiceConnectResponse { message: Some(welcome) });
+        let expires = Instant::now() + self.times.lease;
+        // A process that comes back gets its deployments anew; on the new stream it knows of none.
+        for ((project, _), held) in &mut self.leases {
+            if held.lease.agent == agent && held.lease.instance == instance {
+                held.expires = expires;
+                self.pending.insert(project.clone());
+            }
+        }
+        self.deployers.insert(agent, Deployer { instance, connection });
+        self.lists_changed = true;
+        self.send_lists();
+        self.hand_out_pending();
+    }
+
+    fn renew(&mut self, agent: &AgentName, stream: u64, sequence: u64) {
+        let Some(deployer) = self.deployers.get(agent).filter(|deployer| deployer.connection.stream == stream) else {
+            return;
+        };
+        let expires = Instant::now() + self.times.lease;
+        for held in self.leases.values_mut() {
+            if held.lease.agent == *agent && held.lease.instance == deployer.instance {
+                held.expires = expires;
+            }
+        }
+        let message = Some(Message::Renewed(LeasesRenewed { sequence }));
+        deployer.connection.send(agent, DeployerServiceConnectResponse { message });
+    }
+
+    fn tick(&mut self) {
+        let now = Instant::now();
+        let expired: Vec<DeploymentKey> = self
+            .leases
+            .iter()
+            .filter(|(_, held)| held.expires <= now && !held.busy)
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in expired {
+            if let Some(held) = self.leases.remove(&key) {
+                self.end_lease(key, held.lease);
+            }
+        }
+        self.hand_out_pending();
+        self.send_lists();
+    }
+
+    fn end_lease(&self, key: DeploymentKey, lease: Lease) {
+        let Some(project) = self.directory.get(&key.0) else { return };
+        warn!(agent = %lease.agent, project = %key.0, deployment = key.1, "the lease ran out");
+        let hub = self.handle.clone();
+        self.tasks.spawn(async move {
+            let answer = project.fact("brain-server".into(), key.1, Fact::LeaseEnded).await;
+            match answer.await {
+                Ok(Err(CommandError::Store(_))) => hub.send(ToHub::EndOfLeaseFailed(key, lease)).await,
+                // Nobody holds it: it was to be handed out anew already.
+                Ok(Err(_)) => hub.hand_out(&key.0).await,
+                // The state machine asks for the hand-out itself.
+                _ => {}
+            }
+        });
+    }
+
+    fn hand_out_pending(&mut self) {
+        for project in self.pending.clone() {
+            self.hand_out(&project);
+        }
+    }
+
+    /// Leases the project's active deployment to a deployer, if one may have it now.
+    fn hand_out(&mut self, id: &ProjectId) {
+        let Some(project) = self.directory.get(id) else {
+            self.pending.remove(id);
+            return;
+        };
+        let number = project.read().state.active().map(|deployment| deployment.number);
+        let Some(number) = number else {
+            self.pending.remove(id);
+            return;
+        };
+        let key = (id.clone(), number);
+        let agent = match self.leases.get(&key) {
+            Some(held) if held.busy => return,
+            Some(held) => held.lease.agent.clone(),
+            None => match agent_for(id, self.deployers.keys()) {
+                Some(agent) => agent.clone(),
+                None => return,
+            },
+        };
+        let Some(deployer) = self.deployers.get(&agent) else { return };
+        let lease = Lease { agent: agent.clone(), instance: deployer.instance.clone() };
+        if self.leases.get(&key).is_some_and(|held| held.lease != lease) {
+            // Another process of that name: the former one's lease has to run out first.
+            return;
+        }
+        self.pending.remove(id);
+        let stream = deployer.connection.stream;
+        let expires = Instant::now() + self.times.lease;
+        self.leases.insert(key.clone(), HeldLease { lease: lease.clone(), expires, busy: true });
+        let hub = self.handle.clone();
+        self.tasks.spawn(lease_out(hub, project, key, stream, lease));
+    }
+
+    fn leased(&mut self, key: DeploymentKey, stream: u64, result: Result<Box<Deployment>, CommandError>) {
+        let Some(held) = self.leases.get_mut(&key) else { return };
+        held.busy = false;
+        match result {
+            Ok(deployment) => {
+                // From when the deployer may begin, and not from when it was chosen.
+                held.expires = Instant::now() + self.times.lease;
+                let lease = held.lease.clone();
+                let Some(project) = self.directory.get(&key.0) else { return };
+                let assignment = messages::assignment(&project, &deployment);
+                let current = self.deployers.get(&lease.agent).filter(|deployer| deployer.connection.stream == stream);
+                match current {
+                    Some(_) => self.tell(&lease, Message::Assignment(assignment)),
+                    // It came back on another stream meanwhile: that one is told, under a new lease.
+                    None => drop(self.pending.insert(key.0)),
+                }
+            }
+            Err(error) => {
+                info!(project = %key.0, deployment = key.1, %error, "the lease was refused");
+                self.leases.remove(&key);
+                if matches!(error, CommandError::Store(_)) {
+                    self.pending.insert(key.0);
+                }
+            }
+        }
+    }
+
+    fn send_lists(&mut self) {
+        if !std::mem::take(&mut self.lists_changed) {
+            return;
+        }
+        for (agent, message) in messages::observe_lists(&self.directory, self.deployers.keys(), self.times.observe) {
+            if let Some(deployer) = self.deployers.get(&agent) {
+                deployer.connection.send(&agent, DeployerServiceConnectResponse { message: Some(message) });
+            }
+        }
+    }
+
+    fn tell(&self, lease: &Lease, message: Message) {
+        if let Some(deployer) = self.deployers.get(&lease.agent).filter(|deployer| deployer.instance == lease.instance)
+        {
+            deployer.connection.send(&lease.agent, DeployerServiceConnectResponse { message: Some(message) });
+        }
+    }
+}
+
+async fn lease_out(hub: DeployersHandle, project: Arc<Project>, key: DeploymentKey, stream: u64, lease: Lease) {
+    let by = lease.agent.to_string();
+    let answer = project.fact(by, key.1, Fact::Leased(lease)).await.await;
+    let result = answer.unwrap_or(Err(CommandError::ShuttingDown)).map(Box::new);
+    hub.send(ToHub::Leased(key, stream, result)).await;
+}

@@ -1,0 +1,61 @@
+//! Messages to deployers, made from the projects' states.
+
+use crate::{directory::Directory, project::Project};
+use brain_core::{
+    assignment::agent_for,
+    deployment::Deployment,
+    id::{AgentName, ProjectId},
+    names::ResourceNames,
+};
+use brain_proto::{
+    convert::{duration_to_proto, names_to_proto, plan_to_proto, spec_to_proto},
+    name,
+    v1::{DeploymentAssignment, ObserveProjects, ObservedProject, deployer_service_connect_response::Message},
+};
+use std::{collections::BTreeMap, time::Duration};
+
+/// A deployment to carry out, from the step that comes next.
+pub(super) fn assignment(project: &Project, deployment: &Deployment) -> DeploymentAssignment {
+    let rollback = deployment.rollback.as_ref();
+    let times = rollback.map_or(&deployment.times, |rollback| &rollback.times);
+    let started = times.get(deployment.cursor).and_then(|times| times.started);
+    let elapsed = match (started, deployment.counts_from) {
+        (Some(started), Some(leased)) => leased.since(started),
+        _ => Duration::ZERO,
+    };
+    DeploymentAssignment {
+        deployment: name::deployment(&project.id, deployment.number),
+        generation: deployment.generation,
+        project: Some(spec_to_proto(&project.read().state.spec)),
+        plan: Some(plan_to_proto(deployment.active_plan())),
+        rollback: rollback.is_some(),
+        next_step: u32::try_from(deployment.cursor).unwrap_or(u32::MAX),
+        step_elapsed: Some(duration_to_proto(elapsed)),
+    }
+}
+
+/// For each deployer, the projects whose production it observes.
+pub(super) fn observe_lists<'a>(
+    directory: &Directory,
+    agents: impl Iterator<Item = &'a AgentName> + Clone,
+    interval: Duration,
+) -> Vec<(AgentName, Message)> {
+    let mut lists: BTreeMap<AgentName, Vec<ObservedProject>> =
+        agents.clone().map(|agent| (agent.clone(), Vec::new())).collect();
+    for project in directory.all() {
+        let Some(agent) = agent_for(&project.id, agents.clone()) else { break };
+        if let Some(list) = lists.get_mut(agent) {
+            list.push(observed(&project.id, &project.read().state.spec.target.region, interval));
+        }
+    }
+    lists.into_iter().map(|(agent, projects)| (agent, Message::Observe(ObserveProjects { projects }))).collect()
+}
+
+fn observed(id: &ProjectId, region: &str, interval: Duration) -> ObservedProject {
+    ObservedProject {
+        project: name::project(id),
+        region: region.to_owned(),
+        names: Some(names_to_proto(&ResourceNames::of(id))),
+        interval: Some(duration_to_proto(interval)),
+    }
+}

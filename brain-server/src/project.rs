@@ -1,0 +1,235 @@
+//! One project in memory: its state, readable by all, and the actor that alone changes it.
+//!
+//! The actor is a task with a bounded mailbox, started when the first command arrives: decide → commit → apply → publish.
+//! Readers see only what is committed.
+
+use crate::{clock::Clock, deployers::DeployersHandle, store::Store, watchers::WatchersHandle};
+use brain_core::{
+    deployment::{Deployment, Fact},
+    event::Event,
+    id::ProjectId,
+    observation::Observation,
+    state::{Misfit, ProjectState, Refusal},
+};
+use std::sync::{
+    Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard,
+    atomic::{AtomicU64, Ordering},
+};
+use thiserror::Error;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+mod actor;
+mod batch;
+
+/// Commands that may wait for one project. A full mailbox holds back whoever sends: watchers stop polling, clients wait.
+const MAILBOX: usize = 64;
+/// News that a subscriber of one project may be behind before it is cut off.
+const NEWS_BEHIND: usize = 256;
+
+/// What the actors of all projects share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Where everything is kept.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Clock,
+    /// Who hands deployments to deployers.
+    pub deployers: DeployersHandle,
+    /// Who shares the projects out among the watchers.
+    pub watchers: WatchersHandle,
+    /// Ids of projects that changed, for the board.
+    pub changed: broadcast::Sender<ProjectId>,
+    /// Latest revision that is known to be committed.
+    pub revision: AtomicU64,
+    /// Owner of all tasks.
+    pub tasks: TaskTracker,
+    /// Ends all tasks.
+    pub shutdown: CancellationToken,
+}
+
+/// Events of one transition, as subscribers get them.
+#[derive(Debug)]
+pub struct News {
+    /// Version of the project after them.
+    pub version: u64,
+    /// The events.
+    pub events: Vec<Event>,
+}
+
+/// State and version; the version counts transitions.
+#[derive(Debug)]
+pub struct Versioned {
+    /// Version; 0 before the project's creation is committed.
+    pub version: u64,
+    /// State.
+    pub state: ProjectState,
+}
+
+/// One project.
+#[derive(Debug)]
+pub struct Project {
+    /// Its id.
+    pub id: ProjectId,
+    inner: RwLock<Versioned>,
+    mailbox: OnceLock<mpsc::Sender<Command>>,
+    news: OnceLock<broadcast::Sender<Arc<News>>>,
+    shared: Arc<Shared>,
+}
+
+/// Why a command was not carried out.
+#[derive(Debug, Clone, Error)]
+pub enum CommandError {
+    /// The request to deploy is refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The fact does not fit.
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
+    /// The store did not take it.
+    #[error("the store did not take the change: {0}")]
+    Store(String),
+    /// The server is shutting down.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+}
+
+/// Answer to a command.
+pub type Reply<T> = oneshot::Sender<Result<T, CommandError>>;
+
+/// What an actor is asked to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Observe {
+        by: Arc<str>,
+        observation: Observation,
+        reply: Reply<()>,
+    },
+    Deploy {
+        tag: String,
+        requested_by: String,
+        request_id: String,
+        reply: Reply<Deployment>,
+    },
+    Fact {
+        by: String,
+        number: u64,
+        fact: Fact,
+        reply: Reply<Deployment>,
+    },
+    /// Answered once everything before it is applied.
+    Barrier(Reply<()>),
+}
+
+impl Project {
+    /// A project whose state is committed.
+    #[must_use]
+    pub fn new(id: ProjectId, version: u64, state: ProjectState, shared: Arc<Shared>) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            inner: RwLock::new(Versioned { version, state }),
+            mailbox: OnceLock::new(),
+            news: OnceLock::new(),
+            shared,
+        })
+    }
+
+    /// The state now. Hold it shortly, and never across an await.
+    pub fn read(&self) -> RwLockReadGuard<'_, Versioned> {
+        // A writer that panicked did so before it changed anything: `apply` leaves the state alone on an error.
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// News from now on. Read the state after subscribing, and skip news of versions that it has.
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<News>> {
+        self.news.get_or_init(|| broadcast::Sender::new(NEWS_BEHIND)).subscribe()
+    }
+
+    /// Hands over an observation; the answer comes when it is durable.
+    pub(crate) async fn observe(
+        self: &Arc<Self>,
+        by: Arc<str>,
+        observation: Observation,
+    ) -> oneshot::Receiver<Result<(), CommandError>> {
+        let (reply, answer) = oneshot::channel();
+        // A mailbox that is closed drops the reply, which the receiver sees.
+        let _ = self.mailbox().send(Command::Observe { by, observation, reply }).await;
+        answer
+    }
+
+    /// Asks for a deployment.
+    pub(crate) async fn deploy(
+        self: &Arc<Self>,
+        tag: String,
+        requested_by: String,
+        request_id: String,
+    ) -> Result<Deployment, CommandError> {
+        self.ask(|reply| Command::Deploy { tag, requested_by, request_id, reply }).await
+    }
+
+    /// Hands over a fact about a deployment; the answer, the deployment after it, comes when it is durable. What was
+    /// handed over before is decided before.
+    pub(crate) async fn fact(
+        self: &Arc<Self>,
+        by: String,
+        number: u64,
+        fact: Fact,
+    ) -> oneshot::Receiver<Result<Deployment, CommandError>> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.mailbox().send(Command::Fact { by, number, fact, reply }).await;
+        answer
+    }
+
+    /// Waits until everything that was asked before is applied. A project without an actor has nothing under way.
+    pub(crate) async fn settled(self: &Arc<Self>) {
+        if self.mailbox.get().is_some() {
+            let _ = self.ask(Command::Barrier).await;
+        }
+    }
+
+    /// Starts the actor if a deployment is in progress, so that its deadline is watched.
+    pub(crate) fn wake(self: &Arc<Self>) {
+        if self.read().state.active().is_some() {
+            self.mailbox();
+        }
+    }
+
+    async fn ask<T>(self: &Arc<Self>, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, CommandError> {
+        let (reply, answer) = oneshot::channel();
+        self.mailbox().send(command(reply)).await.map_err(|_| CommandError::ShuttingDown)?;
+        answer.await.map_err(|_| CommandError::ShuttingDown)?
+    }
+
+    fn mailbox(self: &Arc<Self>) -> &mpsc::Sender<Command> {
+        self.mailbox.get_or_init(|| {
+            let (mailbox, commands) = mpsc::channel(MAILBOX);
+            self.shared.tasks.spawn(actor::run(Arc::clone(self), commands));
+            mailbox
+        })
+    }
+
+    /// Folds committed events and tells subscribers.
+    fn publish(&self, version: u64, events: Vec<Event>) -> Result<Vec<brain_core::deployment::Effect>, Misfit> {
+        let mut effects = Vec::new();
+        {
+            let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+            for event in &events {
+                effects.extend(inner.state.apply(event)?);
+            }
+            inner.version = version;
+        }
+        if let Some(news) = self.news.get() {
+            // Nobody may be listening any more.
+            let _ = news.send(Arc::new(News { version, events }));
+        }
+        let _ = self.shared.changed.send(self.id.clone());
+        Ok(effects)
+    }
+}
+
+impl Shared {
+    /// Remembers the latest revision.
+    pub(crate) fn committed(&self, revision: u64) {
+        self.revision.fetch_max(revision, Ordering::Relaxed);
+    }
+}

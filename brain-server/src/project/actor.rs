@@ -1,0 +1,207 @@
+//! The actor of one project: decide → commit → apply → publish, one transition at a time.
+
+use super::{Command, CommandError, Project, Reply, batch::Batch};
+use crate::store::{StoreError, Transition};
+use brain_core::{
+    deployment::{Deployment, Effect, Fact},
+    event::{Change, Event},
+    observation::Observation,
+    time::Timestamp,
+};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+use tokio::sync::mpsc;
+use tracing::{Instrument, error, info_span, warn};
+
+/// Name under which the server itself appears in events.
+const SERVER: &str = "brain-server";
+/// Pause after a deadline that could not be recorded, because the store is unavailable.
+const RETRY_DEADLINE: Duration = Duration::from_secs(1);
+
+/// Runs until the server shuts down.
+pub(super) async fn run(project: Arc<Project>, commands: mpsc::Receiver<Command>) {
+    let span = info_span!("project", id = %project.id);
+    let shutdown = project.shared.shutdown.clone();
+    let actor = Actor { project, commands, waiting: VecDeque::new() };
+    // What is under way when the server ends is unacknowledged, and will be sent again.
+    shutdown.run_until_cancelled(actor.serve().instrument(span)).await;
+}
+
+struct Actor {
+    project: Arc<Project>,
+    commands: mpsc::Receiver<Command>,
+    /// Commands that were taken from the mailbox and do not go with the batch before them.
+    waiting: VecDeque<Command>,
+}
+
+impl Actor {
+    async fn serve(mut self) {
+        loop {
+            let command = match self.waiting.pop_front() {
+                Some(command) => command,
+                None => {
+                    let deadline = self.until_deadline();
+                    tokio::select! {
+                        command = self.commands.recv() => match command {
+                            Some(command) => command,
+                            None => return,
+                        },
+                        () = tokio::time::sleep(deadline.unwrap_or(Duration::MAX)), if deadline.is_some() => {
+                            self.time_out().await;
+                            continue;
+                        }
+                    }
+                }
+            };
+            self.handle(command).await;
+        }
+    }
+
+    async fn handle(&mut self, command: Command) {
+        match command {
+            Command::Observe { by, observation, reply } => self.observe(by, observation, reply).await,
+            Command::Deploy { tag, requested_by, request_id, reply } => {
+                let answer = self.deploy(&tag, requested_by, request_id).await;
+                let _ = reply.send(answer);
+            }
+            Command::Fact { by, number, fact, reply } => {
+                let _ = reply.send(self.fact(by, number, fact).await);
+            }
+            Command::Barrier(reply) => {
+                let _ = reply.send(Ok(()));
+            }
+        }
+    }
+
+    /// Decides an observation, and with it those that wait and do not depend on it.
+    async fn observe(&mut self, by: Arc<str>, observation: Observation, reply: Reply<()>) {
+        let at = self.project.shared.clock.now();
+        let mut batch = Batch::default();
+        batch.admit(&observation);
+        let mut events = Vec::new();
+        self.decide(&by, observation, at, &mut events);
+        let mut replies = vec![reply];
+        while self.waiting.is_empty() {
+            match self.commands.try_recv() {
+                Ok(Command::Observe { by, observation, reply }) if batch.admit(&observation) => {
+                    self.decide(&by, observation, at, &mut events);
+                    replies.push(reply);
+                }
+                Ok(other) => self.waiting.push_back(other),
+                Err(_) => break,
+            }
+        }
+        let answer = self.commit(events).await;
+        for reply in replies {
+            let _ = reply.send(answer.clone());
+        }
+    }
+
+    fn decide(&self, by: &str, observation: Observation, at: Timestamp, events: &mut Vec<Event>) {
+        let changes = self.project.read().state.observe(observation);
+        events.extend(changes.into_iter().map(|change| Event { at, by: by.to_owned(), change }));
+    }
+
+    async fn deploy(
+        &mut self,
+        tag: &str,
+        requested_by: String,
+        request_id: String,
+    ) -> Result<Deployment, CommandError> {
+        let request = {
+            let inner = self.project.read();
+            let repeated = |deployment: &&Deployment| !request_id.is_empty() && deployment.request_id == request_id;
+            if let Some(deployment) = inner.state.deployments.iter().rev().find(repeated) {
+                return Ok(deployment.clone());
+            }
+            inner.state.request_deployment(tag, &requested_by, &request_id)?
+        };
+        let number = request.number;
+        let change = Change::DeploymentRequested(Box::new(request));
+        let by = if requested_by.is_empty() { "unknown".to_owned() } else { requested_by };
+        self.commit(vec![Event { at: self.project.shared.clock.now(), by, change }]).await?;
+        self.project.shared.deployers.hand_out(&self.project.id).await;
+        self.deployment(number)
+    }
+
+    async fn fact(&mut self, by: String, number: u64, fact: Fact) -> Result<Deployment, CommandError> {
+        let at = self.project.shared.clock.now();
+        let after = self.project.read().state.after(number, fact.clone(), at)?.0;
+        if self.project.read().state.deployment(number) == Some(&after) {
+            // The same waiting reason again is no news.
+            return Ok(after);
+        }
+        let change = Change::DeploymentChanged { number, fact };
+        self.commit(vec![Event { at, by, change }]).await?;
+        self.deployment(number)
+    }
+
+    fn deployment(&self, number: u64) -> Result<Deployment, CommandError> {
+        let inner = self.project.read();
+        let missing = CommandError::Misfit(brain_core::state::Misfit::NoDeployment(number));
+        inner.state.deployment(number).cloned().ok_or(missing)
+    }
+
+    /// Commits, applies, publishes and does what follows. No events: nothing to do.
+    async fn commit(&mut self, events: Vec<Event>) -> Result<(), CommandError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let shared = &self.project.shared;
+        let expected = self.project.read().version;
+        let transition = Transition { project: self.project.id.clone(), expected, events: events.clone() };
+        let revision = match shared.store.commit(vec![transition]).await {
+            Ok(revision) => revision,
+            Err(error) => {
+                error!(%error, "commit failed");
+                if matches!(error, StoreError::Conflict { .. }) {
+                    // One process owns the store, so somebody else wrote to it: nothing that is held in memory is
+                    // right any more.
+                    shared.shutdown.cancel();
+                }
+                return Err(CommandError::Store(error.to_string()));
+            }
+        };
+        shared.committed(revision.0);
+        let numbers: Vec<Option<u64>> = events.iter().map(|event| deployment_number(&event.change)).collect();
+        let effects = self.project.publish(expected + 1, events)?;
+        let number = numbers.into_iter().flatten().next_back();
+        self.follow(number, effects).await;
+        Ok(())
+    }
+
+    async fn follow(&self, number: Option<u64>, effects: Vec<Effect>) {
+        let deployers = &self.project.shared.deployers;
+        for effect in effects {
+            match (effect, number) {
+                (Effect::HandOut, _) => deployers.hand_out(&self.project.id).await,
+                (Effect::Withdraw(generation), Some(number)) => {
+                    deployers.withdraw(&self.project.id, number, generation).await;
+                }
+                (Effect::Ended, Some(number)) => deployers.ended(&self.project.id, number).await,
+                (_, None) => {}
+            }
+        }
+    }
+
+    /// Time until the active deployment's step has taken too long.
+    fn until_deadline(&self) -> Option<Duration> {
+        let inner = self.project.read();
+        let deadline = inner.state.active()?.deadline()?;
+        Some(deadline.since(self.project.shared.clock.now()))
+    }
+
+    async fn time_out(&mut self) {
+        let Some(number) = self.project.read().state.active().map(|deployment| deployment.number) else { return };
+        if let Err(error) = self.fact(SERVER.to_owned(), number, Fact::TimedOut).await {
+            warn!(%error, number, "a deadline could not be recorded, trying again");
+            tokio::time::sleep(RETRY_DEADLINE).await;
+        }
+    }
+}
+
+fn deployment_number(change: &Change) -> Option<u64> {
+    match change {
+        Change::DeploymentChanged { number, .. } => Some(*number),
+        _ => None,
+    }
+}

@@ -1,0 +1,30 @@
+//! Checkpoints: each project's state, replaced whole. The log is cut only after all of them are durable.
+
+use super::{
+    super::{CheckpointEntry, StoreError},
+    Files, codec, writer,
+};
+
+/// Writes the states and makes them durable.
+pub(super) fn write(files: &Files, projects: &[CheckpointEntry]) -> Result<(), StoreError> {
+    let unavailable = |error: sled::Error| StoreError::Unavailable(format!("{}: {error}", files.path.display()));
+    for CheckpointEntry { project, version, state } in projects {
+        let values = codec::frame(&codec::encode_state(*version, state)?);
+        let parts = values.len();
+        let mut changes = sled::Batch::default();
+        for (part, value) in values.into_iter().enumerate() {
+            changes.insert(codec::checkpoint_key(project, part), value);
+        }
+        let prefix = codec::checkpoint_key(project, 0);
+        let prefix = &prefix[..prefix.len() - 4];
+        for entry in files.checkpoint.range(codec::checkpoint_key(project, parts)..) {
+            let (key, _) = entry.map_err(unavailable)?;
+            if !key.starts_with(prefix) {
+                break;
+            }
+            changes.remove(key);
+        }
+        files.checkpoint.apply_batch(changes).map_err(unavailable)?;
+    }
+    writer::sync_all(files)
+}

@@ -1,0 +1,153 @@
+//! Reading everything: checkpoints, then the log after them, each record checked.
+
+use super::{
+    super::{Committed, Loaded, LoadedProject, Revision, StoreError},
+    FORMAT,
+    codec::{self, Assembly, Fault},
+    watermark,
+};
+use brain_core::{id::ProjectId, state::ProjectState};
+use std::{collections::BTreeMap, path::Path, sync::Arc, thread};
+
+/// Records of the log that are folded into one project, in order.
+type Records = Vec<(u64, Vec<u8>)>;
+
+/// Everything in the database at `path`, or what is wrong with it.
+pub(super) fn load(db: &sled::Db, path: &Path) -> Result<Loaded, StoreError> {
+    let file = path.join("db");
+    read(db, path).map_err(|what| StoreError::Corrupt { file, what })
+}
+
+fn read(db: &sled::Db, path: &Path) -> Result<Loaded, Fault> {
+    let said = |error: sled::Error| error.to_string();
+    let format = db.open_tree("meta").and_then(|meta| meta.get("format")).map_err(said)?;
+    let format = format.and_then(|bytes| Some(u64::from_be_bytes(bytes.as_ref().try_into().ok()?)));
+    match format {
+        Some(FORMAT) => {}
+        Some(other) => return Err(format!("its format is {other}, and this version of brain knows {FORMAT}")),
+        None => return Err("it does not tell its format: it is damaged, or not brain's".to_owned()),
+    }
+    let mut projects = checkpoints(&db.open_tree("checkpoint").map_err(said)?)?;
+    let records = records(&db.open_tree("log").map_err(said)?, 0)?;
+    let revision = fold(&records, &mut projects)?;
+    if let Some(acknowledged) = watermark::read(path)
+        && acknowledged > revision
+    {
+        return Err(format!(
+            "its log ends at revision {revision}, but revision {acknowledged} was acknowledged: its end is lost"
+        ));
+    }
+    let projects = projects.into_iter().map(|(id, (version, state))| LoadedProject { id, version, state }).collect();
+    Ok(Loaded { revision: Revision(revision), projects })
+}
+
+/// All states, decoded on as many threads as there are cores.
+fn checkpoints(tree: &sled::Tree) -> Result<BTreeMap<ProjectId, (u64, ProjectState)>, Fault> {
+    let mut encoded: Vec<(ProjectId, Vec<u8>)> = Vec::new();
+    let mut assembly = Assembly::default();
+    for entry in tree {
+        let (key, value) = entry.map_err(|error| error.to_string())?;
+        if let Some(state) = assembly.push(&value)? {
+            encoded.push((codec::checkpoint_project(&key)?, state));
+        }
+    }
+    if assembly.is_partial() {
+        return Err("a part of a state is missing".to_owned());
+    }
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let share = encoded.len().div_ceil(threads).max(1);
+    let decoded: Vec<Result<Vec<_>, Fault>> = thread::scope(|scope| {
+        let decode = |states: &[(ProjectId, Vec<u8>)]| {
+            states.iter().map(|(id, bytes)| Ok((id.clone(), codec::decode_state(bytes)?))).collect()
+        };
+        let workers: Vec<_> = encoded.chunks(share).map(|states| scope.spawn(move || decode(states))).collect();
+        let ended = |worker: thread::ScopedJoinHandle<'_, _>| {
+            worker.join().unwrap_or_else(|_| Err("a state cannot be read".into()))
+        };
+        workers.into_iter().map(ended).collect()
+    });
+    let mut projects = BTreeMap::new();
+    for states in decoded {
+        projects.extend(states?);
+    }
+    Ok(projects)
+}
+
+/// All records from the one that holds revision `from` on, each with its first revision.
+fn records(tree: &sled::Tree, from: u64) -> Result<Records, Fault> {
+    let mut records = Vec::new();
+    let mut assembly = Assembly::default();
+    for entry in tree.range(codec::log_key(from, 0)..) {
+        let (key, value) = entry.map_err(|error| error.to_string())?;
+        if let Some(record) = assembly.push(&value)? {
+            records.push((codec::log_revision(&key)?, record));
+        }
+    }
+    if assembly.is_partial() {
+        return Err("a part of a record is missing".to_owned());
+    }
+    Ok(records)
+}
+
+/// Folds what the states do not hold yet; answers the last revision.
+fn fold(records: &Records, projects: &mut BTreeMap<ProjectId, (u64, ProjectState)>) -> Result<u64, Fault> {
+    let mut next = records.first().map_or(1, |(first, _)| *first);
+    let whole = next == 1;
+    for (first, record) in records {
+        if *first != next {
+            return Err(format!("revisions {next} to {} are missing", first.saturating_sub(1)));
+        }
+        for raw in codec::decode_transitions(record)? {
+            let revision = next;
+            next += 1;
+            let known = projects.remove(&raw.project);
+            let (version, state) = known.map_or((0, None), |(version, state)| (version, Some(state)));
+            if raw.version <= version {
+                projects.extend(state.map(|state| (raw.project, (version, state))));
+                continue;
+            }
+            if raw.version != version + 1 {
+                let id = &raw.project;
+                return Err(format!("revision {revision} is version {} of {id}, which is at {version}", raw.version));
+            }
+            let mut state = state;
+            for event in raw.events()? {
+                ProjectState::fold(&mut state, &event).map_err(|misfit| format!("revision {revision}: {misfit}"))?;
+            }
+            projects.extend(state.map(|state| (raw.project, (raw.version, state))));
+        }
+    }
+    if records.is_empty() && !projects.is_empty() && !whole {
+        return Err("the log is missing".to_owned());
+    }
+    Ok(next - 1)
+}
+
+/// The commits after `after` that are in the log.
+pub(super) fn history(tree: &sled::Tree, path: &Path, after: Revision) -> Result<Vec<Arc<Committed>>, StoreError> {
+    let corrupt = |what: Fault| StoreError::Corrupt { file: path.join("db"), what };
+    let before = tree.get_lt(codec::log_key(after.0 + 2, 0)).map_err(|error| corrupt(error.to_string()))?;
+    let from = match &before {
+        Some((key, _)) => codec::log_revision(key).map_err(corrupt)?,
+        None => match tree.first().map_err(|error| corrupt(error.to_string()))? {
+            Some((key, _)) => {
+                return Err(StoreError::Compacted { oldest: codec::log_revision(&key).map_err(corrupt)? });
+            }
+            None => return Ok(Vec::new()),
+        },
+    };
+    let mut commits = Vec::new();
+    for (first, record) in records(tree, from).map_err(corrupt)? {
+        let mut revision = first;
+        for raw in codec::decode_transitions(&record).map_err(corrupt)? {
+            if revision > after.0 {
+                let events = raw.events().map_err(corrupt)?;
+                let committed =
+                    Committed { revision: Revision(revision), project: raw.project, version: raw.version, events };
+                commits.push(Arc::new(committed));
+            }
+            revision += 1;
+        }
+    }
+    Ok(commits)
+}

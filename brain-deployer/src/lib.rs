@@ -1,1 +1,28 @@
-//! placeholder
+//! The deployer: carries out deployments on AWS, and observes what runs in production.
+//!
+//! The main story: [`run`] keeps a stream to the server open (`connection`); a deployment that is handed over gets a
+//! `worker`, which takes its plan's [`step`]s one after the other: look at the [`cloud`], act once, look again. Only [`aws`]
+//! knows the SDK. It acts only while its lease lasts, and decides nothing that the plan has not decided.
+
+use crate::{clouds::Clouds, config::Config, connection::Deployer};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+pub mod aws;
+pub mod cloud;
+mod clouds;
+pub mod config;
+mod connection;
+mod lease;
+mod observers;
+mod reporter;
+pub mod step;
+pub mod user_data;
+mod worker;
+
+/// Deploys until `shutdown`. `instance` tells this start of the process from every other.
+pub async fn run(config: Config, instance: String, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let deployer = Deployer { config, clouds: Arc::new(Clouds::default()), instance };
+    connection::keep(deployer, shutdown).await;
+    Ok(())
+}

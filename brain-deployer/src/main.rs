@@ -1,1 +1,82 @@
-fn main() {}
+//! `brain-deployer`: reads its configuration and deploys.
+
+use anyhow::Context;
+use brain_deployer::config::Settings;
+use clap::{Parser, ValueEnum};
+use std::{fs, path::PathBuf, process::ExitCode};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// Carries out deployments on AWS, and tells the brain server what runs in production.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// TOML file with the server's address, the deployer's name, and registry credentials
+    #[arg(long, env = "BRAIN_DEPLOYER_CONFIG")]
+    config: Option<PathBuf>,
+    /// Address of the server [default: http://127.0.0.1:7443]
+    #[arg(long, env = "BRAIN_SERVER")]
+    server: Option<String>,
+    /// Name of this deployer, unique among deployers [default: deployer]
+    #[arg(long, env = "BRAIN_AGENT")]
+    agent: Option<String>,
+    /// How the log is written
+    #[arg(long, value_enum, default_value_t = LogFormat::Pretty, env = "BRAIN_LOG_FORMAT")]
+    log: LogFormat,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Pretty,
+    Json,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    start_log(arguments.log);
+    match run(arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("brain-deployer: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    // The one TLS provider; a second call would fail, and there is none.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let mut settings = match &arguments.config {
+        None => Settings::default(),
+        Some(path) => {
+            let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            toml::from_str(&text).with_context(|| format!("{} is faulty", path.display()))?
+        }
+    };
+    settings.server = arguments.server.or(settings.server);
+    settings.agent = arguments.agent.or(settings.agent);
+    let config = settings.check()?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let shutdown = CancellationToken::new();
+    let stop = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        stop.cancel();
+    });
+    brain_deployer::run(config, uuid::Uuid::now_v7().to_string(), shutdown).await
+}
+
+fn start_log(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Pretty => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+}

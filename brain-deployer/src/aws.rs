@@ -1,0 +1,121 @@
+//! The AWS SDK behind the ports: the only place that knows its types.
+
+use crate::cloud::{CloudError, ErrorKind, Tags};
+use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_ecs::error::{ProvideErrorMetadata, SdkError};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+mod balancer;
+mod containers;
+mod group;
+mod network;
+
+/// Time to connect, for one try, and for a whole call.
+const CONNECT: Duration = Duration::from_secs(5);
+const ATTEMPT: Duration = Duration::from_secs(20);
+
+/// Clients of one region.
+#[derive(Debug)]
+pub struct Aws {
+    ecs: aws_sdk_ecs::Client,
+    ec2: aws_sdk_ec2::Client,
+    scaling: aws_sdk_autoscaling::Client,
+    balancing: aws_sdk_elasticloadbalancing::Client,
+    ssm: aws_sdk_ssm::Client,
+    /// Task definitions by revision, which never change.
+    definitions: Mutex<HashMap<String, Arc<crate::cloud::TaskDefinition>>>,
+    /// EC2 instances by host, which never change either.
+    instances: Mutex<BTreeMap<String, String>>,
+}
+
+impl Aws {
+    /// Clients for `region`, with the credentials of the environment, as AWS's own tools find them.
+    pub async fn connect(region: &str) -> Self {
+        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build();
+        let config = aws_config::defaults(BehaviorVersion::latest())
+            .region(Region::new(region.to_owned()))
+            .timeout_config(timeouts)
+            // The steps observe, and try again themselves: a retry hidden in a client would double an act.
+            .retry_config(RetryConfig::disabled())
+            .load()
+            .await;
+        Self {
+            ecs: aws_sdk_ecs::Client::new(&config),
+            ec2: aws_sdk_ec2::Client::new(&config),
+            scaling: aws_sdk_autoscaling::Client::new(&config),
+            balancing: aws_sdk_elasticloadbalancing::Client::new(&config),
+            ssm: aws_sdk_ssm::Client::new(&config),
+            definitions: Mutex::default(),
+            instances: Mutex::default(),
+        }
+    }
+}
+
+/// Makes our error of the SDK's.
+fn failed<E, R>(action: &'static str) -> impl FnOnce(SdkError<E, R>) -> CloudError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: HasStatus + std::fmt::Debug,
+{
+    move |error| {
+        let (code, message, status) = match &error {
+            SdkError::ServiceError(context) => {
+                let service = context.err();
+                let code = service.code().unwrap_or("Unknown").to_owned();
+                (code, service.message().unwrap_or_default().to_owned(), context.raw().status())
+            }
+            SdkError::TimeoutError(_) => ("Timeout".to_owned(), "no answer in time".to_owned(), 500),
+            SdkError::DispatchFailure(_) => ("NoConnection".to_owned(), "the connection failed".to_owned(), 500),
+            SdkError::ResponseError(context) => ("BadResponse".to_owned(), String::new(), context.raw().status().max(500)),
+            _ => ("BadRequest".to_owned(), "the request could not be made".to_owned(), 400),
+        };
+        CloudError { action, kind: classify(&code, status), code, message }
+    }
+}
+
+/// The HTTP status of an answer.
+trait HasStatus {
+    fn status(&self) -> u16;
+}
+
+impl HasStatus for aws_sdk_ecs::config::http::HttpResponse {
+    fn status(&self) -> u16 {
+        self.status().as_u16()
+    }
+}
+
+fn classify(code: &str, status: u16) -> ErrorKind {
+    match code {
+        "ThrottlingException" | "Throttling" | "ThrottledException" | "RequestLimitExceeded" | "TooManyRequestsException"
+        | "RequestThrottled" | "SlowDown" => ErrorKind::Throttled,
+        "ServerException" | "InternalFailure" | "InternalError" | "ServiceUnavailable" | "Unavailable"
+        | "RequestTimeout" | "UpdateInProgressException" | "ScalingActivityInProgress" | "ResourceContention"
+        | "ResourceInUse" | "ClusterNotFoundException" | "ServiceNotFoundException" => ErrorKind::Transient,
+        _ if status >= 500 => ErrorKind::Transient,
+        _ => ErrorKind::Terminal,
+    }
+}
+
+/// Tags as pairs.
+fn collect_tags<'a>(tags: impl Iterator<Item = (Option<&'a str>, Option<&'a str>)>) -> Tags {
+    tags.filter_map(|(key, value)| Some((key?.to_owned(), value.unwrap_or_default().to_owned()))).collect()
+}
+
+/// A count that AWS gives as a signed number.
+fn count(number: i32) -> u32 {
+    u32::try_from(number).unwrap_or(0)
+}
+
+/// A count that AWS takes as a signed number.
+fn signed(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+/// A port that AWS gives as a signed number; 0 for one that is none.
+fn port(number: i32) -> u16 {
+    u16::try_from(number).unwrap_or(0)
+}

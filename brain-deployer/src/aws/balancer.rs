@@ -1,0 +1,137 @@
+//! Classic load balancers.
+
+use super::{Aws, collect_tags, failed, port};
+use crate::cloud::{BalancerPort, ErrorKind, Listener, LoadBalancer, Result, Tags};
+use async_trait::async_trait;
+use aws_sdk_elasticloadbalancing::types::{
+    ConnectionDraining, CrossZoneLoadBalancing, HealthCheck, Listener as AwsListener, LoadBalancerAttributes, Tag,
+};
+use std::collections::BTreeSet;
+
+/// Seconds that requests under way may take when an instance is taken out.
+const DRAINING_SECONDS: i32 = 30;
+/// Seconds between two health checks, and for one; checks until an instance counts as well, or as ill.
+const CHECK_INTERVAL: i32 = 10;
+const CHECK_TIMEOUT: i32 = 5;
+const CHECK_HEALTHY: i32 = 2;
+const CHECK_UNHEALTHY: i32 = 2;
+
+#[async_trait]
+impl BalancerPort for Aws {
+    async fn load_balancer(&self, name: &str) -> Result<Option<LoadBalancer>> {
+        let found = self.balancing.describe_load_balancers().load_balancer_names(name).send().await;
+        let answer = match found.map_err(failed("DescribeLoadBalancers")) {
+            Ok(answer) => answer,
+            Err(error) if matches!(error.code.as_str(), "LoadBalancerNotFound" | "AccessPointNotFound") => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Some(found) = answer.load_balancer_descriptions().first() else { return Ok(None) };
+        let attributes = self.balancing.describe_load_balancer_attributes().load_balancer_name(name).send().await;
+        let attributes = attributes.map_err(failed("DescribeLoadBalancerAttributes"))?;
+        let attributes = attributes.load_balancer_attributes();
+        let tags = self.balancing.describe_tags().load_balancer_names(name).send().await.map_err(failed("DescribeTags"))?;
+        let tags = tags.tag_descriptions().iter().flat_map(|described| described.tags());
+        let listeners = found.listener_descriptions().iter().filter_map(|described| described.listener());
+        Ok(Some(LoadBalancer {
+            listeners: listeners.map(listener_of).collect(),
+            health_check: found.health_check().map(|check| check.target().to_owned()).unwrap_or_default(),
+            draining: attributes
+                .and_then(|attributes| attributes.connection_draining())
+                .is_some_and(|draining| draining.enabled()),
+            cross_zone: attributes
+                .and_then(|attributes| attributes.cross_zone_load_balancing())
+                .is_some_and(|cross_zone| cross_zone.enabled()),
+            tags: collect_tags(tags.map(|tag| (Some(tag.key()), tag.value()))),
+        }))
+    }
+
+    async fn create_load_balancer(
+        &self,
+        name: &str,
+        listener: &Listener,
+        subnets: &[String],
+        group: &str,
+        tags: &Tags,
+    ) -> Result<()> {
+        let mut request = self.balancing.create_load_balancer().load_balancer_name(name).security_groups(group);
+        request = request.listeners(aws_listener(listener)?).set_subnets(Some(subnets.to_vec()));
+        for (key, value) in tags {
+            let tag = Tag::builder().key(key).value(value).build().map_err(unbuilt("CreateLoadBalancer"))?;
+            request = request.tags(tag);
+        }
+        request.send().await.map(drop).map_err(failed("CreateLoadBalancer"))
+    }
+
+    async fn create_listener(&self, name: &str, listener: &Listener) -> Result<()> {
+        let request = self.balancing.create_load_balancer_listeners().load_balancer_name(name);
+        let request = request.listeners(aws_listener(listener)?);
+        request.send().await.map(drop).map_err(failed("CreateLoadBalancerListeners"))
+    }
+
+    async fn set_health_check(&self, name: &str, target: &str) -> Result<()> {
+        let check = HealthCheck::builder()
+            .target(target)
+            .interval(CHECK_INTERVAL)
+            .timeout(CHECK_TIMEOUT)
+            .healthy_threshold(CHECK_HEALTHY)
+            .unhealthy_threshold(CHECK_UNHEALTHY)
+            .build()
+            .map_err(unbuilt("ConfigureHealthCheck"))?;
+        let request = self.balancing.configure_health_check().load_balancer_name(name).health_check(check);
+        request.send().await.map(drop).map_err(failed("ConfigureHealthCheck"))
+    }
+
+    async fn set_attributes(&self, name: &str) -> Result<()> {
+        let draining = ConnectionDraining::builder().enabled(true).timeout(DRAINING_SECONDS).build();
+        let attributes = LoadBalancerAttributes::builder()
+            .cross_zone_load_balancing(CrossZoneLoadBalancing::builder().enabled(true).build())
+            .connection_draining(draining)
+            .build();
+        let request = self.balancing.modify_load_balancer_attributes().load_balancer_name(name);
+        let request = request.load_balancer_attributes(attributes);
+        request.send().await.map(drop).map_err(failed("ModifyLoadBalancerAttributes"))
+    }
+
+    async fn healthy_instances(&self, name: &str) -> Result<BTreeSet<String>> {
+        let health = self.balancing.describe_instance_health().load_balancer_name(name).send().await;
+        let answer = match health.map_err(failed("DescribeInstanceHealth")) {
+            Ok(answer) => answer,
+            Err(error) if matches!(error.code.as_str(), "LoadBalancerNotFound" | "AccessPointNotFound") => {
+                return Ok(BTreeSet::new());
+            }
+            Err(error) => return Err(error),
+        };
+        let healthy = answer.instance_states().iter().filter(|state| state.state() == Some("InService"));
+        Ok(healthy.filter_map(|state| state.instance_id().map(ToOwned::to_owned)).collect())
+    }
+}
+
+fn listener_of(listener: &AwsListener) -> Listener {
+    Listener {
+        port: port(listener.load_balancer_port()),
+        instance_port: port(listener.instance_port()),
+        certificate: listener.ssl_certificate_id().filter(|id| !id.is_empty() && *id != "None").map(ToOwned::to_owned),
+    }
+}
+
+fn aws_listener(listener: &Listener) -> Result<AwsListener> {
+    let protocol = if listener.certificate.is_some() { "HTTPS" } else { "HTTP" };
+    AwsListener::builder()
+        .protocol(protocol)
+        .load_balancer_port(listener.port.into())
+        .instance_protocol("HTTP")
+        .instance_port(listener.instance_port.into())
+        .set_ssl_certificate_id(listener.certificate.clone())
+        .build()
+        .map_err(unbuilt("CreateLoadBalancerListeners"))
+}
+
+/// A request that lacks what AWS requires: a fault of ours.
+pub(super) fn unbuilt<E: std::fmt::Display>(action: &'static str) -> impl FnOnce(E) -> crate::cloud::CloudError {
+    move |error| crate::cloud::CloudError {
+        action,
+        code: "BadRequest".to_owned(),
+        message: error.to_string(),
+        kind: ErrorKind::Terminal,
+    }
+}

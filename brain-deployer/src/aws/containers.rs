@@ -1,0 +1,311 @@
+//! ECS: clusters, hosts, task definitions, services, tasks.
+
+use super::{Aws, balancer::unbuilt, collect_tags, count, failed, port, signed};
+use crate::cloud::{
+    CloudError, ContainerPort, Host, HostStatus, NewService, Result, Service, ServiceStatus, Stopped, Tags, Task,
+    TaskDefinition,
+};
+use async_trait::async_trait;
+use aws_sdk_ecs::types::{
+    ContainerDefinition, ContainerInstance, ContainerInstanceStatus, DeploymentConfiguration, DesiredStatus, KeyValuePair,
+    LoadBalancer, PortMapping, PropagateTags, SortOrder, Tag, TransportProtocol,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, PoisonError},
+};
+
+/// Services that one DescribeServices takes (an AWS limit).
+const SERVICES_AT_ONCE: usize = 10;
+/// Tasks and hosts that one describe takes (an AWS limit).
+const DESCRIBED_AT_ONCE: usize = 100;
+/// Newest revisions of a family that are looked through for an equal one.
+const REVISIONS_LOOKED_AT: i32 = 10;
+
+#[async_trait]
+impl ContainerPort for Aws {
+    async fn cluster_exists(&self, name: &str) -> Result<bool> {
+        let answer = self.ecs.describe_clusters().clusters(name).send().await.map_err(failed("DescribeClusters"))?;
+        Ok(answer.clusters().iter().any(|cluster| cluster.status() == Some("ACTIVE")))
+    }
+
+    async fn create_cluster(&self, name: &str, tags: &Tags) -> Result<()> {
+        let request = self.ecs.create_cluster().cluster_name(name).set_tags(Some(aws_tags(tags)));
+        request.send().await.map(drop).map_err(failed("CreateCluster"))
+    }
+
+    async fn hosts(&self, cluster: &str) -> Result<Vec<Host>> {
+        let mut arns = Vec::new();
+        let mut token = None;
+        loop {
+            let request = self.ecs.list_container_instances().cluster(cluster).set_next_token(token);
+            let Some(answer) = absent(request.send().await.map_err(failed("ListContainerInstances")))? else {
+                return Ok(Vec::new());
+            };
+            arns.extend_from_slice(answer.container_instance_arns());
+            token = answer.next_token().map(ToOwned::to_owned);
+            if token.is_none() {
+                break;
+            }
+        }
+        let mut hosts = Vec::new();
+        for arns in arns.chunks(DESCRIBED_AT_ONCE) {
+            let request = self.ecs.describe_container_instances().cluster(cluster);
+            let request = request.set_container_instances(Some(arns.to_vec()));
+            let answer = request.send().await.map_err(failed("DescribeContainerInstances"))?;
+            hosts.extend(answer.container_instances().iter().map(host_of));
+        }
+        self.remember(&hosts);
+        Ok(hosts)
+    }
+
+    async fn instances_of(&self, cluster: &str, hosts: &BTreeSet<String>) -> Result<BTreeMap<String, String>> {
+        if hosts.iter().any(|host| !self.known_instances().contains_key(host)) {
+            self.hosts(cluster).await?;
+        }
+        let known = self.known_instances();
+        Ok(hosts.iter().filter_map(|host| Some((host.clone(), known.get(host)?.clone()))).collect())
+    }
+
+    async fn set_draining(&self, cluster: &str, host: &str, draining: bool) -> Result<()> {
+        let status = if draining { ContainerInstanceStatus::Draining } else { ContainerInstanceStatus::Active };
+        let request = self.ecs.update_container_instances_state().cluster(cluster);
+        let request = request.container_instances(host).status(status);
+        request.send().await.map(drop).map_err(failed("UpdateContainerInstancesState"))
+    }
+
+    async fn find_task_definition(&self, definition: &TaskDefinition) -> Result<Option<String>> {
+        let request = self.ecs.list_task_definitions().family_prefix(&definition.family);
+        let request = request.sort(SortOrder::Desc).max_results(REVISIONS_LOOKED_AT);
+        let answer = request.send().await.map_err(failed("ListTaskDefinitions"))?;
+        // The prefix also finds longer families.
+        let own = format!("/{}:", definition.family);
+        for arn in answer.task_definition_arns().iter().filter(|arn| arn.contains(&own)) {
+            if *self.definition(arn).await? == *definition {
+                return Ok(Some(arn.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn register_task_definition(&self, definition: &TaskDefinition, tags: &Tags) -> Result<()> {
+        let environment = definition.environment.iter();
+        let environment = environment.map(|(name, value)| KeyValuePair::builder().name(name).value(value).build());
+        let ports = PortMapping::builder()
+            .host_port(definition.host_port.into())
+            .container_port(definition.container_port.into())
+            .protocol(TransportProtocol::Tcp);
+        let container = ContainerDefinition::builder()
+            .name(&definition.container)
+            .image(&definition.image)
+            .essential(true)
+            .memory(signed(definition.memory_mib))
+            .cpu(signed(definition.cpu_units))
+            .port_mappings(ports.build())
+            .set_environment(Some(environment.collect()))
+            .set_command(Some(definition.command.clone()));
+        let request = self.ecs.register_task_definition().family(&definition.family);
+        let request = request.container_definitions(container.build()).set_tags(Some(aws_tags(tags)));
+        request.send().await.map(drop).map_err(failed("RegisterTaskDefinition"))
+    }
+
+    async fn services(&self, cluster: &str) -> Result<Vec<Service>> {
+        let mut arns = Vec::new();
+        let mut token = None;
+        loop {
+            let request = self.ecs.list_services().cluster(cluster).max_results(100).set_next_token(token);
+            let Some(answer) = absent(request.send().await.map_err(failed("ListServices")))? else {
+                return Ok(Vec::new());
+            };
+            arns.extend_from_slice(answer.service_arns());
+            token = answer.next_token().map(ToOwned::to_owned);
+            if token.is_none() {
+                break;
+            }
+        }
+        let mut services = Vec::new();
+        for arns in arns.chunks(SERVICES_AT_ONCE) {
+            services.extend(self.describe_services(cluster, arns.to_vec()).await?);
+        }
+        Ok(services)
+    }
+
+    async fn service(&self, cluster: &str, name: &str) -> Result<Option<Service>> {
+        Ok(self.describe_services(cluster, vec![name.to_owned()]).await?.into_iter().next())
+    }
+
+    async fn create_service(&self, service: &NewService) -> Result<()> {
+        let balancer = LoadBalancer::builder()
+            .load_balancer_name(&service.load_balancer)
+            .container_name(&service.container)
+            .container_port(service.container_port.into());
+        // Tasks of one version only, each on a host of its own: nothing may wait for a second one to start.
+        let deployment = DeploymentConfiguration::builder().minimum_healthy_percent(0).maximum_percent(100);
+        let request = self
+            .ecs
+            .create_service()
+            .cluster(&service.cluster)
+            .service_name(&service.name)
+            .task_definition(&service.task_definition)
+            .desired_count(0)
+            .load_balancers(balancer.build())
+            .deployment_configuration(deployment.build())
+            .client_token(&service.client_token)
+            .propagate_tags(PropagateTags::Service)
+            .set_tags(Some(aws_tags(&service.tags)));
+        request.send().await.map(drop).map_err(failed("CreateService"))
+    }
+
+    async fn set_desired(&self, cluster: &str, service: &str, desired: u32) -> Result<()> {
+        let request = self.ecs.update_service().cluster(cluster).service(service).desired_count(signed(desired));
+        request.send().await.map(drop).map_err(failed("UpdateService"))
+    }
+
+    async fn set_task_definition(&self, cluster: &str, service: &str, definition: &str) -> Result<()> {
+        let request = self.ecs.update_service().cluster(cluster).service(service).task_definition(definition);
+        request.send().await.map(drop).map_err(failed("UpdateService"))
+    }
+
+    async fn tasks(&self, cluster: &str, service: Option<&str>, stopped: bool) -> Result<Vec<Task>> {
+        let status = if stopped { DesiredStatus::Stopped } else { DesiredStatus::Running };
+        let mut arns = Vec::new();
+        let mut token = None;
+        loop {
+            let request = self.ecs.list_tasks().cluster(cluster).desired_status(status.clone());
+            let request = request.set_service_name(service.map(ToOwned::to_owned)).set_next_token(token);
+            let Some(answer) = absent(request.send().await.map_err(failed("ListTasks")))? else { return Ok(Vec::new()) };
+            arns.extend_from_slice(answer.task_arns());
+            token = answer.next_token().map(ToOwned::to_owned);
+            if token.is_none() {
+                break;
+            }
+        }
+        let mut tasks = Vec::new();
+        for arns in arns.chunks(DESCRIBED_AT_ONCE) {
+            let request = self.ecs.describe_tasks().cluster(cluster).set_tasks(Some(arns.to_vec()));
+            let answer = request.send().await.map_err(failed("DescribeTasks"))?;
+            tasks.extend(answer.tasks().iter().map(task_of));
+        }
+        Ok(tasks)
+    }
+}
+
+impl Aws {
+    async fn describe_services(&self, cluster: &str, services: Vec<String>) -> Result<Vec<Service>> {
+        let request = self.ecs.describe_services().cluster(cluster).set_services(Some(services));
+        let request = request.include(aws_sdk_ecs::types::ServiceField::Tags);
+        let answer = absent(request.send().await.map_err(failed("DescribeServices")))?;
+        Ok(answer.map(|answer| answer.services().iter().map(service_of).collect()).unwrap_or_default())
+    }
+
+    async fn definition(&self, arn: &str) -> Result<Arc<TaskDefinition>> {
+        if let Some(known) = self.definitions.lock().unwrap_or_else(PoisonError::into_inner).get(arn) {
+            return Ok(Arc::clone(known));
+        }
+        let request = self.ecs.describe_task_definition().task_definition(arn);
+        let answer = request.send().await.map_err(failed("DescribeTaskDefinition"))?;
+        let described = answer.task_definition().and_then(definition_of);
+        let described = described.ok_or("it has no container").map_err(unbuilt("DescribeTaskDefinition"))?;
+        let described = Arc::new(described);
+        let mut known = self.definitions.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(arn.to_owned(), Arc::clone(&described));
+        Ok(described)
+    }
+
+    fn known_instances(&self) -> BTreeMap<String, String> {
+        self.instances.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn remember(&self, hosts: &[Host]) {
+        let mut known = self.instances.lock().unwrap_or_else(PoisonError::into_inner);
+        known.extend(hosts.iter().map(|host| (host.arn.clone(), host.instance.clone())));
+    }
+}
+
+/// A cluster that does not exist has nothing in it.
+fn absent<T>(answer: Result<T>) -> Result<Option<T>> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(CloudError { code, .. }) if code == "ClusterNotFoundException" => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn aws_tags(tags: &Tags) -> Vec<Tag> {
+    tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
+}
+
+fn host_of(host: &ContainerInstance) -> Host {
+    let resource = |name: &str| {
+        let mut found = host.registered_resources().iter().filter(|resource| resource.name() == Some(name));
+        found.next().map(|resource| count(resource.integer_value())).unwrap_or_default()
+    };
+    Host {
+        arn: host.container_instance_arn().unwrap_or_default().to_owned(),
+        instance: host.ec2_instance_id().unwrap_or_default().to_owned(),
+        status: match host.status() {
+            Some("ACTIVE") => HostStatus::Active,
+            Some("DRAINING") => HostStatus::Draining,
+            _ => HostStatus::Other,
+        },
+        connected: host.agent_connected(),
+        tasks: count(host.running_tasks_count()) + count(host.pending_tasks_count()),
+        memory_mib: resource("MEMORY"),
+        cpu_units: resource("CPU"),
+    }
+}
+
+fn service_of(service: &aws_sdk_ecs::types::Service) -> Service {
+    Service {
+        name: service.service_name().unwrap_or_default().to_owned(),
+        status: match service.status() {
+            Some("ACTIVE") => ServiceStatus::Active,
+            Some("DRAINING") => ServiceStatus::Draining,
+            _ => ServiceStatus::Inactive,
+        },
+        desired: count(service.desired_count()),
+        running: count(service.running_count()),
+        pending: count(service.pending_count()),
+        task_definition: service.task_definition().unwrap_or_default().to_owned(),
+        tags: collect_tags(service.tags().iter().map(|tag| (tag.key(), tag.value()))),
+        event: service.events().first().and_then(|event| event.message().map(ToOwned::to_owned)),
+    }
+}
+
+fn task_of(task: &aws_sdk_ecs::types::Task) -> Task {
+    let container = task.containers().first();
+    let stopped = (task.desired_status() == Some("STOPPED")).then(|| Stopped {
+        code: task.stop_code().map(|code| code.as_str().to_owned()).unwrap_or_default(),
+        reason: task.stopped_reason().unwrap_or_default().to_owned(),
+        exit_code: container.and_then(|container| container.exit_code()),
+        container_reason: container.and_then(|container| container.reason()).map(ToOwned::to_owned),
+    });
+    Task {
+        id: task.task_arn().unwrap_or_default().rsplit('/').next().unwrap_or_default().to_owned(),
+        service: task.group().and_then(|group| group.strip_prefix("service:")).unwrap_or_default().to_owned(),
+        running: task.last_status() == Some("RUNNING") && task.desired_status() == Some("RUNNING"),
+        host: task.container_instance_arn().map(ToOwned::to_owned),
+        created_ms: task.created_at().and_then(|at| at.to_millis().ok()).unwrap_or_default(),
+        stopped,
+        ended: task.last_status() == Some("STOPPED"),
+    }
+}
+
+fn definition_of(definition: &aws_sdk_ecs::types::TaskDefinition) -> Option<TaskDefinition> {
+    let container = definition.container_definitions().first()?;
+    let ports = container.port_mappings().first();
+    let environment = container.environment().iter();
+    let environment = environment.filter_map(|pair| Some((pair.name()?.to_owned(), pair.value()?.to_owned())));
+    Some(TaskDefinition {
+        family: definition.family()?.to_owned(),
+        container: container.name()?.to_owned(),
+        image: container.image()?.to_owned(),
+        host_port: port(ports.and_then(|ports| ports.host_port()).unwrap_or_default()),
+        container_port: port(ports.and_then(|ports| ports.container_port()).unwrap_or_default()),
+        memory_mib: count(container.memory().unwrap_or_default()),
+        cpu_units: count(container.cpu()),
+        command: container.command().to_vec(),
+        environment: environment.collect(),
+    })
+}
+

@@ -1,0 +1,165 @@
+//! Launch templates and auto-scaling groups.
+
+use super::{Aws, collect_tags, count, failed, signed};
+use crate::cloud::{Group, GroupPort, LaunchSettings, LaunchTemplate, NewGroup, Result, Tags};
+use async_trait::async_trait;
+use aws_sdk_autoscaling::types::{LaunchTemplateSpecification, Tag as GroupTag};
+use aws_sdk_ec2::types::{
+    InstanceType, LaunchTemplateIamInstanceProfileSpecificationRequest, RequestLaunchTemplateData, ResourceType,
+    ResponseLaunchTemplateData, Tag, TagSpecification,
+};
+
+/// Where AWS publishes its ECS-optimized image.
+const IMAGE_PARAMETER: &str = "/aws/service/ecs/optimized-ami/amazon-linux-2023/recommended/image_id";
+/// The process that moves instances between zones, and ends live tasks with them.
+const REBALANCE: &str = "AZRebalance";
+
+#[async_trait]
+impl GroupPort for Aws {
+    async fn ecs_image(&self) -> Result<String> {
+        let answer = self.ssm.get_parameter().name(IMAGE_PARAMETER).send().await.map_err(failed("GetParameter"))?;
+        Ok(answer.parameter().and_then(|parameter| parameter.value()).unwrap_or_default().to_owned())
+    }
+
+    async fn launch_template(&self, name: &str) -> Result<Option<LaunchTemplate>> {
+        let request = self.ec2.describe_launch_templates().launch_template_names(name);
+        let answer = match request.send().await.map_err(failed("DescribeLaunchTemplates")) {
+            Ok(answer) => answer,
+            Err(error) if error.code.starts_with("InvalidLaunchTemplateName.NotFound") => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Some(template) = answer.launch_templates().first() else { return Ok(None) };
+        let id = template.launch_template_id().unwrap_or_default().to_owned();
+        let request = self.ec2.describe_launch_template_versions().launch_template_id(&id).versions("$Latest");
+        let versions = request.send().await.map_err(failed("DescribeLaunchTemplateVersions"))?;
+        let Some(latest) = versions.launch_template_versions().first() else { return Ok(None) };
+        Ok(Some(LaunchTemplate {
+            id,
+            tags: collect_tags(template.tags().iter().map(|tag| (tag.key(), tag.value()))),
+            default_version: template.default_version_number().unwrap_or_default(),
+            latest: (
+                latest.version_number().unwrap_or_default(),
+                latest.launch_template_data().map(settings_of).unwrap_or_else(no_settings),
+            ),
+        }))
+    }
+
+    async fn create_launch_template(&self, name: &str, settings: &LaunchSettings, tags: &Tags) -> Result<()> {
+        let tags = tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect();
+        let specification =
+            TagSpecification::builder().resource_type(ResourceType::LaunchTemplate).set_tags(Some(tags)).build();
+        let request = self.ec2.create_launch_template().launch_template_name(name);
+        let request = request.launch_template_data(data(settings)).tag_specifications(specification);
+        request.send().await.map(drop).map_err(failed("CreateLaunchTemplate"))
+    }
+
+    async fn create_launch_template_version(&self, id: &str, settings: &LaunchSettings) -> Result<()> {
+        let request = self.ec2.create_launch_template_version().launch_template_id(id);
+        let request = request.launch_template_data(data(settings));
+        request.send().await.map(drop).map_err(failed("CreateLaunchTemplateVersion"))
+    }
+
+    async fn set_default_version(&self, id: &str, version: i64) -> Result<()> {
+        let request = self.ec2.modify_launch_template().launch_template_id(id).default_version(version.to_string());
+        request.send().await.map(drop).map_err(failed("ModifyLaunchTemplate"))
+    }
+
+    async fn group(&self, name: &str) -> Result<Option<Group>> {
+        let request = self.scaling.describe_auto_scaling_groups().auto_scaling_group_names(name);
+        let answer = request.send().await.map_err(failed("DescribeAutoScalingGroups"))?;
+        // A group that is being deleted is still described, with a status.
+        let mut groups = answer.auto_scaling_groups().iter().filter(|group| group.status().is_none());
+        Ok(groups.next().map(|group| Group {
+            desired: count(group.desired_capacity().unwrap_or_default()),
+            max: count(group.max_size().unwrap_or_default()),
+            instances: group.instances().iter().filter_map(|instance| instance.instance_id()).map(ToOwned::to_owned).collect(),
+            rebalances: !group.suspended_processes().iter().any(|process| process.process_name() == Some(REBALANCE)),
+            tags: collect_tags(group.tags().iter().map(|tag| (tag.key(), tag.value()))),
+        }))
+    }
+
+    async fn create_group(&self, group: &NewGroup) -> Result<()> {
+        let template = LaunchTemplateSpecification::builder()
+            .launch_template_name(&group.launch_template)
+            .version("$Default")
+            .build();
+        let mut request = self
+            .scaling
+            .create_auto_scaling_group()
+            .auto_scaling_group_name(&group.name)
+            .launch_template(template)
+            .min_size(0)
+            .desired_capacity(signed(group.desired))
+            .max_size(signed(group.max))
+            .vpc_zone_identifier(group.subnets.join(","))
+            .load_balancer_names(&group.load_balancer)
+            .health_check_type("EC2");
+        for (key, value) in &group.tags {
+            let tag = GroupTag::builder()
+                .key(key)
+                .value(value)
+                .resource_id(&group.name)
+                .resource_type("auto-scaling-group")
+                .propagate_at_launch(true);
+            request = request.tags(tag.build());
+        }
+        request.send().await.map(drop).map_err(failed("CreateAutoScalingGroup"))
+    }
+
+    async fn set_group_max(&self, name: &str, max: u32) -> Result<()> {
+        let request = self.scaling.update_auto_scaling_group().auto_scaling_group_name(name).max_size(signed(max));
+        request.send().await.map(drop).map_err(failed("UpdateAutoScalingGroup"))
+    }
+
+    async fn suspend_rebalancing(&self, name: &str) -> Result<()> {
+        let request = self.scaling.suspend_processes().auto_scaling_group_name(name).scaling_processes(REBALANCE);
+        request.send().await.map(drop).map_err(failed("SuspendProcesses"))
+    }
+
+    async fn set_group_desired(&self, name: &str, desired: u32) -> Result<()> {
+        let request = self.scaling.set_desired_capacity().auto_scaling_group_name(name);
+        let request = request.desired_capacity(signed(desired));
+        request.send().await.map(drop).map_err(failed("SetDesiredCapacity"))
+    }
+
+    async fn terminate(&self, instance: &str) -> Result<()> {
+        let request = self.scaling.terminate_instance_in_auto_scaling_group().instance_id(instance);
+        let request = request.should_decrement_desired_capacity(true);
+        request.send().await.map(drop).map_err(failed("TerminateInstanceInAutoScalingGroup"))
+    }
+}
+
+fn data(settings: &LaunchSettings) -> RequestLaunchTemplateData {
+    let profile = LaunchTemplateIamInstanceProfileSpecificationRequest::builder().name(&settings.instance_profile);
+    RequestLaunchTemplateData::builder()
+        .image_id(&settings.image)
+        .instance_type(InstanceType::from(settings.instance_type.as_str()))
+        .iam_instance_profile(profile.build())
+        .set_security_group_ids(Some(settings.security_groups.clone()))
+        .user_data(&settings.user_data)
+        .build()
+}
+
+fn settings_of(data: &ResponseLaunchTemplateData) -> LaunchSettings {
+    LaunchSettings {
+        image: data.image_id().unwrap_or_default().to_owned(),
+        instance_type: data.instance_type().map(|kind| kind.as_str().to_owned()).unwrap_or_default(),
+        instance_profile: data
+            .iam_instance_profile()
+            .and_then(|profile| profile.name())
+            .unwrap_or_default()
+            .to_owned(),
+        security_groups: data.security_group_ids().to_vec(),
+        user_data: data.user_data().unwrap_or_default().to_owned(),
+    }
+}
+
+fn no_settings() -> LaunchSettings {
+    LaunchSettings {
+        image: String::new(),
+        instance_type: String::new(),
+        instance_profile: String::new(),
+        security_groups: Vec::new(),
+        user_data: String::new(),
+    }
+}

@@ -1,0 +1,351 @@
+//! The ports to the cloud: what the steps need to see and do, in their own words.
+//!
+//! Everything that reads may be repeated at will. Everything that acts is made so that doing it twice is harmless, or is
+//! guarded by what its step observes before.
+
+use async_trait::async_trait;
+use std::collections::{BTreeMap, BTreeSet};
+use thiserror::Error;
+
+/// Tag with the project's id, on everything that brain makes.
+pub const TAG_PROJECT: &str = "brain:project";
+/// Tag with the version, on task definitions and services.
+pub const TAG_VERSION: &str = "brain:version";
+/// Tag that says who made it.
+pub const TAG_MANAGED_BY: &str = "brain:managed-by";
+
+/// Tags of a resource.
+pub type Tags = BTreeMap<String, String>;
+
+/// A call to the cloud that did not succeed, or whose success is not known.
+#[derive(Debug, Clone, Error)]
+#[error("{action}: {code}: {message}")]
+pub struct CloudError {
+    /// Name of the call.
+    pub action: &'static str,
+    /// AWS's error code, or what became of the connection.
+    pub code: String,
+    /// AWS's message.
+    pub message: String,
+    /// What to do about it.
+    pub kind: ErrorKind,
+}
+
+/// What to do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The limits of the account: try again, more slowly.
+    Throttled,
+    /// It may have been done or not: look, and try again.
+    Transient,
+    /// It will fail again; a person has to change something.
+    Terminal,
+}
+
+/// Result of a call.
+pub type Result<T, E = CloudError> = std::result::Result<T, E>;
+
+/// VPC and subnets of a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// VPC.
+    pub vpc: String,
+    /// Its network.
+    pub cidr: String,
+    /// Subnets to use.
+    pub subnets: Vec<String>,
+}
+
+/// An ingress rule: TCP, one port, from one network.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rule {
+    /// Port.
+    pub port: u16,
+    /// Network.
+    pub cidr: String,
+}
+
+/// A security group.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "named by the fields")]
+pub struct SecurityGroup {
+    pub id: String,
+    pub rules: BTreeSet<Rule>,
+    pub tags: Tags,
+}
+
+/// A classic load balancer, in the parts that brain sets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "named by the fields")]
+pub struct LoadBalancer {
+    pub listeners: BTreeSet<Listener>,
+    pub health_check: String,
+    pub draining: bool,
+    pub cross_zone: bool,
+    pub tags: Tags,
+}
+
+/// A listener.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listener {
+    /// Port of the load balancer.
+    pub port: u16,
+    /// Port of the instance.
+    pub instance_port: u16,
+    /// Certificate, for HTTPS.
+    pub certificate: Option<String>,
+}
+
+/// What instances are launched from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "named by the fields")]
+pub struct LaunchSettings {
+    pub image: String,
+    pub instance_type: String,
+    pub instance_profile: String,
+    pub security_groups: Vec<String>,
+    /// Base64.
+    pub user_data: String,
+}
+
+/// A launch template.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "named by the fields")]
+pub struct LaunchTemplate {
+    pub id: String,
+    pub tags: Tags,
+    pub default_version: i64,
+    /// The latest version and its settings.
+    pub latest: (i64, LaunchSettings),
+}
+
+/// An auto-scaling group.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "named by the fields")]
+pub struct Group {
+    pub desired: u32,
+    pub max: u32,
+    pub instances: Vec<String>,
+    pub rebalances: bool,
+    pub tags: Tags,
+}
+
+/// What a new group is made of.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "named by the fields")]
+pub struct NewGroup {
+    pub name: String,
+    pub launch_template: String,
+    pub load_balancer: String,
+    pub subnets: Vec<String>,
+    pub desired: u32,
+    pub max: u32,
+    pub tags: Tags,
+}
+
+/// An instance that has joined a cluster.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "named by the fields")]
+pub struct Host {
+    pub arn: String,
+    pub instance: String,
+    pub status: HostStatus,
+    pub connected: bool,
+    pub tasks: u32,
+    pub memory_mib: u32,
+    pub cpu_units: u32,
+}
+
+/// Whether tasks are placed on a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "as ECS names them")]
+pub enum HostStatus {
+    Active,
+    Draining,
+    Other,
+}
+
+/// A task definition, in the parts that brain sets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "named by the fields")]
+pub struct TaskDefinition {
+    pub family: String,
+    pub container: String,
+    pub image: String,
+    pub host_port: u16,
+    pub container_port: u16,
+    pub memory_mib: u32,
+    pub cpu_units: u32,
+    pub command: Vec<String>,
+    pub environment: BTreeMap<String, String>,
+}
+
+/// A service.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "named by the fields")]
+pub struct Service {
+    pub name: String,
+    pub status: ServiceStatus,
+    pub desired: u32,
+    pub running: u32,
+    pub pending: u32,
+    pub task_definition: String,
+    pub tags: Tags,
+    /// ECS's newest event.
+    pub event: Option<String>,
+}
+
+/// Life of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "as ECS names them")]
+pub enum ServiceStatus {
+    Active,
+    Draining,
+    Inactive,
+}
+
+/// What a new service is made of.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "named by the fields")]
+pub struct NewService {
+    pub cluster: String,
+    pub name: String,
+    pub task_definition: String,
+    pub load_balancer: String,
+    pub container: String,
+    pub container_port: u16,
+    pub client_token: String,
+    pub tags: Tags,
+}
+
+/// A task.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "named by the fields")]
+pub struct Task {
+    pub id: String,
+    pub service: String,
+    pub running: bool,
+    pub host: Option<String>,
+    /// Milliseconds since 1970.
+    pub created_ms: i64,
+    pub stopped: Option<Stopped>,
+    /// Whether it has really ended.
+    pub ended: bool,
+}
+
+impl Task {
+    /// Whether it is on its way out and not gone yet.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopped.is_some() && !self.ended
+    }
+}
+
+/// How a task stopped.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "named by the fields")]
+pub struct Stopped {
+    pub code: String,
+    pub reason: String,
+    pub exit_code: Option<i32>,
+    pub container_reason: Option<String>,
+}
+
+/// EC2's network.
+#[async_trait]
+pub trait NetworkPort: Send + Sync {
+    /// VPC and subnets: the given ones, or the account's defaults. `Err` of the inner result: why there are none.
+    async fn network(&self, vpc: Option<&str>, subnets: &[String]) -> Result<Result<Network, String>>;
+    /// The group of that name.
+    async fn security_group(&self, vpc: &str, name: &str) -> Result<Option<SecurityGroup>>;
+    /// Makes a group.
+    async fn create_security_group(&self, vpc: &str, name: &str, tags: &Tags) -> Result<()>;
+    /// Adds rules.
+    async fn allow(&self, group: &str, rules: &[Rule]) -> Result<()>;
+}
+
+/// Classic load balancers.
+#[async_trait]
+pub trait BalancerPort: Send + Sync {
+    /// The load balancer of that name.
+    async fn load_balancer(&self, name: &str) -> Result<Option<LoadBalancer>>;
+    /// Makes one.
+    async fn create_load_balancer(
+        &self,
+        name: &str,
+        listener: &Listener,
+        subnets: &[String],
+        group: &str,
+        tags: &Tags,
+    ) -> Result<()>;
+    /// Adds a listener.
+    async fn create_listener(&self, name: &str, listener: &Listener) -> Result<()>;
+    /// Sets the health check's target, `HTTP:6041/path` or `TCP:6041`.
+    async fn set_health_check(&self, name: &str, target: &str) -> Result<()>;
+    /// Switches connection draining and cross-zone balancing on.
+    async fn set_attributes(&self, name: &str) -> Result<()>;
+    /// Instances in service.
+    async fn healthy_instances(&self, name: &str) -> Result<BTreeSet<String>>;
+}
+
+/// Launch templates and auto-scaling groups.
+#[async_trait]
+pub trait GroupPort: Send + Sync {
+    /// AWS's ECS-optimized machine image.
+    async fn ecs_image(&self) -> Result<String>;
+    /// The launch template of that name.
+    async fn launch_template(&self, name: &str) -> Result<Option<LaunchTemplate>>;
+    /// Makes one.
+    async fn create_launch_template(&self, name: &str, settings: &LaunchSettings, tags: &Tags) -> Result<()>;
+    /// Adds a version to one.
+    async fn create_launch_template_version(&self, id: &str, settings: &LaunchSettings) -> Result<()>;
+    /// Makes a version the default.
+    async fn set_default_version(&self, id: &str, version: i64) -> Result<()>;
+    /// The group of that name.
+    async fn group(&self, name: &str) -> Result<Option<Group>>;
+    /// Makes one.
+    async fn create_group(&self, group: &NewGroup) -> Result<()>;
+    /// Raises the upper bound.
+    async fn set_group_max(&self, name: &str, max: u32) -> Result<()>;
+    /// Keeps the group from moving instances between zones, which would end live tasks.
+    async fn suspend_rebalancing(&self, name: &str) -> Result<()>;
+    /// Sets the number of instances.
+    async fn set_group_desired(&self, name: &str, desired: u32) -> Result<()>;
+    /// Ends one instance and lowers the number by it.
+    async fn terminate(&self, instance: &str) -> Result<()>;
+}
+
+/// ECS.
+#[async_trait]
+pub trait ContainerPort: Send + Sync {
+    /// Whether the cluster exists.
+    async fn cluster_exists(&self, name: &str) -> Result<bool>;
+    /// Makes one.
+    async fn create_cluster(&self, name: &str, tags: &Tags) -> Result<()>;
+    /// Hosts of the cluster.
+    async fn hosts(&self, cluster: &str) -> Result<Vec<Host>>;
+    /// EC2 instances by host; a host never changes its instance.
+    async fn instances_of(&self, cluster: &str, hosts: &BTreeSet<String>) -> Result<BTreeMap<String, String>>;
+    /// Lets a host drain, or takes it back.
+    async fn set_draining(&self, cluster: &str, host: &str, draining: bool) -> Result<()>;
+    /// The newest revision of the family that equals `definition`, among the newest ones.
+    async fn find_task_definition(&self, definition: &TaskDefinition) -> Result<Option<String>>;
+    /// Registers a revision.
+    async fn register_task_definition(&self, definition: &TaskDefinition, tags: &Tags) -> Result<()>;
+    /// All services of the cluster that are not gone; none for a cluster that does not exist.
+    async fn services(&self, cluster: &str) -> Result<Vec<Service>>;
+    /// The service of that name.
+    async fn service(&self, cluster: &str, name: &str) -> Result<Option<Service>>;
+    /// Makes one at desired count 0.
+    async fn create_service(&self, service: &NewService) -> Result<()>;
+    /// Sets the desired count.
+    async fn set_desired(&self, cluster: &str, service: &str, desired: u32) -> Result<()>;
+    /// Sets the task definition.
+    async fn set_task_definition(&self, cluster: &str, service: &str, definition: &str) -> Result<()>;
+    /// Tasks of a service, or of the whole cluster: those that are to run, or those that are not.
+    async fn tasks(&self, cluster: &str, service: Option<&str>, stopped: bool) -> Result<Vec<Task>>;
+}
+
+/// All of it.
+pub trait Cloud: NetworkPort + BalancerPort + GroupPort + ContainerPort {}
+impl<T: NetworkPort + BalancerPort + GroupPort + ContainerPort> Cloud for T {}

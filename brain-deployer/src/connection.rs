@@ -1,0 +1,240 @@
+//! The stream to the server: opened again whenever it breaks. What a stream was given ends with it, before the next begins.
+
+use crate::{
+    clouds::Clouds,
+    config::Config,
+    lease::LeaseClock,
+    observers::Observers,
+    reporter::{Reporter, StepKey},
+    step::Context,
+    worker::{self, Work},
+};
+use backon::{BackoffBuilder, ExponentialBuilder};
+use brain_proto::{
+    convert::{duration_from_proto, plan_from_proto, spec_from_proto},
+    v1::{
+        DeployerHello, DeployerServiceConnectRequest, DeployerServiceConnectResponse, DeploymentAssignment,
+        DeploymentRevoked, RenewLeases, deployer_service_client::DeployerServiceClient,
+        deployer_service_connect_request::Message as ToServer, deployer_service_connect_response::Message,
+    },
+};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior, sleep, sleep_until, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{Status, Streaming, transport::Endpoint};
+use tracing::{Instrument, info, info_span, warn};
+
+/// Messages that may wait to be written.
+const WRITE_AHEAD: usize = 64;
+/// How often an idle connection is asked whether it lives, and how long it has to answer.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// Time within which the server answers a hello.
+const WELCOME_WITHIN: Duration = Duration::from_secs(10);
+/// Largest message that is taken: the list of 10,000 projects to observe fits.
+const MESSAGE_MAX: usize = 16 << 20;
+/// A stream that lived so long makes the next pause the shortest again.
+const STEADY: Duration = Duration::from_secs(10);
+/// Pauses between attempts.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// What outlives a stream.
+pub(crate) struct Deployer {
+    pub(crate) config: Config,
+    pub(crate) clouds: Arc<Clouds>,
+    /// Chosen anew at each start of the process.
+    pub(crate) instance: String,
+}
+
+/// Keeps a stream open until `shutdown`.
+pub(crate) async fn keep(mut deployer: Deployer, shutdown: CancellationToken) {
+    let credentials = Arc::new(std::mem::take(&mut deployer.config.credentials));
+    let endpoint = Endpoint::from(deployer.config.server.clone())
+        .connect_timeout(KEEP_ALIVE)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true);
+    let pauses = || {
+        ExponentialBuilder::default().with_jitter().with_min_delay(PAUSE.0).with_max_delay(PAUSE.1).without_max_times().build()
+    };
+    let mut pause = pauses();
+    while !shutdown.is_cancelled() {
+        let begun = Instant::now();
+        let end = shutdown.child_token();
+        let tasks = TaskTracker::new();
+        let ended = shutdown
+            .run_until_cancelled(stream(&deployer, &endpoint, &credentials, tasks.clone(), end.clone()))
+            .await;
+        // Whoever acts next must be the only one.
+        end.cancel();
+        tasks.close();
+        tasks.wait().await;
+        if begun.elapsed() >= STEADY {
+            pause = pauses();
+        }
+        match ended {
+            None => return,
+            Some(Ok(())) => info!("the stream ended, connecting again"),
+            Some(Err(status)) => warn!(code = ?status.code(), why = status.message(), "no stream, connecting again"),
+        }
+        shutdown.run_until_cancelled(sleep(pause.next().unwrap_or(PAUSE.1))).await;
+    }
+}
+
+/// One stream, to its end.
+async fn stream(
+    deployer: &Deployer,
+    endpoint: &Endpoint,
+    credentials: &Arc<crate::config::Credentials>,
+    tasks: TaskTracker,
+    end: CancellationToken,
+) -> Result<(), Status> {
+    let channel = endpoint.connect().await.map_err(|error| Status::unavailable(error.to_string()))?;
+    let mut client = DeployerServiceClient::new(channel).max_decoding_message_size(MESSAGE_MAX);
+    let (sender, receiver) = mpsc::channel(WRITE_AHEAD);
+    let hello = DeployerHello { agent: deployer.config.agent.to_string(), instance: deployer.instance.clone() };
+    let hello = DeployerServiceConnectRequest { message: Some(ToServer::Hello(hello)) };
+    sender.send(hello).await.map_err(|_| Status::internal("no stream"))?;
+    let sent = Instant::now();
+    let mut messages = client.connect(ReceiverStream::new(receiver)).await?.into_inner();
+    let lease = welcome(&mut messages, sent).await?;
+    info!(server = %deployer.config.server, "connected");
+    let reporter = Arc::new(Reporter::new(sender));
+    let observers = Observers::new(Arc::clone(&deployer.clouds), Arc::clone(&reporter), tasks.clone(), end.clone());
+    let mut session = Session {
+        deployer,
+        credentials: Arc::clone(credentials),
+        reporter,
+        lease: Arc::new(lease),
+        observers,
+        workers: HashMap::new(),
+        tasks,
+        end,
+    };
+    session.serve(messages).await
+}
+
+async fn welcome(messages: &mut Streaming<DeployerServiceConnectResponse>, sent: Instant) -> Result<LeaseClock, Status> {
+    let late = |_| Status::deadline_exceeded("the server does not answer the hello");
+    let first = timeout(WELCOME_WITHIN, messages.message()).await.map_err(late)??;
+    match first.and_then(|first| first.message) {
+        Some(Message::Welcome(welcome)) => {
+            let length = welcome.lease_duration.map(duration_from_proto).unwrap_or_default();
+            Ok(LeaseClock::new(length, sent))
+        }
+        _ => Err(Status::internal("the server does not begin with a welcome")),
+    }
+}
+
+struct Worker {
+    generation: u64,
+    end: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+struct Session<'a> {
+    deployer: &'a Deployer,
+    credentials: Arc<crate::config::Credentials>,
+    reporter: Arc<Reporter>,
+    lease: Arc<LeaseClock>,
+    observers: Observers,
+    workers: HashMap<String, Worker>,
+    tasks: TaskTracker,
+    end: CancellationToken,
+}
+
+impl Session<'_> {
+    async fn serve(&mut self, mut messages: Streaming<DeployerServiceConnectResponse>) -> Result<(), Status> {
+        let mut renew = tokio::time::interval(self.lease.period().max(Duration::from_millis(10)));
+        renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let until = self.lease.until();
+            tokio::select! {
+                message = messages.message() => match message? {
+                    Some(message) => self.handle(message).await,
+                    None => return Ok(()),
+                },
+                _ = renew.tick() => {
+                    let sequence = self.lease.renewing(Instant::now());
+                    let renewal = ToServer::Renew(RenewLeases { sequence });
+                    if self.reporter.send(renewal).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                () = sleep_until(until) => {
+                    return Err(Status::deadline_exceeded("the lease was not renewed in time: all deployments are left"));
+                }
+            }
+        }
+    }
+
+    async fn handle(&mut self, message: DeployerServiceConnectResponse) {
+        match message.message {
+            Some(Message::Renewed(renewed)) => self.lease.renewed(renewed.sequence),
+            Some(Message::Acknowledged(acknowledged)) => self.reporter.acknowledged(acknowledged),
+            Some(Message::Observe(observe)) => self.observers.set(observe.projects),
+            Some(Message::Assignment(assignment)) => self.take_up(assignment).await,
+            Some(Message::Revoked(DeploymentRevoked { deployment, generation })) => {
+                if let Some(worker) = self.workers.get(&deployment).filter(|worker| worker.generation <= generation) {
+                    worker.end.cancel();
+                }
+            }
+            Some(Message::Welcome(_)) | None => {}
+        }
+    }
+
+    async fn take_up(&mut self, assignment: DeploymentAssignment) {
+        self.workers.retain(|_, worker| !worker.task.is_finished());
+        let deployment = assignment.deployment.clone();
+        let generation = assignment.generation;
+        let work = match self.work(assignment).await {
+            Ok(work) => work,
+            // Nothing can be reported in terms that are not understood: the step's timeout brings it to a person.
+            Err(error) => return warn!(deployment, %error, "an assignment is not understood"),
+        };
+        let former = self.workers.remove(&deployment);
+        let end = self.end.child_token();
+        let ended = end.clone();
+        let (reporter, lease) = (Arc::clone(&self.reporter), Arc::clone(&self.lease));
+        let span = info_span!("deployment", name = deployment);
+        let task = self.tasks.spawn(
+            async move {
+                if let Some(former) = former {
+                    former.end.cancel();
+                    let _ = former.task.await;
+                }
+                ended.run_until_cancelled(worker::run(work, reporter, lease)).await;
+            }
+            .instrument(span),
+        );
+        self.workers.insert(deployment, Worker { generation, end, task });
+    }
+
+    async fn work(&self, assignment: DeploymentAssignment) -> anyhow::Result<Work> {
+        let DeploymentAssignment { deployment, generation, project, plan, rollback, next_step, step_elapsed } = assignment;
+        let project = project.unwrap_or_default();
+        let name = project.name.clone();
+        let spec = spec_from_proto(project)?;
+        let plan = plan_from_proto(plan.unwrap_or_default())?;
+        let context = Context {
+            cloud: self.deployer.clouds.get(&spec.target.region).await,
+            names: Arc::new(plan.names.clone()),
+            spec: Arc::new(spec),
+            credentials: Arc::clone(&self.credentials),
+            step_began_ms: 0,
+        };
+        Ok(Work {
+            context,
+            project: name,
+            plan,
+            key: StepKey { deployment, generation, rollback, step: next_step },
+            elapsed: step_elapsed.map(duration_from_proto).unwrap_or_default(),
+            interval: self.deployer.config.step_interval,
+        })
+    }
+}

@@ -1,0 +1,105 @@
+//! What a stream carries to the server: reports that are acknowledged, and what was observed in production.
+
+use crate::{
+    cloud::{self, Cloud},
+    step::shift,
+};
+use brain_core::{deployment::Outcome, names::ResourceNames, production::ServiceState};
+use brain_proto::{
+    convert::{outcome_to_proto, service_state_to_proto},
+    v1::{
+        DeployerServiceConnectRequest, ProductionReport, ReportAcknowledged, StepReport,
+        deployer_service_connect_request::Message,
+    },
+};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+/// The stream has ended, or the server refused the report: the deployment is somebody else's now.
+#[derive(Debug)]
+pub(crate) struct Leave;
+
+/// What was last told of each project's production. The lock of a project is held while it is observed and told, so that
+/// what was seen later is told later.
+type Told = std::sync::Mutex<HashMap<String, Arc<Mutex<Option<Vec<ServiceState>>>>>>;
+
+/// The way to the server.
+#[derive(Debug)]
+pub(crate) struct Reporter {
+    sender: mpsc::Sender<DeployerServiceConnectRequest>,
+    sequence: AtomicU64,
+    waiting: std::sync::Mutex<HashMap<u64, oneshot::Sender<bool>>>,
+    told: Told,
+}
+
+/// Which step a report is about.
+#[derive(Debug, Clone)]
+pub(crate) struct StepKey {
+    pub(crate) deployment: String,
+    pub(crate) generation: u64,
+    pub(crate) rollback: bool,
+    pub(crate) step: u32,
+}
+
+impl Reporter {
+    pub(crate) fn new(sender: mpsc::Sender<DeployerServiceConnectRequest>) -> Self {
+        Self { sender, sequence: AtomicU64::new(0), waiting: std::sync::Mutex::default(), told: Told::default() }
+    }
+
+    /// Reports how a step stands and waits until that is stored.
+    pub(crate) async fn report(&self, key: &StepKey, outcome: &Outcome) -> Result<(), Leave> {
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
+        let (answer, answered) = oneshot::channel();
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(sequence, answer);
+        let StepKey { deployment, generation, rollback, step } = key.clone();
+        let outcome = Some(outcome_to_proto(outcome));
+        self.send(Message::Report(StepReport { sequence, deployment, generation, rollback, step, outcome })).await?;
+        match answered.await {
+            Ok(false) => Ok(()),
+            Ok(true) | Err(_) => Err(Leave),
+        }
+    }
+
+    /// A report was acknowledged.
+    pub(crate) fn acknowledged(&self, acknowledged: ReportAcknowledged) {
+        let ReportAcknowledged { sequence, stale } = acknowledged;
+        if let Some(answer) = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&sequence) {
+            // Whoever waited may have been cancelled.
+            let _ = answer.send(stale);
+        }
+    }
+
+    /// Observes a project's production, and tells it if it is news on this stream.
+    pub(crate) async fn observe(
+        &self,
+        cloud: &dyn Cloud,
+        names: &ResourceNames,
+        project: &str,
+    ) -> cloud::Result<Result<(), Leave>> {
+        let told = {
+            let mut all = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(all.entry(project.to_owned()).or_default())
+        };
+        let mut told = told.lock().await;
+        let id = project.strip_prefix("projects/").unwrap_or(project);
+        let services = shift::production(cloud, names, id).await?;
+        if told.as_ref() == Some(&services) {
+            return Ok(Ok(()));
+        }
+        let versions = services.iter().map(service_state_to_proto).collect();
+        *told = Some(services);
+        Ok(self.send(Message::Production(ProductionReport { project: project.to_owned(), versions })).await)
+    }
+
+    /// Sends a message.
+    pub(crate) async fn send(&self, message: Message) -> Result<(), Leave> {
+        let request = DeployerServiceConnectRequest { message: Some(message) };
+        self.sender.send(request).await.map_err(|_| Leave)
+    }
+}

@@ -1,0 +1,145 @@
+//! Steps: `observe → Done | Ready | Wait | Blocked`. A step looks at the cloud and says what is so; the worker acts, waits,
+//! and looks again. No step waits itself, and none remembers: what it needs to know, it sees.
+
+use crate::{
+    cloud::{Cloud, Result, TAG_MANAGED_BY, TAG_PROJECT, TAG_VERSION, Tags, TaskDefinition},
+    config::Credentials,
+};
+use brain_core::{
+    deployment::TaskFailure,
+    names::ResourceNames,
+    plan::Step,
+    project::{ProjectSpec, Target},
+};
+use futures::future::BoxFuture;
+use std::sync::Arc;
+
+mod capacity;
+mod setup;
+pub mod shift;
+mod version;
+
+/// What is so.
+pub enum Observed {
+    /// The goal is reached. Tasks that failed on the way are told.
+    Done(Vec<TaskFailure>),
+    /// Something is to be done, once.
+    Ready(Act),
+    /// Nothing can be done but wait.
+    Wait(String),
+    /// The goal cannot be reached; why, and what a person can do.
+    Blocked(String, Vec<TaskFailure>),
+}
+
+/// Something to do.
+pub struct Act {
+    /// In a few words, for the log.
+    pub what: String,
+    /// Does it.
+    pub run: BoxFuture<'static, Result<()>>,
+}
+
+/// What a step needs to know.
+#[derive(Clone)]
+pub struct Context {
+    /// The cloud of the project's region.
+    pub cloud: Arc<dyn Cloud>,
+    /// The project.
+    pub spec: Arc<ProjectSpec>,
+    /// Names of its resources.
+    pub names: Arc<ResourceNames>,
+    /// Registry credentials of this deployer.
+    pub credentials: Arc<Credentials>,
+    /// When the step began, milliseconds since 1970.
+    pub step_began_ms: i64,
+}
+
+/// Looks whether a step's goal is reached.
+pub async fn observe(context: &Context, step: &Step) -> Result<Observed> {
+    match step {
+        Step::SecurityGroup => setup::security_group(context).await,
+        Step::LoadBalancer => setup::load_balancer(context).await,
+        Step::LaunchTemplate => setup::launch_template(context).await,
+        Step::AutoScalingGroup { instances, max_instances } => {
+            setup::auto_scaling_group(context, *instances, *max_instances).await
+        }
+        Step::Cluster => setup::cluster(context).await,
+        Step::TaskDefinition { version, image } => version::task_definition(context, version, image).await,
+        Step::Service { service, version, image, client_token } => {
+            version::service(context, service, version, image, client_token).await
+        }
+        Step::Capacity { instances } => capacity::capacity(context, *instances).await,
+        Step::Scale { service, desired, floor } => shift::scale(context, service, *desired, *floor).await,
+        Step::Verify { service, healthy, max_task_failures } => {
+            shift::verify(context, service, *healthy, *max_task_failures).await
+        }
+        Step::ReturnCapacity { instances } => capacity::return_capacity(context, *instances).await,
+    }
+}
+
+impl Context {
+    fn target(&self) -> &Target {
+        &self.spec.target
+    }
+
+    /// Tags of the project's resources.
+    fn tags(&self) -> Tags {
+        let project = self.spec.id.to_string();
+        [(TAG_PROJECT.to_owned(), project), (TAG_MANAGED_BY.to_owned(), "brain".to_owned())].into()
+    }
+
+    /// Tags of a version's resources.
+    fn version_tags(&self, version: &str) -> Tags {
+        let mut tags = self.tags();
+        tags.insert(TAG_VERSION.to_owned(), version.to_owned());
+        tags
+    }
+
+    /// Why a resource of the right name may not be touched; `None`: it is brain's.
+    fn foreign(&self, what: &str, name: &str, tags: &Tags) -> Option<Observed> {
+        let project = self.spec.id.as_str();
+        if tags.get(TAG_PROJECT).is_some_and(|owner| owner == project) {
+            return None;
+        }
+        let why = format!(
+            "the {what} {name} exists and is not tagged {TAG_PROJECT}={project}: tag it so to let brain have it, or remove it"
+        );
+        Some(Observed::Blocked(why, Vec::new()))
+    }
+
+    /// The task definition that runs `image`.
+    fn definition(&self, image: &str) -> TaskDefinition {
+        let target = self.target();
+        TaskDefinition {
+            family: self.names.task_family.clone(),
+            container: self.names.container.clone(),
+            image: image.to_owned(),
+            host_port: target.host_port,
+            container_port: target.container_port,
+            memory_mib: target.memory_mib,
+            cpu_units: target.cpu_units,
+            command: target.command.clone(),
+            environment: target.environment.clone(),
+        }
+    }
+
+    /// An act with a clone of this context.
+    fn ready<F>(&self, what: impl Into<String>, act: impl FnOnce(Self) -> F) -> Observed
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        Observed::Ready(Act { what: what.into(), run: Box::pin(act(self.clone())) })
+    }
+}
+
+fn done() -> Observed {
+    Observed::Done(Vec::new())
+}
+
+fn wait(why: impl Into<String>) -> Observed {
+    Observed::Wait(why.into())
+}
+
+fn blocked(why: impl Into<String>) -> Observed {
+    Observed::Blocked(why.into(), Vec::new())
+}

@@ -1,0 +1,95 @@
+//! Capacity: one task to an instance, because all versions use the same host port. So instances come before tasks, and go
+//! only when they are empty.
+
+use super::{Context, Observed, blocked, done, wait};
+use crate::cloud::{Host, HostStatus, Result};
+
+/// Instances enough have joined the cluster, or the arithmetic that says why they cannot.
+pub(super) async fn capacity(context: &Context, instances: u32) -> Result<Observed> {
+    let name = &context.names.auto_scaling_group;
+    let Some(group) = context.cloud.group(name).await? else {
+        return Ok(wait(format!("auto-scaling group {name} does not show yet")));
+    };
+    if group.desired < instances {
+        let more = instances - group.desired;
+        if group.max < instances {
+            return Ok(blocked(format!(
+                "needs {more} more instances: {name} has {}, and its maximum is {}; raise target.max_instances",
+                group.desired, group.max
+            )));
+        }
+        return Ok(context.ready(format!("grow {name} from {} to {instances}", group.desired), |context| async move {
+            context.cloud.set_group_desired(&context.names.auto_scaling_group, instances).await
+        }));
+    }
+    let hosts = context.cloud.hosts(&context.names.cluster).await?;
+    let joined: Vec<&Host> = hosts.iter().filter(|host| host.status == HostStatus::Active && host.connected).collect();
+    if let Some(small) = joined.iter().find(|host| !fits(context, host)) {
+        let target = context.target();
+        return Ok(blocked(format!(
+            "a task needs {} MiB and {} CPU units, and instance {} offers {} MiB and {}: set target.instance_type or \
+             target.memory_mib",
+            target.memory_mib, target.cpu_units, small.instance, small.memory_mib, small.cpu_units
+        )));
+    }
+    let here = u32::try_from(joined.len()).unwrap_or(u32::MAX);
+    if here >= instances {
+        return Ok(done());
+    }
+    // A host that an earlier return of capacity left draining, and that is wanted again.
+    if let Some(host) = hosts.iter().find(|host| host.status == HostStatus::Draining) {
+        return Ok(set_draining(context, host, false));
+    }
+    Ok(wait(format!("{here} of {instances} instances have joined the cluster")))
+}
+
+fn fits(context: &Context, host: &Host) -> bool {
+    host.memory_mib >= context.target().memory_mib && host.cpu_units >= context.target().cpu_units
+}
+
+/// Instances without a task are given back, one at a time, until the group has `instances`.
+///
+/// A host is first set to drain, so that nothing is placed on it, and ended only when it is then seen empty: a lower desired
+/// count alone would let AWS choose, and it may choose one with a live task.
+pub(super) async fn return_capacity(context: &Context, instances: u32) -> Result<Observed> {
+    let name = &context.names.auto_scaling_group;
+    let Some(group) = context.cloud.group(name).await? else {
+        return Ok(wait(format!("auto-scaling group {name} does not show yet")));
+    };
+    let hosts = context.cloud.hosts(&context.names.cluster).await?;
+    let ours = |host: &&Host| group.instances.contains(&host.instance);
+    let draining = hosts.iter().filter(ours).find(|host| host.status == HostStatus::Draining);
+    if group.desired <= instances {
+        return Ok(match draining {
+            Some(host) => set_draining(context, host, false),
+            None => done(),
+        });
+    }
+    if let Some(host) = draining {
+        if host.tasks > 0 {
+            return Ok(set_draining(context, host, false));
+        }
+        // A task that is being stopped is no longer counted, but may still be serving its last requests.
+        let stopping = context.cloud.tasks(&context.names.cluster, None, true).await?;
+        if stopping.iter().any(|task| task.host.as_deref() == Some(&host.arn) && task.is_stopping()) {
+            return Ok(wait(format!("instance {} ends its last task", host.instance)));
+        }
+        let instance = host.instance.clone();
+        return Ok(context.ready(format!("end empty instance {instance} of {name}"), |context| async move {
+            context.cloud.terminate(&instance).await
+        }));
+    }
+    let mut empty = hosts.iter().filter(ours).filter(|host| host.status == HostStatus::Active && host.tasks == 0);
+    match empty.next() {
+        Some(host) => Ok(set_draining(context, host, true)),
+        None => Ok(wait(format!("{name} has {} instances, and none to give back is empty", group.desired))),
+    }
+}
+
+fn set_draining(context: &Context, host: &Host, draining: bool) -> Observed {
+    let what = if draining { "drain" } else { "take back" };
+    let arn = host.arn.clone();
+    context.ready(format!("{what} instance {}", host.instance), move |context| async move {
+        context.cloud.set_draining(&context.names.cluster, &arn, draining).await
+    })
+}

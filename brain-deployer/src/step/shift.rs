@@ -1,0 +1,208 @@
+//! The shift of traffic: desired counts, set only while enough other tasks are healthy, and seen to be reached.
+
+use super::{Context, Observed, blocked, wait};
+use crate::{
+    cloud::{Cloud, ErrorKind, Result, ServiceStatus, TAG_PROJECT, TAG_VERSION, Task},
+    cloud::{CloudError, Service},
+};
+use brain_core::{
+    deployment::{TASK_FAILURES_KEPT, TaskFailure},
+    names::ResourceNames,
+    production::ServiceState,
+};
+use std::collections::BTreeSet;
+
+/// Stop codes with which ECS tells that a task was ended on purpose.
+const ENDED_ON_PURPOSE: [&str; 3] = ["UserInitiated", "SpotInterruption", "TerminationNotice"];
+/// The stop code of the service's scheduler, both when it scales in and when a health check failed; the reason tells which.
+const BY_SCHEDULER: &str = "ServiceSchedulerInitiated";
+/// How the reason begins when the scheduler scaled in. AWS gives no code for it.
+const SCALED_IN: &str = "Scaling activity initiated by";
+
+/// A service's running tasks, and which of them the load balancer finds healthy.
+pub struct Health {
+    /// Tasks that run or are to run.
+    pub live: Vec<Task>,
+    /// Number of them in service.
+    pub healthy: u32,
+}
+
+/// Which of a service's tasks are healthy: running, on an instance that is in service.
+pub async fn health(cloud: &dyn Cloud, names: &ResourceNames, service: &str) -> Result<Health> {
+    let live = cloud.tasks(&names.cluster, Some(service), false).await?;
+    let healthy = healthy_among(cloud, names, &live).await?;
+    Ok(Health { healthy: u32::try_from(healthy.len()).unwrap_or(u32::MAX), live })
+}
+
+async fn healthy_among(cloud: &dyn Cloud, names: &ResourceNames, tasks: &[Task]) -> Result<BTreeSet<String>> {
+    let running: Vec<&Task> = tasks.iter().filter(|task| task.running).collect();
+    if running.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let hosts: BTreeSet<String> = running.iter().filter_map(|task| task.host.clone()).collect();
+    let instances = cloud.instances_of(&names.cluster, &hosts).await?;
+    let in_service = cloud.healthy_instances(&names.load_balancer).await?;
+    let is_healthy = |task: &&&Task| {
+        let instance = task.host.as_ref().and_then(|host| instances.get(host));
+        instance.is_some_and(|instance| in_service.contains(instance))
+    };
+    Ok(running.iter().filter(is_healthy).map(|task| task.id.clone()).collect())
+}
+
+/// What runs in production: every service of the project's cluster that brain made and that has a task or wants one.
+pub async fn production(cloud: &dyn Cloud, names: &ResourceNames, project: &str) -> Result<Vec<ServiceState>> {
+    let services = cloud.services(&names.cluster).await?;
+    let ours = |service: &Service| service.tags.get(TAG_PROJECT).is_some_and(|owner| owner == project);
+    let busy = |service: &Service| service.desired > 0 || service.running > 0 || service.pending > 0;
+    let services: Vec<Service> = services.into_iter().filter(|service| ours(service) && busy(service)).collect();
+    if services.is_empty() {
+        return Ok(Vec::new());
+    }
+    let tasks = cloud.tasks(&names.cluster, None, false).await?;
+    let healthy = healthy_among(cloud, names, &tasks).await?;
+    let state = |service: Service| {
+        let is_healthy = |task: &&Task| task.service == service.name && healthy.contains(&task.id);
+        ServiceState {
+            version: service.tags.get(TAG_VERSION).cloned().unwrap_or_default(),
+            desired: service.desired,
+            running: service.running,
+            healthy: u32::try_from(tasks.iter().filter(is_healthy).count()).unwrap_or(u32::MAX),
+            service: service.name,
+        }
+    };
+    Ok(services.into_iter().map(state).collect())
+}
+
+/// The desired count is set. Lowering waits until the floor holds without the tasks that go.
+pub(super) async fn scale(context: &Context, name: &str, desired: u32, floor: u32) -> Result<Observed> {
+    let service = match active(context, name).await? {
+        Ok(service) => service,
+        Err(observed) => return Ok(observed),
+    };
+    if service.desired == desired {
+        return Ok(super::done());
+    }
+    if desired < service.desired && desired < floor {
+        let others = production(&*context.cloud, &context.names, context.spec.id.as_str()).await?;
+        let others: u32 = others.iter().filter(|other| other.service != name).map(|other| other.healthy).sum();
+        if others + desired < floor {
+            return Ok(wait(format!(
+                "{others} healthy tasks of other services and {desired} of {name} are fewer than the floor of {floor}"
+            )));
+        }
+    }
+    let name = name.to_owned();
+    Ok(context.ready(format!("scale {name} from {} to {desired}", service.desired), |context| async move {
+        context.cloud.set_desired(&context.names.cluster, &name, desired).await
+    }))
+}
+
+/// Exactly so many tasks run, all healthy; or too many have failed.
+pub(super) async fn verify(context: &Context, name: &str, healthy: u32, max_task_failures: u32) -> Result<Observed> {
+    let service = match active(context, name).await? {
+        Ok(service) => service,
+        Err(observed) => return Ok(observed),
+    };
+    let seen = health(&*context.cloud, &context.names, name).await?;
+    let live = u32::try_from(seen.live.len()).unwrap_or(u32::MAX);
+    let settled = service.desired == healthy && service.running == healthy && service.pending == 0;
+    let reached = settled && live == healthy && seen.healthy == healthy;
+    if reached && healthy > 0 && max_task_failures == 0 {
+        return Ok(super::done());
+    }
+    let stopped = context.cloud.tasks(&context.names.cluster, Some(name), true).await?;
+    let failures = failures(context, &stopped);
+    if reached {
+        // A task on its way out holds its port until it is gone.
+        let draining = stopped.iter().filter(|task| task.is_stopping()).count();
+        if healthy == 0 && draining > 0 {
+            return Ok(wait(format!("{draining} tasks of {name} are draining")));
+        }
+        return Ok(Observed::Done(failures));
+    }
+    if max_task_failures > 0 && failures.len() >= max_task_failures as usize {
+        let last = failures.last().map(|failure| failure.reason.clone()).unwrap_or_default();
+        let why = format!("{} tasks of {name} failed; the last one: {last}", failures.len());
+        return Ok(Observed::Blocked(why, failures));
+    }
+    let mut why = format!("{} of {healthy} tasks healthy, {} running", seen.healthy, service.running);
+    if service.running < healthy && let Some(event) = service.event.filter(|event| event.contains("unable to place")) {
+        why += &format!("; ECS says: {event}");
+    }
+    if let Some(failure) = failures.last() {
+        why += &format!("; {} failed, the last one: {}", failures.len(), failure.reason);
+    }
+    Ok(wait(why))
+}
+
+async fn active(context: &Context, name: &str) -> Result<Result<Service, Observed>> {
+    let found = context.cloud.service(&context.names.cluster, name).await?;
+    Ok(match found {
+        Some(service) if service.status == ServiceStatus::Active => Ok(service),
+        // It existed when it was planned with: either ECS does not show it yet, or somebody deleted it.
+        None => Err(wait(format!("service {name} does not show"))),
+        Some(_) => Err(blocked(format!("service {name} was deleted by somebody else"))),
+    })
+}
+
+/// Tasks that failed by themselves since the step began, oldest first.
+fn failures(context: &Context, stopped: &[Task]) -> Vec<TaskFailure> {
+    let mut failed: Vec<(&Task, TaskFailure)> = stopped
+        .iter()
+        .filter(|task| task.created_ms >= context.step_began_ms)
+        .filter_map(|task| Some((task, failure(task)?)))
+        .collect();
+    failed.sort_by_key(|(task, _)| task.created_ms);
+    let excess = failed.len().saturating_sub(TASK_FAILURES_KEPT);
+    failed.into_iter().skip(excess).map(|(_, failure)| failure).collect()
+}
+
+fn failure(task: &Task) -> Option<TaskFailure> {
+    let stopped = task.stopped.as_ref()?;
+    let scaled_in = stopped.code == BY_SCHEDULER && stopped.reason.starts_with(SCALED_IN);
+    if scaled_in || ENDED_ON_PURPOSE.contains(&stopped.code.as_str()) || stopped.code.is_empty() {
+        return None;
+    }
+    let mut reason = stopped.reason.clone();
+    if let Some(code) = stopped.exit_code {
+        reason += &format!(" (exit code {code})");
+    }
+    if let Some(container) = stopped.container_reason.as_ref().filter(|container| !stopped.reason.contains(*container)) {
+        reason += &format!(": {container}");
+    }
+    Some(TaskFailure { task: task.id.clone(), reason, exit_code: stopped.exit_code })
+}
+
+/// Whether a call is worth repeating.
+#[must_use]
+pub fn is_passing(error: &CloudError) -> bool {
+    matches!(error.kind, ErrorKind::Throttled | ErrorKind::Transient)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cloud::Stopped;
+
+    fn task(code: &str, reason: &str, exit_code: Option<i32>) -> Task {
+        Task {
+            id: "t".into(),
+            service: "s".into(),
+            running: false,
+            host: None,
+            created_ms: 0,
+            stopped: Some(Stopped { code: code.into(), reason: reason.into(), exit_code, container_reason: None }),
+            ended: true,
+        }
+    }
+
+    #[test]
+    fn only_tasks_that_ended_by_themselves_have_failed() {
+        let crashed = failure(&task("EssentialContainerExited", "Essential container in task exited", Some(1))).unwrap();
+        assert_eq!(crashed.reason, "Essential container in task exited (exit code 1)");
+        assert!(failure(&task("TaskFailedToStart", "CannotPullContainerError: not found", None)).is_some());
+        assert!(failure(&task(BY_SCHEDULER, "Task failed ELB health checks in (elb user-ecs-lb)", Some(143))).is_some());
+        assert!(failure(&task(BY_SCHEDULER, "Scaling activity initiated by (deployment ecs-svc/1)", Some(143))).is_none());
+        assert!(failure(&task("UserInitiated", "stopped by hand", Some(0))).is_none());
+    }
+}

@@ -1,0 +1,69 @@
+//! What a version has: its task definition, and its service, made at desired count 0.
+
+use super::{Context, Observed, blocked, done, wait};
+use crate::cloud::{NewService, Result, ServiceStatus};
+
+/// The task definition. An equal revision is used again, so that a repeated step registers no second one.
+pub(super) async fn task_definition(context: &Context, version: &str, image: &str) -> Result<Observed> {
+    let definition = context.definition(image);
+    if context.cloud.find_task_definition(&definition).await?.is_some() {
+        return Ok(done());
+    }
+    let tags = context.version_tags(version);
+    Ok(context.ready(format!("register task definition {} for {version}", definition.family), |context| async move {
+        context.cloud.register_task_definition(&definition, &tags).await
+    }))
+}
+
+/// The service.
+pub(super) async fn service(
+    context: &Context,
+    name: &str,
+    version: &str,
+    image: &str,
+    client_token: &str,
+) -> Result<Observed> {
+    let Some(definition) = context.cloud.find_task_definition(&context.definition(image)).await? else {
+        return Ok(wait(format!("the task definition of {version} does not show yet")));
+    };
+    let found = context.cloud.service(&context.names.cluster, name).await?;
+    match found {
+        Some(found) if found.status == ServiceStatus::Draining => {
+            Ok(wait(format!("service {name} was deleted and is draining; its name is free afterwards")))
+        }
+        Some(found) if found.status == ServiceStatus::Active => {
+            if let Some(foreign) = context.foreign("service", name, &found.tags) {
+                return Ok(foreign);
+            }
+            if found.task_definition == definition {
+                return Ok(done());
+            }
+            if found.desired > 0 {
+                // ECS would replace the tasks in place, past floor and gates.
+                return Ok(blocked(format!(
+                    "service {name} runs {} tasks with another task definition, {}: scale it to 0 first",
+                    found.desired, found.task_definition
+                )));
+            }
+            let name = name.to_owned();
+            Ok(context.ready(format!("set the task definition of {name}"), |context| async move {
+                context.cloud.set_task_definition(&context.names.cluster, &name, &definition).await
+            }))
+        }
+        _ => {
+            let service = NewService {
+                cluster: context.names.cluster.clone(),
+                name: name.to_owned(),
+                task_definition: definition,
+                load_balancer: context.names.load_balancer.clone(),
+                container: context.names.container.clone(),
+                container_port: context.target().container_port,
+                client_token: client_token.to_owned(),
+                tags: context.version_tags(version),
+            };
+            Ok(context.ready(format!("create service {name}"), |context| async move {
+                context.cloud.create_service(&service).await
+            }))
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The worker of one deployment: carries out its plan's steps, one after the other, each reported and stored before the next.
+//!
+//! Around each act it asks whether the lease still holds. It acts once, looks again, and acts again only when it still sees
+//! the need. Errors that pass are waited out, others are tried a few times and then fail the step.
+
+use crate::{
+    cloud::{CloudError, ErrorKind},
+    lease::LeaseClock,
+    reporter::{Leave, Reporter, StepKey},
+    step::{self, Act, Context, Observed, shift::is_passing},
+};
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use brain_core::{
+    deployment::Outcome,
+    plan::{Plan, Step},
+};
+use std::{sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
+
+/// Times that an error which does not pass is met before the step fails: consistency is eventual, and what was just made may
+/// not be found yet.
+const ERRORS_MAX: u32 = 5;
+/// Pauses after an error.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(20));
+/// Tasks are counted as a step's own from this long before it began: the step that set the count came just before, and AWS's
+/// clock is not ours.
+const BEFORE_STEP: Duration = Duration::from_secs(2);
+
+/// A deployment to carry out.
+pub(crate) struct Work {
+    pub(crate) context: Context,
+    pub(crate) project: String,
+    pub(crate) plan: Plan,
+    pub(crate) key: StepKey,
+    pub(crate) elapsed: Duration,
+    pub(crate) interval: Duration,
+}
+
+/// Carries out the plan from the key's step on. Ends early when the deployment is somebody else's, or a step failed: the
+/// server then decides what comes next.
+pub(crate) async fn run(mut work: Work, reporter: Arc<Reporter>, lease: Arc<LeaseClock>) {
+    info!(deployment = work.key.deployment, generation = work.key.generation, step = work.key.step, "taken up");
+    let first = usize::try_from(work.key.step).unwrap_or(usize::MAX);
+    let steps: Vec<Step> = work.plan.steps.iter().skip(first).cloned().collect();
+    for step in steps {
+        let mut runner = StepRunner::new(&work, &step, &reporter, &lease);
+        match runner.run().await {
+            Ok(Ended::Done) => {}
+            Ok(Ended::Failed) => return,
+            Err(Leave) => {
+                info!(deployment = work.key.deployment, "left: it is not this deployer's any more");
+                return;
+            }
+        }
+        work.key.step += 1;
+        work.elapsed = Duration::ZERO;
+    }
+}
+
+enum Ended {
+    Done,
+    Failed,
+}
+
+struct StepRunner<'a> {
+    work: &'a Work,
+    context: Context,
+    step: &'a Step,
+    reporter: &'a Reporter,
+    lease: &'a LeaseClock,
+    waiting: Option<String>,
+    errors: u32,
+    pauses: ExponentialBackoff,
+}
+
+impl<'a> StepRunner<'a> {
+    fn new(work: &'a Work, step: &'a Step, reporter: &'a Reporter, lease: &'a LeaseClock) -> Self {
+        let mut context = work.context.clone();
+        let before = i64::try_from((work.elapsed + BEFORE_STEP).as_millis()).unwrap_or(i64::MAX);
+        context.step_began_ms = jiff::Timestamp::now().as_millisecond().saturating_sub(before);
+        Self { work, context, step, reporter, lease, waiting: None, errors: 0, pauses: pauses() }
+    }
+
+    async fn run(&mut self) -> Result<Ended, Leave> {
+        let mut acted = false;
+        loop {
+            match step::observe(&self.context, self.step).await {
+                Err(error) => {
+                    if let Some(failed) = self.error(error).await? {
+                        return Ok(failed);
+                    }
+                }
+                Ok(Observed::Done(task_failures)) => {
+                    self.observe_production().await?;
+                    self.reporter.report(&self.work.key, &Outcome::Done { task_failures }).await?;
+                    return Ok(Ended::Done);
+                }
+                Ok(Observed::Blocked(reason, task_failures)) => {
+                    warn!(step = %self.step, reason, "the step has failed");
+                    self.reporter.report(&self.work.key, &Outcome::Failed { reason, task_failures }).await?;
+                    return Ok(Ended::Failed);
+                }
+                Ok(Observed::Wait(why)) => {
+                    acted = false;
+                    self.wait(why).await?;
+                    sleep(self.work.interval).await;
+                }
+                Ok(Observed::Ready(act)) => {
+                    // What was just done may not show yet.
+                    if std::mem::replace(&mut acted, true) {
+                        sleep(self.work.interval).await;
+                        acted = false;
+                        continue;
+                    }
+                    if let Some(failed) = self.act(act).await? {
+                        return Ok(failed);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn act(&mut self, act: Act) -> Result<Option<Ended>, Leave> {
+        if !self.lease.holds(Instant::now()) {
+            return Err(Leave);
+        }
+        info!(step = %self.step, "{}", act.what);
+        match act.run.await {
+            Ok(()) => {
+                self.errors = 0;
+                self.pauses = pauses();
+                Ok(None)
+            }
+            Err(error) => self.error(error).await,
+        }
+    }
+
+    /// Waits an error out, or fails the step with it.
+    async fn error(&mut self, error: CloudError) -> Result<Option<Ended>, Leave> {
+        let CloudError { action, code, message, kind } = &error;
+        warn!(step = %self.step, %error, "an AWS call did not succeed");
+        if !is_passing(&error) {
+            self.errors += 1;
+            if self.errors >= ERRORS_MAX {
+                let reason = format!("AWS refuses {action} with {code}: {message}");
+                let outcome = Outcome::Failed { reason, task_failures: Vec::new() };
+                self.reporter.report(&self.work.key, &outcome).await?;
+                return Ok(Some(Ended::Failed));
+            }
+        }
+        let why = match kind {
+            ErrorKind::Throttled => format!("AWS throttles {action}; trying again"),
+            _ => format!("AWS answers {action} with {code}; trying again"),
+        };
+        self.wait(why).await?;
+        sleep(self.pauses.next().unwrap_or(PAUSE.1)).await;
+        Ok(None)
+    }
+
+    /// Reports why the step waits, when that is news.
+    async fn wait(&mut self, why: String) -> Result<(), Leave> {
+        if self.waiting.as_ref() == Some(&why) {
+            return Ok(());
+        }
+        self.waiting = Some(why.clone());
+        self.reporter.report(&self.work.key, &Outcome::Waiting { why }).await
+    }
+
+    /// What a step of the shift changed is told before the step is: whoever watches production sees every stage.
+    async fn observe_production(&self) -> Result<(), Leave> {
+        if !matches!(self.step, Step::Verify { .. }) {
+            return Ok(());
+        }
+        let Context { cloud, names, .. } = &self.context;
+        match self.reporter.observe(&**cloud, names, &self.work.project).await {
+            Ok(told) => told,
+            // The regular observation will tell it.
+            Err(error) => {
+                warn!(%error, "production could not be observed");
+                Ok(())
+            }
+        }
+    }
+}
+
+fn pauses() -> ExponentialBackoff {
+    ExponentialBuilder::default().with_jitter().with_min_delay(PAUSE.0).with_max_delay(PAUSE.1).without_max_times().build()
+}

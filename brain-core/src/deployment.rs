@@ -383,9 +383,8 @@ impl Deployment {
             return self.start_over();
         }
         let first = self.reason.take().unwrap_or_default();
-        self.reason = Some(format!(
-            "{first}; the rollback did not finish either, a person must look at the services: {reason}"
-        ));
+        self.reason =
+            Some(format!("{first}; the rollback did not finish either, a person must look at the services: {reason}"));
         self.end(Phase::Failed, at)
     }
 

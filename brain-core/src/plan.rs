@@ -201,7 +201,13 @@ pub fn rollback(spec: &ProjectSpec, failed: &Plan, cursor: usize) -> Plan {
         // No instance was asked for and no count changed: there is nothing to undo.
         steps.clear();
     }
-    Plan { names: failed.names.clone(), from: Vec::new(), to: failed.from.clone(), steps, step_timeout: failed.step_timeout }
+    Plan {
+        names: failed.names.clone(),
+        from: Vec::new(),
+        to: failed.from.clone(),
+        steps,
+        step_timeout: failed.step_timeout,
+    }
 }
 
 /// What serves after the plan's steps before `cursor` were carried out: counts that were set.

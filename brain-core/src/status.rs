@@ -1,11 +1,6 @@
 //! The sentences of the board, all from one pure function.
 
-use crate::{
-    deployment::Phase,
-    release::Release,
-    state::ProjectState,
-    time::Timestamp,
-};
+use crate::{deployment::Phase, release::Release, state::ProjectState, time::Timestamp};
 
 /// Releases without an image that are named one by one; a repository with years of tags and no images would fill the board.
 const WAITING_NAMED: usize = 3;

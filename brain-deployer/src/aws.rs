@@ -70,7 +70,9 @@ where
             }
             SdkError::TimeoutError(_) => ("Timeout".to_owned(), "no answer in time".to_owned(), 500),
             SdkError::DispatchFailure(_) => ("NoConnection".to_owned(), "the connection failed".to_owned(), 500),
-            SdkError::ResponseError(context) => ("BadResponse".to_owned(), String::new(), context.raw().status().max(500)),
+            SdkError::ResponseError(context) => {
+                ("BadResponse".to_owned(), String::new(), context.raw().status().max(500))
+            }
             _ => ("BadRequest".to_owned(), "the request could not be made".to_owned(), 400),
         };
         CloudError { action, kind: classify(&code, status), code, message }
@@ -90,11 +92,25 @@ impl HasStatus for aws_sdk_ecs::config::http::HttpResponse {
 
 fn classify(code: &str, status: u16) -> ErrorKind {
     match code {
-        "ThrottlingException" | "Throttling" | "ThrottledException" | "RequestLimitExceeded" | "TooManyRequestsException"
-        | "RequestThrottled" | "SlowDown" => ErrorKind::Throttled,
-        "ServerException" | "InternalFailure" | "InternalError" | "ServiceUnavailable" | "Unavailable"
-        | "RequestTimeout" | "UpdateInProgressException" | "ScalingActivityInProgress" | "ResourceContention"
-        | "ResourceInUse" | "ClusterNotFoundException" | "ServiceNotFoundException" => ErrorKind::Transient,
+        "ThrottlingException"
+        | "Throttling"
+        | "ThrottledException"
+        | "RequestLimitExceeded"
+        | "TooManyRequestsException"
+        | "RequestThrottled"
+        | "SlowDown" => ErrorKind::Throttled,
+        "ServerException"
+        | "InternalFailure"
+        | "InternalError"
+        | "ServiceUnavailable"
+        | "Unavailable"
+        | "RequestTimeout"
+        | "UpdateInProgressException"
+        | "ScalingActivityInProgress"
+        | "ResourceContention"
+        | "ResourceInUse"
+        | "ClusterNotFoundException"
+        | "ServiceNotFoundException" => ErrorKind::Transient,
         _ if status >= 500 => ErrorKind::Transient,
         _ => ErrorKind::Terminal,
     }

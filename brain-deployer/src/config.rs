@@ -87,11 +87,14 @@ impl Settings {
         let step_interval = match &self.step_interval {
             None => STEP_INTERVAL,
             Some(text) => {
-                let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|length| Duration::try_from(length).ok());
-                parsed.filter(|length| (Duration::from_millis(10)..=Duration::from_mins(1)).contains(length)).unwrap_or_else(|| {
-                    mistakes.push(format!("step_interval: {text:?} must be 10ms to 1m, written as \"2s\""));
-                    STEP_INTERVAL
-                })
+                let parsed =
+                    text.parse::<jiff::SignedDuration>().ok().and_then(|length| Duration::try_from(length).ok());
+                parsed
+                    .filter(|length| (Duration::from_millis(10)..=Duration::from_mins(1)).contains(length))
+                    .unwrap_or_else(|| {
+                        mistakes.push(format!("step_interval: {text:?} must be 10ms to 1m, written as \"2s\""));
+                        STEP_INTERVAL
+                    })
             }
         };
         let mut credentials = BTreeMap::new();

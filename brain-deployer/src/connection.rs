@@ -60,16 +60,20 @@ pub(crate) async fn keep(mut deployer: Deployer, shutdown: CancellationToken) {
         .keep_alive_timeout(KEEP_ALIVE)
         .keep_alive_while_idle(true);
     let pauses = || {
-        ExponentialBuilder::default().with_jitter().with_min_delay(PAUSE.0).with_max_delay(PAUSE.1).without_max_times().build()
+        ExponentialBuilder::default()
+            .with_jitter()
+            .with_min_delay(PAUSE.0)
+            .with_max_delay(PAUSE.1)
+            .without_max_times()
+            .build()
     };
     let mut pause = pauses();
     while !shutdown.is_cancelled() {
         let begun = Instant::now();
         let end = shutdown.child_token();
         let tasks = TaskTracker::new();
-        let ended = shutdown
-            .run_until_cancelled(stream(&deployer, &endpoint, &credentials, tasks.clone(), end.clone()))
-            .await;
+        let ended =
+            shutdown.run_until_cancelled(stream(&deployer, &endpoint, &credentials, tasks.clone(), end.clone())).await;
         // Whoever acts next must be the only one.
         end.cancel();
         tasks.close();
@@ -119,7 +123,10 @@ async fn stream(
     session.serve(messages).await
 }
 
-async fn welcome(messages: &mut Streaming<DeployerServiceConnectResponse>, sent: Instant) -> Result<LeaseClock, Status> {
+async fn welcome(
+    messages: &mut Streaming<DeployerServiceConnectResponse>,
+    sent: Instant,
+) -> Result<LeaseClock, Status> {
     let late = |_| Status::deadline_exceeded("the server does not answer the hello");
     let first = timeout(WELCOME_WITHIN, messages.message()).await.map_err(late)??;
     match first.and_then(|first| first.message) {
@@ -216,7 +223,8 @@ impl Session<'_> {
     }
 
     async fn work(&self, assignment: DeploymentAssignment) -> anyhow::Result<Work> {
-        let DeploymentAssignment { deployment, generation, project, plan, rollback, next_step, step_elapsed } = assignment;
+        let DeploymentAssignment { deployment, generation, project, plan, rollback, next_step, step_elapsed } =
+            assignment;
         let project = project.unwrap_or_default();
         let name = project.name.clone();
         let spec = spec_from_proto(project)?;

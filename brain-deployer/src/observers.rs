@@ -26,7 +26,12 @@ pub(crate) struct Observers {
 }
 
 impl Observers {
-    pub(crate) fn new(clouds: Arc<Clouds>, reporter: Arc<Reporter>, tasks: TaskTracker, end: CancellationToken) -> Self {
+    pub(crate) fn new(
+        clouds: Arc<Clouds>,
+        reporter: Arc<Reporter>,
+        tasks: TaskTracker,
+        end: CancellationToken,
+    ) -> Self {
         Self { clouds, reporter, tasks, end, turns: Arc::new(Semaphore::new(AT_ONCE)), running: HashMap::new() }
     }
 
@@ -45,7 +50,8 @@ impl Observers {
         });
         for (name, project) in wanted {
             let end = self.end.child_token();
-            let observer = observe(project.clone(), Arc::clone(&self.clouds), Arc::clone(&self.reporter), Arc::clone(&self.turns));
+            let observer =
+                observe(project.clone(), Arc::clone(&self.clouds), Arc::clone(&self.reporter), Arc::clone(&self.turns));
             let ended = end.clone();
             self.tasks.spawn(async move { ended.run_until_cancelled(observer).await });
             self.running.insert(name, (project, end));

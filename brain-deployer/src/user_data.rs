@@ -20,11 +20,7 @@ pub enum UserDataError {
 }
 
 /// The script that joins an instance to `cluster`. `auth` is the content of a dockercfg file.
-pub fn script(
-    cluster: &str,
-    auth: Option<&str>,
-    settings: &BTreeMap<String, String>,
-) -> Result<String, UserDataError> {
+pub fn script(cluster: &str, auth: Option<&str>, settings: &BTreeMap<String, String>) -> Result<String, UserDataError> {
     let mut lines = vec![("ECS_CLUSTER", cluster)];
     if let Some(auth) = auth {
         lines.push(("ECS_ENGINE_AUTH_TYPE", "dockercfg"));

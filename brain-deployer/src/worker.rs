@@ -185,5 +185,10 @@ impl<'a> StepRunner<'a> {
 }
 
 fn pauses() -> ExponentialBackoff {
-    ExponentialBuilder::default().with_jitter().with_min_delay(PAUSE.0).with_max_delay(PAUSE.1).without_max_times().build()
+    ExponentialBuilder::default()
+        .with_jitter()
+        .with_min_delay(PAUSE.0)
+        .with_max_delay(PAUSE.1)
+        .without_max_times()
+        .build()
 }

@@ -16,7 +16,9 @@ pub use deployment::{deployment_to_proto, outcome_from_proto, outcome_to_proto, 
 pub use observation::{observation_from_proto, production_report_from_proto};
 pub use plan::{names_from_proto, names_to_proto, plan_from_proto, plan_to_proto};
 pub use project::{draft_from_proto, spec_from_proto, spec_to_proto};
-pub use view::{head_to_proto, production_to_proto, project_to_proto, release_to_proto, service_state_to_proto, status_to_proto};
+pub use view::{
+    head_to_proto, production_to_proto, project_to_proto, release_to_proto, service_state_to_proto, status_to_proto,
+};
 
 /// A message that the domain cannot take: it was made by something that breaks the API.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -54,8 +56,7 @@ pub fn timestamp_from_proto(time: prost_types::Timestamp) -> Timestamp {
 /// A length of time on the wire.
 #[must_use]
 pub fn duration_to_proto(duration: Duration) -> prost_types::Duration {
-    prost_types::Duration::try_from(duration)
-        .unwrap_or(prost_types::Duration { seconds: i64::MAX, nanos: 0 })
+    prost_types::Duration::try_from(duration).unwrap_or(prost_types::Duration { seconds: i64::MAX, nanos: 0 })
 }
 
 /// A length of time of the domain; a negative one is zero.

@@ -12,8 +12,10 @@ const DOMAIN: &str = "brain";
 #[must_use]
 pub fn invalid(violations: Vec<Violation>) -> Status {
     let summary: Vec<String> = violations.iter().map(|v| format!("{} {}", v.field, v.description)).collect();
-    let fields: Vec<FieldViolation> =
-        violations.into_iter().map(|Violation { field, description }| FieldViolation::new(field, description)).collect();
+    let fields: Vec<FieldViolation> = violations
+        .into_iter()
+        .map(|Violation { field, description }| FieldViolation::new(field, description))
+        .collect();
     let mut details = info("INVALID_REQUEST", &[]);
     details.set_bad_request(BadRequest::new(fields).field_violations);
     Status::with_error_details(Code::InvalidArgument, summary.join("; "), details)

@@ -48,7 +48,10 @@ impl GitHost {
             command.arg("-p").arg(prefix).arg("-c").arg(config).args(["-e", "stderr"]);
         })?;
         let host = Self { sandbox, _processes: [cgi, nginx], port };
-        eventually("nginx to answer", || async { Ok(reqwest::get(host.address("none")).await.map(drop)?) }).await?;
+        eventually("nginx to answer", || async {
+            Ok(crate::http::client().get(host.address("none")).send().await.map(drop)?)
+        })
+        .await?;
         Ok(host)
     }
 

@@ -34,7 +34,7 @@ impl Lab {
         .await;
         process.check()?;
         let port = u16::try_from(port?)?;
-        Ok(Self { _sandbox: sandbox, _process: process, port, client: reqwest::Client::new() })
+        Ok(Self { _sandbox: sandbox, _process: process, port, client: crate::http::client() })
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -70,15 +70,19 @@ impl Lab {
 
     async fn get(&self, path: &str) -> Result<Value> {
         let answer = self.client.get(format!("{}/_lab/{path}", self.endpoint())).send().await?;
-        Ok(serde_json::from_str(&answer.error_for_status()?.text().await?)?)
+        read(answer).await
     }
 
     async fn post(&self, path: &str, body: &Value) -> Result<Value> {
         let answer = self.client.post(format!("{}/_lab/{path}", self.endpoint())).body(body.to_string()).send().await?;
-        let (status, text) = (answer.status(), answer.text().await?);
-        if !status.is_success() {
-            bail!("the lab answers {status}: {text}");
-        }
-        Ok(serde_json::from_str(&text)?)
+        read(answer).await
     }
+}
+
+async fn read(answer: reqwest::Response) -> Result<Value> {
+    let (status, text) = (answer.status(), answer.text().await?);
+    if !status.is_success() {
+        bail!("the lab answers {status}: {text}");
+    }
+    Ok(serde_json::from_str(&text)?)
 }

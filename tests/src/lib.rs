@@ -4,6 +4,7 @@
 pub mod brain;
 pub mod calls;
 pub mod git_host;
+pub mod http;
 pub mod image;
 pub mod lab;
 pub mod paths;

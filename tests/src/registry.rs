@@ -41,7 +41,7 @@ impl Registry {
         let url = format!("{}/v2/", self.endpoint());
         self.process.check()?;
         eventually("the registry to answer", || async {
-            ensure!(reqwest::get(&url).await?.status().is_success(), "not yet");
+            ensure!(crate::http::client().get(&url).send().await?.status().is_success(), "not yet");
             Ok(())
         })
         .await

@@ -106,7 +106,8 @@ impl World {
     /// Waits until a deployment has ended; answers it.
     pub async fn ended(&self, name: &str) -> Result<Value> {
         let patience = std::time::Duration::from_secs(120);
-        let end = crate::wait::within(patience, &format!("the end of {name}"), || async {
+        let what = format!("the end of {name}");
+        let end = crate::wait::within(patience, &what, || async {
             let deployment = self.deployment(name).await?;
             ensure!(
                 deployment["endTime"].is_string(),

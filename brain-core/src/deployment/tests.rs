@@ -6,12 +6,8 @@ use crate::{
 use proptest::prelude::*;
 
 fn spec() -> ProjectSpec {
-    let target = TargetDraft {
-        region: "us-east-1".into(),
-        container_port: 9000,
-        desired_count: 3,
-        ..TargetDraft::default()
-    };
+    let target =
+        TargetDraft { region: "us-east-1".into(), container_port: 9000, desired_count: 3, ..TargetDraft::default() };
     let draft = ProjectDraft {
         id: "user".into(),
         git_url: "https://git.example/user".into(),

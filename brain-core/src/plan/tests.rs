@@ -106,7 +106,8 @@ fn a_rollback_first_takes_the_tasks_that_never_became_healthy() {
     let digest = digest();
     let spec = spec(3);
     let plan = plan(&spec, goal(&digest), &serving(3));
-    let cursor = plan.steps.iter().position(|step| matches!(step, Step::Verify { healthy: 2, max_task_failures: 1.., .. }));
+    let cursor =
+        plan.steps.iter().position(|step| matches!(step, Step::Verify { healthy: 2, max_task_failures: 1.., .. }));
     let back = rollback(&spec, &plan, cursor.unwrap());
     let said: Vec<String> = back.steps.iter().map(ToString::to_string).collect();
     let new = "user-ecs-service-0-0-5-a1a1a1a1";

@@ -191,7 +191,12 @@ fn check_target(
         desired_count,
         max_instances,
         instance_type: faults.word("target.instance_type", or(draft.instance_type, "t3.small")),
-        memory_mib: faults.within("target.memory_mib", if draft.memory_mib == 0 { 500 } else { draft.memory_mib }, 4, 1 << 20),
+        memory_mib: faults.within(
+            "target.memory_mib",
+            if draft.memory_mib == 0 { 500 } else { draft.memory_mib },
+            4,
+            1 << 20,
+        ),
         cpu_units: faults.within("target.cpu_units", draft.cpu_units, 0, 1 << 18),
         command: draft.command,
         environment: draft.environment,
@@ -224,24 +229,24 @@ fn check_path(faults: &mut Faults, path: String) -> Option<String> {
     Some(path)
 }
 
-fn check_lists(
-    faults: &mut Faults,
-    command: &[String],
-    environment: &BTreeMap<String, String>,
-    ssh_cidrs: &[String],
-) {
+fn check_lists(faults: &mut Faults, command: &[String], environment: &BTreeMap<String, String>, ssh_cidrs: &[String]) {
     faults.require(command.len() <= COMMAND_WORDS_MAX, "target.command", "must be at most 100 words");
     faults.require(environment.len() <= ENVIRONMENT_MAX, "target.environment", "must be at most 200 entries");
     for (name, value) in environment {
         let ok = is_variable_name(name) && value.len() <= VALUE_MAX;
         let field = format!("target.environment[{name:?}]");
-        faults.require(ok, &field, "must be a name of letters, digits and underscores with a value of at most 2,000 characters");
+        faults.require(
+            ok,
+            &field,
+            "must be a name of letters, digits and underscores with a value of at most 2,000 characters",
+        );
     }
     for cidr in ssh_cidrs {
         let field = "target.ssh_cidrs";
         match parse_cidr(cidr) {
             None => faults.add(field, format!("{cidr:?} is no network: write it as \"10.0.0.0/8\"")),
-            Some(0) => faults.add(field, format!("{cidr:?} would open SSH to the whole internet; name the networks that need it")),
+            Some(0) => faults
+                .add(field, format!("{cidr:?} would open SSH to the whole internet; name the networks that need it")),
             Some(_) => {}
         }
     }
@@ -362,7 +367,8 @@ mod tests {
     #[test]
     fn a_policy_without_room_is_refused() {
         let mut stuck = draft();
-        stuck.rollout_policy = Some(RolloutPolicyDraft { surge: Some(0), floor_percent: Some(90), ..Default::default() });
+        stuck.rollout_policy =
+            Some(RolloutPolicyDraft { surge: Some(0), floor_percent: Some(90), ..Default::default() });
         assert_eq!(fields(stuck), ["project.rollout_policy.floor_percent"]);
     }
 }

@@ -22,14 +22,17 @@ impl BalancerPort for Aws {
         let found = self.balancing.describe_load_balancers().load_balancer_names(name).send().await;
         let answer = match found.map_err(failed("DescribeLoadBalancers")) {
             Ok(answer) => answer,
-            Err(error) if matches!(error.code.as_str(), "LoadBalancerNotFound" | "AccessPointNotFound") => return Ok(None),
+            Err(error) if matches!(error.code.as_str(), "LoadBalancerNotFound" | "AccessPointNotFound") => {
+                return Ok(None);
+            }
             Err(error) => return Err(error),
         };
         let Some(found) = answer.load_balancer_descriptions().first() else { return Ok(None) };
         let attributes = self.balancing.describe_load_balancer_attributes().load_balancer_name(name).send().await;
         let attributes = attributes.map_err(failed("DescribeLoadBalancerAttributes"))?;
         let attributes = attributes.load_balancer_attributes();
-        let tags = self.balancing.describe_tags().load_balancer_names(name).send().await.map_err(failed("DescribeTags"))?;
+        let tags =
+            self.balancing.describe_tags().load_balancer_names(name).send().await.map_err(failed("DescribeTags"))?;
         let tags = tags.tag_descriptions().iter().flat_map(|described| described.tags());
         let listeners = found.listener_descriptions().iter().filter_map(|described| described.listener());
         Ok(Some(LoadBalancer {

@@ -7,8 +7,8 @@ use crate::cloud::{
 };
 use async_trait::async_trait;
 use aws_sdk_ecs::types::{
-    ContainerDefinition, ContainerInstance, ContainerInstanceStatus, DeploymentConfiguration, DesiredStatus, KeyValuePair,
-    LoadBalancer, PortMapping, PropagateTags, SortOrder, Tag, TransportProtocol,
+    ContainerDefinition, ContainerInstance, ContainerInstanceStatus, DeploymentConfiguration, DesiredStatus,
+    KeyValuePair, LoadBalancer, PortMapping, PropagateTags, SortOrder, Tag, TransportProtocol,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -173,7 +173,9 @@ impl ContainerPort for Aws {
         loop {
             let request = self.ecs.list_tasks().cluster(cluster).desired_status(status.clone());
             let request = request.set_service_name(service.map(ToOwned::to_owned)).set_next_token(token);
-            let Some(answer) = absent(request.send().await.map_err(failed("ListTasks")))? else { return Ok(Vec::new()) };
+            let Some(answer) = absent(request.send().await.map_err(failed("ListTasks")))? else {
+                return Ok(Vec::new());
+            };
             arns.extend_from_slice(answer.task_arns());
             token = answer.next_token().map(ToOwned::to_owned);
             if token.is_none() {
@@ -308,4 +310,3 @@ fn definition_of(definition: &aws_sdk_ecs::types::TaskDefinition) -> Option<Task
         environment: environment.collect(),
     })
 }
-

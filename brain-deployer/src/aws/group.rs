@@ -72,7 +72,12 @@ impl GroupPort for Aws {
         Ok(groups.next().map(|group| Group {
             desired: count(group.desired_capacity().unwrap_or_default()),
             max: count(group.max_size().unwrap_or_default()),
-            instances: group.instances().iter().filter_map(|instance| instance.instance_id()).map(ToOwned::to_owned).collect(),
+            instances: group
+                .instances()
+                .iter()
+                .filter_map(|instance| instance.instance_id())
+                .map(ToOwned::to_owned)
+                .collect(),
             rebalances: !group.suspended_processes().iter().any(|process| process.process_name() == Some(REBALANCE)),
             tags: collect_tags(group.tags().iter().map(|tag| (tag.key(), tag.value()))),
         }))
@@ -144,11 +149,7 @@ fn settings_of(data: &ResponseLaunchTemplateData) -> LaunchSettings {
     LaunchSettings {
         image: data.image_id().unwrap_or_default().to_owned(),
         instance_type: data.instance_type().map(|kind| kind.as_str().to_owned()).unwrap_or_default(),
-        instance_profile: data
-            .iam_instance_profile()
-            .and_then(|profile| profile.name())
-            .unwrap_or_default()
-            .to_owned(),
+        instance_profile: data.iam_instance_profile().and_then(|profile| profile.name()).unwrap_or_default().to_owned(),
         security_groups: data.security_group_ids().to_vec(),
         user_data: data.user_data().unwrap_or_default().to_owned(),
     }

@@ -126,7 +126,9 @@ pub(super) async fn verify(context: &Context, name: &str, healthy: u32, max_task
         return Ok(Observed::Blocked(why, failures));
     }
     let mut why = format!("{} of {healthy} tasks healthy, {} running", seen.healthy, service.running);
-    if service.running < healthy && let Some(event) = service.event.filter(|event| event.contains("unable to place")) {
+    if service.running < healthy
+        && let Some(event) = service.event.filter(|event| event.contains("unable to place"))
+    {
         why += &format!("; ECS says: {event}");
     }
     if let Some(failure) = failures.last() {
@@ -167,7 +169,8 @@ fn failure(task: &Task) -> Option<TaskFailure> {
     if let Some(code) = stopped.exit_code {
         reason += &format!(" (exit code {code})");
     }
-    if let Some(container) = stopped.container_reason.as_ref().filter(|container| !stopped.reason.contains(*container)) {
+    if let Some(container) = stopped.container_reason.as_ref().filter(|container| !stopped.reason.contains(*container))
+    {
         reason += &format!(": {container}");
     }
     Some(TaskFailure { task: task.id.clone(), reason, exit_code: stopped.exit_code })
@@ -198,11 +201,16 @@ mod tests {
 
     #[test]
     fn only_tasks_that_ended_by_themselves_have_failed() {
-        let crashed = failure(&task("EssentialContainerExited", "Essential container in task exited", Some(1))).unwrap();
+        let crashed =
+            failure(&task("EssentialContainerExited", "Essential container in task exited", Some(1))).unwrap();
         assert_eq!(crashed.reason, "Essential container in task exited (exit code 1)");
         assert!(failure(&task("TaskFailedToStart", "CannotPullContainerError: not found", None)).is_some());
-        assert!(failure(&task(BY_SCHEDULER, "Task failed ELB health checks in (elb user-ecs-lb)", Some(143))).is_some());
-        assert!(failure(&task(BY_SCHEDULER, "Scaling activity initiated by (deployment ecs-svc/1)", Some(143))).is_none());
+        assert!(
+            failure(&task(BY_SCHEDULER, "Task failed ELB health checks in (elb user-ecs-lb)", Some(143))).is_some()
+        );
+        assert!(
+            failure(&task(BY_SCHEDULER, "Scaling activity initiated by (deployment ecs-svc/1)", Some(143))).is_none()
+        );
         assert!(failure(&task("UserInitiated", "stopped by hand", Some(0))).is_none());
     }
 }

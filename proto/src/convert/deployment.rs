@@ -99,10 +99,9 @@ pub fn outcome_from_proto(outcome: Option<step_report::Outcome>) -> Result<Outco
             Outcome::Done { task_failures: task_failures_from_proto(task_failures) }
         }
         step_report::Outcome::Waiting(v1::StepWaiting { why }) => Outcome::Waiting { why: cut(why, WHY_MAX) },
-        step_report::Outcome::Failed(v1::StepFailed { reason, task_failures }) => Outcome::Failed {
-            reason: cut(reason, REASON_MAX),
-            task_failures: task_failures_from_proto(task_failures),
-        },
+        step_report::Outcome::Failed(v1::StepFailed { reason, task_failures }) => {
+            Outcome::Failed { reason: cut(reason, REASON_MAX), task_failures: task_failures_from_proto(task_failures) }
+        }
     })
 }
 

@@ -68,7 +68,15 @@ pub fn names_from_proto(names: v1::ResourceNames) -> ResourceNames {
         task_family,
         container,
     } = names;
-    ResourceNames { cluster, security_group, load_balancer, launch_template, auto_scaling_group, task_family, container }
+    ResourceNames {
+        cluster,
+        security_group,
+        load_balancer,
+        launch_template,
+        auto_scaling_group,
+        task_family,
+        container,
+    }
 }
 
 fn count_to_proto(count: &ServiceCount) -> v1::ServiceCount {

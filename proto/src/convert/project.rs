@@ -10,16 +10,8 @@ use brain_core::{
 /// The definition as a person wrote it. Output-only fields are ignored.
 #[must_use]
 pub fn draft_from_proto(project: v1::Project) -> ProjectDraft {
-    let v1::Project {
-        name,
-        source,
-        image_repository,
-        target,
-        rollout_policy,
-        etag: _,
-        create_time: _,
-        head: _,
-    } = project;
+    let v1::Project { name, source, image_repository, target, rollout_policy, etag: _, create_time: _, head: _ } =
+        project;
     let v1::Source { git_url, branch } = source.unwrap_or_default();
     ProjectDraft {
         id: name.strip_prefix("projects/").unwrap_or(&name).to_owned(),

@@ -5,12 +5,10 @@ from brain_lab.cloud import Cloud
 
 
 def ingress(group) -> list[str]:
-    rules = []
-    for rule in group.ingress_rules:
-        sources = [r.get("CidrIp") for r in rule.ip_ranges] + [g.get("GroupName") or "group" for g in rule.source_groups]
-        ports = f"{rule.from_port}-{rule.to_port}"
-        rules += [f"{rule.ip_protocol} {ports} {source}" for source in sources]
-    return sorted(rules)
+    def source(rule) -> str:
+        return rule.ip_range.get("CidrIp") or rule.source_group.get("GroupName") or "group"
+
+    return sorted(f"{rule.ip_protocol} {rule.from_port}-{rule.to_port} {source(rule)}" for rule in group.ingress_rules)
 
 
 def security_groups(cloud: Cloud) -> list:

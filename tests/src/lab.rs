@@ -29,7 +29,7 @@ impl Lab {
         })?;
         let port = eventually("the lab to serve", || {
             let text = fs::read_to_string(&ready);
-            async { Ok(serde_json::from_str::<Value>(&text?)?["port"].as_u64().context("no port")?) }
+            async { serde_json::from_str::<Value>(&text?)?["port"].as_u64().context("no port") }
         })
         .await;
         process.check()?;

@@ -10,5 +10,6 @@ pub mod lab;
 pub mod paths;
 pub mod registry;
 pub mod sandbox;
+pub mod trigger;
 pub mod wait;
 pub mod world;

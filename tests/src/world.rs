@@ -24,7 +24,6 @@ pub struct World {
     pub agents: Sandbox,
     pub watcher: Process,
     pub deployer: Process,
-    deployers: u32,
 }
 
 impl World {
@@ -41,7 +40,7 @@ impl World {
         let agents = Sandbox::new()?;
         let watcher = brain::watcher(&agents, "watcher-1", &server.address(), &registry.endpoint())?;
         let deployer = brain::deployer(&agents, "deployer-1", &server.address(), &lab.endpoint())?;
-        Ok(Self { lab, registry, git, user, server, agents, watcher, deployer, deployers: 1 })
+        Ok(Self { lab, registry, git, user, server, agents, watcher, deployer })
     }
 
     /// Calls the server's API.
@@ -130,6 +129,21 @@ impl World {
         Ok(deployment)
     }
 
+    /// Creates the project and brings 0.0.4 into production.
+    pub async fn first_deployment(&self) -> Result<()> {
+        self.create_project().await?;
+        self.image_known("0.0.4").await?;
+        let first = self.deploy("flowcommerce/user:0.0.4").await?;
+        self.succeeded(&first).await.map(drop)
+    }
+
+    /// Pushes the image of 0.0.5 and asks for its deployment; answers the deployment's name.
+    pub async fn begin_shift(&self) -> Result<String> {
+        self.registry.push("flowcommerce/user", "0.0.5", "0.0.5").await?;
+        self.image_known("0.0.5").await?;
+        self.deploy("flowcommerce/user:0.0.5").await
+    }
+
     /// The line of what runs.
     pub async fn production(&self) -> Result<String> {
         let request = json!({"name": "projects/user/production"});
@@ -137,10 +151,9 @@ impl World {
         Ok(text(&answer["production"]["summary"]))
     }
 
-    /// Kills the deployer and starts another process of the same name.
+    /// Kills the deployer (kill -9) and starts another process of the same name.
     pub async fn replace_deployer(&mut self) -> Result<()> {
         self.deployer.kill().await?;
-        self.deployers += 1;
         self.deployer = brain::deployer(&self.agents, "deployer-1", &self.server.address(), &self.lab.endpoint())?;
         Ok(())
     }

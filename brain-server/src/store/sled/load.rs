@@ -138,15 +138,13 @@ pub(super) fn history(tree: &sled::Tree, path: &Path, after: Revision) -> Result
     };
     let mut commits = Vec::new();
     for (first, record) in records(tree, from).map_err(corrupt)? {
-        let mut revision = first;
-        for raw in codec::decode_transitions(&record).map_err(corrupt)? {
+        for (revision, raw) in (first..).zip(codec::decode_transitions(&record).map_err(corrupt)?) {
             if revision > after.0 {
                 let events = raw.events().map_err(corrupt)?;
                 let committed =
                     Committed { revision: Revision(revision), project: raw.project, version: raw.version, events };
                 commits.push(Arc::new(committed));
             }
-            revision += 1;
         }
     }
     Ok(commits)

@@ -1,0 +1,172 @@
+//! Faults: whatever is killed or fails, the deployment reaches its end, and AWS holds what an uninterrupted run leaves.
+
+use anyhow::{Result, ensure};
+use brain_tests::{
+    trigger::Following,
+    wait::eventually,
+    world::{World, text},
+};
+use serde_json::{Value, json};
+
+/// What an uninterrupted run of both deployments leaves in AWS.
+async fn uninterrupted() -> Result<Value> {
+    let world = World::start().await?;
+    world.first_deployment().await?;
+    let shift = world.begin_shift().await?;
+    world.succeeded(&shift).await?;
+    world.lab.fingerprint().await
+}
+
+/// The floor held from the first sample with three healthy tasks on, and no live task lost its host.
+async fn assert_unharmed(world: &World) -> Result<()> {
+    let record = world.lab.record().await?;
+    assert_eq!(record["live_tasks_killed"], json!([]));
+    let samples = record["samples"].as_array().cloned().unwrap_or_default();
+    let totals = samples.iter().filter_map(|sample| sample["elbs"]["user-ecs-lb"]["in_service_total"].as_u64());
+    let fewest = totals.skip_while(|total| *total < 3).min();
+    assert!(fewest.is_some_and(|fewest| fewest >= 3), "fewest healthy tasks: {fewest:?}");
+    Ok(())
+}
+
+/// Follows a deployment and kills the deployer whenever a step was done.
+async fn kill_after_each_step(world: &mut World, name: &str) -> Result<usize> {
+    let mut following = Following::begin(&world.server.address(), name).await?;
+    let (mut next, mut kills) = (1, 0);
+    while let Some(done) = following.steps_done(next).await? {
+        world.replace_deployer().await?;
+        kills += 1;
+        next = done + 1;
+    }
+    Ok(kills)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deployer_killed_after_each_step_leaves_what_an_uninterrupted_run_leaves() -> Result<()> {
+    let expected = tokio::spawn(uninterrupted());
+    let mut world = World::start().await?;
+    world.create_project().await?;
+    world.image_known("0.0.4").await?;
+    let first = world.deploy("flowcommerce/user:0.0.4").await?;
+    let kills = kill_after_each_step(&mut world, &first).await?;
+    ensure!(kills >= 8, "only {kills} kills in the first deployment");
+    world.succeeded(&first).await?;
+    let shift = world.begin_shift().await?;
+    let kills = kill_after_each_step(&mut world, &shift).await?;
+    ensure!(kills >= 16, "only {kills} kills in the shift");
+    world.succeeded(&shift).await?;
+    assert_unharmed(&world).await?;
+    assert_eq!(world.lab.fingerprint().await?, expected.await??);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_killed_in_mid_shift_completes_it() -> Result<()> {
+    let expected = tokio::spawn(uninterrupted());
+    let mut world = World::start().await?;
+    world.first_deployment().await?;
+    let shift = world.begin_shift().await?;
+    for steps in [9, 14, 19] {
+        let mut following = Following::begin(&world.server.address(), &shift).await?;
+        if following.steps_done(steps).await?.is_some() {
+            world.server.kill().await?;
+            world.server.restart().await?;
+        }
+    }
+    let deployment = world.succeeded(&shift).await?;
+    let generation: u64 = text(&deployment["generation"]).parse()?;
+    assert!(generation >= 3, "each server handed it out anew: generation {generation}");
+    assert_unharmed(&world).await?;
+    assert_eq!(world.lab.fingerprint().await?, expected.await??);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn aws_that_throttles_errs_and_stalls_is_waited_out_and_nothing_is_doubled() -> Result<()> {
+    let expected = tokio::spawn(uninterrupted());
+    let world = World::start().await?;
+    let after_effect = [
+        "CreateSecurityGroup",
+        "AuthorizeSecurityGroupIngress",
+        "CreateLoadBalancer",
+        "ConfigureHealthCheck",
+        "ModifyLoadBalancerAttributes",
+        "CreateLaunchTemplate",
+        "CreateAutoScalingGroup",
+        "SuspendProcesses",
+        "CreateCluster",
+        "RegisterTaskDefinition",
+        "CreateService",
+        "SetDesiredCapacity",
+        "UpdateService",
+        "UpdateContainerInstancesState",
+        "TerminateInstanceInAutoScalingGroup",
+    ];
+    let mut rules: Vec<Value> = Vec::new();
+    for action in after_effect {
+        rules.push(json!({"action": action, "fault": "error_after_effect", "count": 1}));
+        rules.push(json!({"action": action, "fault": "reset_after_effect", "count": 1}));
+        rules.push(json!({"action": action, "fault": "throttle", "count": 1}));
+    }
+    rules.push(json!({"action": "*", "fault": "error500", "probability": 0.1, "seed": 7, "count": 40}));
+    rules.push(json!({"action": "*", "fault": "throttle", "probability": 0.1, "seed": 8, "count": 40}));
+    rules.push(json!({"action": "*", "fault": "reset", "probability": 0.05, "seed": 9, "count": 20}));
+    rules.push(json!({"action": "*", "fault": "slow", "delay_ms": 200, "probability": 0.1, "seed": 10, "count": 40}));
+    world.lab.faults(Value::Array(rules)).await?;
+    world.first_deployment().await?;
+    let shift = world.begin_shift().await?;
+    world.succeeded(&shift).await?;
+    let record = world.lab.record().await?;
+    let faulted: u64 =
+        record["faulted"].as_object().map(|calls| calls.values().filter_map(Value::as_u64).sum()).unwrap_or_default();
+    assert!(faulted > 50, "only {faulted} calls were faulted");
+    assert_unharmed(&world).await?;
+    assert_eq!(world.lab.fingerprint().await?, expected.await??);
+    Ok(())
+}
+
+/// Deploys a 0.0.5 that behaves badly; answers the failed deployment.
+async fn bad_version(behaviour: Value) -> Result<Value> {
+    let world = World::start().await?;
+    world.first_deployment().await?;
+    let before = world.lab.fingerprint().await?;
+    world.lab.settings(json!({"behaviours": [behaviour]})).await?;
+    let name = world.begin_shift().await?;
+    let deployment = world.ended(&name).await?;
+    assert_eq!(deployment["phase"], "DEPLOYMENT_PHASE_FAILED", "{deployment}");
+    assert_unharmed(&world).await?;
+    let after = world.lab.fingerprint().await?;
+    assert_eq!(after["groups"], before["groups"]);
+    for (name, service) in after["services"].as_object().cloned().unwrap_or_default() {
+        let expected = if name.contains("0-0-5") { 0 } else { 3 };
+        assert_eq!((&service["desired"], &service["running"]), (&json!(expected), &json!(expected)), "{name}");
+    }
+    eventually("production reads 0.0.4: 100%", || async {
+        let production = world.production().await?;
+        ensure!(production == "0.0.4: 100%", "{production:?}");
+        Ok(())
+    })
+    .await?;
+    Ok(deployment)
+}
+
+#[tokio::test]
+async fn a_version_that_crashes_is_rolled_back_with_its_exit_code() -> Result<()> {
+    let deployment = bad_version(json!({"match": "0-0-5", "behaviour": "crash", "delay_ms": 50})).await?;
+    assert!(text(&deployment["reason"]).contains("exit code 1"), "{}", deployment["reason"]);
+    assert_eq!(deployment["taskFailures"][0]["exitCode"], 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_version_that_never_becomes_healthy_is_rolled_back_with_the_load_balancers_words() -> Result<()> {
+    let deployment = bad_version(json!({"match": "0-0-5", "behaviour": "unhealthy"})).await?;
+    assert!(text(&deployment["reason"]).contains("ELB health checks"), "{}", deployment["reason"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_version_whose_image_cannot_be_pulled_is_rolled_back() -> Result<()> {
+    let deployment = bad_version(json!({"match": "0-0-5", "behaviour": "cannot_pull"})).await?;
+    assert!(text(&deployment["reason"]).contains("CannotPullContainerError"), "{}", deployment["reason"]);
+    Ok(())
+}

@@ -7,6 +7,7 @@ pub mod git_host;
 pub mod http;
 pub mod image;
 pub mod lab;
+pub mod load;
 pub mod paths;
 pub mod registry;
 pub mod sandbox;

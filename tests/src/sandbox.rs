@@ -44,6 +44,8 @@ impl Sandbox {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(program).kill_on_drop(true).stdin(Stdio::null());
         command.stdout(file.try_clone()?).stderr(file).current_dir(self.0.path());
+        // A group of its own: Ctrl-C at the terminal is for this program, which then ends its processes.
+        command.process_group(0);
         build(&mut command);
         let child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
         Ok(Process { name: name.to_owned(), child, log })

@@ -13,6 +13,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::info;
 use tracing_subscriber::EnvFilter;
 
 /// Keeps the state of all projects, hands work to watchers and deployers, and answers the API.
@@ -63,7 +64,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let incoming =
         TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
     let data = config.data.clone();
+    let begun = std::time::Instant::now();
     let store: Arc<dyn Store> = Arc::new(tokio::task::spawn_blocking(move || SledStore::open(&data)).await??);
+    info!("store loaded in {} ms", begun.elapsed().as_millis());
     if let Some(path) = &arguments.ready_file {
         let address = incoming.local_addr()?;
         fs::write(path, address.to_string()).with_context(|| format!("cannot write {}", path.display()))?;

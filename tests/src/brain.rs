@@ -71,6 +71,14 @@ impl Server {
         Caller::new(&self.address())
     }
 
+    /// How long the latest start took to load the store, in the server's own words.
+    #[must_use]
+    pub fn loaded_in(&self) -> Option<String> {
+        let output = self.process.as_ref()?.output();
+        let line = output.lines().rev().find(|line| line.contains("store loaded"))?;
+        line.split("store loaded").nth(1).map(|rest| format!("store loaded{rest}"))
+    }
+
     /// Its folder.
     #[must_use]
     pub fn sandbox(&self) -> &Sandbox {

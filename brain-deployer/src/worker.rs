@@ -71,7 +71,9 @@ struct StepRunner<'a> {
     lease: &'a LeaseClock,
     waiting: Option<String>,
     errors: u32,
-    pauses: ExponentialBackoff,
+    /// Pauses after looks that failed, and after acts that did: a look that succeeds says nothing of the next act.
+    look_pauses: ExponentialBackoff,
+    act_pauses: ExponentialBackoff,
 }
 
 impl<'a> StepRunner<'a> {
@@ -79,15 +81,20 @@ impl<'a> StepRunner<'a> {
         let mut context = work.context.clone();
         let before = i64::try_from((work.elapsed + BEFORE_STEP).as_millis()).unwrap_or(i64::MAX);
         context.step_began_ms = jiff::Timestamp::now().as_millisecond().saturating_sub(before);
-        Self { work, context, step, reporter, lease, waiting: None, errors: 0, pauses: pauses() }
+        Self { work, context, step, reporter, lease, waiting: None, errors: 0, look_pauses: pauses(), act_pauses: pauses() }
     }
 
     async fn run(&mut self) -> Result<Ended, Leave> {
         let mut acted = false;
         loop {
-            match step::observe(&self.context, self.step).await {
+            let observed = step::observe(&self.context, self.step).await;
+            if observed.is_ok() {
+                self.look_pauses = pauses();
+            }
+            match observed {
                 Err(error) => {
-                    if let Some(failed) = self.error(error).await? {
+                    let pause = self.look_pauses.next();
+                    if let Some(failed) = self.error(error, pause).await? {
                         return Ok(failed);
                     }
                 }
@@ -129,15 +136,18 @@ impl<'a> StepRunner<'a> {
         match act.run.await {
             Ok(()) => {
                 self.errors = 0;
-                self.pauses = pauses();
+                self.act_pauses = pauses();
                 Ok(None)
             }
-            Err(error) => self.error(error).await,
+            Err(error) => {
+                let pause = self.act_pauses.next();
+                self.error(error, pause).await
+            }
         }
     }
 
     /// Waits an error out, or fails the step with it.
-    async fn error(&mut self, error: CloudError) -> Result<Option<Ended>, Leave> {
+    async fn error(&mut self, error: CloudError, pause: Option<Duration>) -> Result<Option<Ended>, Leave> {
         let CloudError { action, code, message, kind } = &error;
         warn!(step = %self.step, %error, "an AWS call did not succeed");
         if !is_passing(&error) {
@@ -154,7 +164,7 @@ impl<'a> StepRunner<'a> {
             _ => format!("AWS answers {action} with {code}; trying again"),
         };
         self.wait(why).await?;
-        sleep(self.pauses.next().unwrap_or(PAUSE.1)).await;
+        sleep(pause.unwrap_or(PAUSE.1)).await;
         Ok(None)
     }
 

@@ -116,7 +116,7 @@ pub(super) async fn verify(context: &Context, name: &str, healthy: u32, max_task
         // A task on its way out holds its port until it is gone.
         let draining = stopped.iter().filter(|task| task.is_stopping()).count();
         if healthy == 0 && draining > 0 {
-            return Ok(wait(format!("{draining} tasks of {name} are draining")));
+            return Ok(wait(format!("tasks of {name} that still drain: {draining}")));
         }
         return Ok(Observed::Done(failures));
     }
@@ -125,7 +125,11 @@ pub(super) async fn verify(context: &Context, name: &str, healthy: u32, max_task
         let why = format!("{} tasks of {name} failed; the last one: {last}", failures.len());
         return Ok(Observed::Blocked(why, failures));
     }
-    let mut why = format!("{} of {healthy} tasks healthy, {} running", seen.healthy, service.running);
+    let mut why = if live > healthy || healthy == 0 {
+        format!("tasks running: {live}, to stay: {healthy}")
+    } else {
+        format!("{} of {healthy} tasks healthy, {} running", seen.healthy, service.running)
+    };
     if service.running < healthy
         && let Some(event) = service.event.filter(|event| event.contains("unable to place"))
     {

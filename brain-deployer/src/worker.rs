@@ -81,7 +81,17 @@ impl<'a> StepRunner<'a> {
         let mut context = work.context.clone();
         let before = i64::try_from((work.elapsed + BEFORE_STEP).as_millis()).unwrap_or(i64::MAX);
         context.step_began_ms = jiff::Timestamp::now().as_millisecond().saturating_sub(before);
-        Self { work, context, step, reporter, lease, waiting: None, errors: 0, look_pauses: pauses(), act_pauses: pauses() }
+        Self {
+            work,
+            context,
+            step,
+            reporter,
+            lease,
+            waiting: None,
+            errors: 0,
+            look_pauses: pauses(),
+            act_pauses: pauses(),
+        }
     }
 
     async fn run(&mut self) -> Result<Ended, Leave> {

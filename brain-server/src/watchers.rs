@@ -20,12 +20,17 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 /// Messages to the hub that may wait.
 const INBOX: usize = 1_024;
+/// Pause after a watcher came or went, before the projects are shared out anew: many come and go together.
+const SETTLE: Duration = Duration::from_millis(50);
 /// Projects in one assignment message.
 const ASSIGNMENT_MAX: usize = 1_000;
 
@@ -72,7 +77,7 @@ pub async fn run(
     poll_interval: Duration,
     shutdown: CancellationToken,
 ) {
-    let hub = Hub { directory, poll_interval, watchers: Connected::new(), owners: HashMap::new() };
+    let hub = Hub { directory, poll_interval, watchers: Connected::new(), owners: HashMap::new(), due: None };
     shutdown.run_until_cancelled(hub.serve(inbox)).await;
 }
 
@@ -82,25 +87,39 @@ struct Hub {
     watchers: Connected<WatcherConnection>,
     /// Which watcher was told to watch a project.
     owners: HashMap<ProjectId, AgentName>,
+    /// When all projects are to be shared out anew.
+    due: Option<Instant>,
 }
 
 impl Hub {
     async fn serve(mut self, WatchersInbox(mut inbox): WatchersInbox) {
-        while let Some(message) = inbox.recv().await {
+        loop {
+            let due = self.due;
+            let message = tokio::select! {
+                message = inbox.recv() => match message {
+                    Some(message) => message,
+                    None => return,
+                },
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    self.due = None;
+                    self.share_out();
+                    continue;
+                }
+            };
             match message {
                 ToHub::Connected(agent, connection) => {
                     info!(%agent, "watcher connected");
                     // A new stream knows nothing yet, whatever an earlier one of the same name was told.
                     self.owners.retain(|_, owner| *owner != agent);
                     self.watchers.insert(agent, connection);
-                    self.share_out();
+                    self.due.get_or_insert_with(|| Instant::now() + SETTLE);
                 }
                 ToHub::Disconnected(agent, stream) => {
                     if self.watchers.get(&agent).is_some_and(|watcher| watcher.stream == stream) {
                         info!(%agent, "watcher disconnected");
                         self.watchers.remove(&agent);
                         self.owners.retain(|_, owner| *owner != agent);
-                        self.share_out();
+                        self.due.get_or_insert_with(|| Instant::now() + SETTLE);
                     }
                 }
                 ToHub::Defined(project) => {

@@ -3,6 +3,8 @@
 //! A child process commits and says what was acknowledged; a preloaded shim keeps of each file what it held at its latest
 //! sync; the child is killed, and the store is opened from what the shim kept.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use brain_core::{
     event::{Change, Event},
     id::ProjectId,

@@ -7,7 +7,7 @@ use crate::{
     wait::eventually,
 };
 use anyhow::{Result, ensure};
-use std::{fs, net::TcpStream};
+use std::fs;
 
 /// Length of a lease in tests: long enough for a machine that is busy building, short enough to wait for its end.
 const LEASE: &str = "2s";
@@ -32,14 +32,25 @@ impl Server {
     pub async fn restart(&mut self) -> Result<()> {
         let address = self.address();
         let data = self.sandbox.path("data");
+        let ready = self.sandbox.path("ready");
+        // One of an earlier start says nothing of this one.
+        let _ = fs::remove_file(&ready);
         let mut process = self.sandbox.start("server", &paths::binary("brain-server")?, |command| {
             command.args(["--listen", &address, "--lease", LEASE, "--poll-interval", "300ms"]);
-            command.args(["--observe-interval", "300ms", "--data"]).arg(data).env("NO_COLOR", "1");
+            command
+                .args(["--observe-interval", "300ms", "--host-ports", "6000-65535", "--data"])
+                .arg(data)
+                .env("NO_COLOR", "1");
+            command.arg("--ready-file").arg(&ready);
         })?;
-        eventually("the server to listen", || {
+        eventually("the server to serve", || {
             let running = process.check();
-            let connected = TcpStream::connect(&address);
-            async { running.and(Ok(connected?)) }
+            let ready = ready.exists();
+            async move {
+                running?;
+                ensure!(ready, "not yet");
+                Ok(())
+            }
         })
         .await?;
         self.process = Some(process);

@@ -13,7 +13,8 @@ pub async fn make(folder: &Path, label: &str) -> Result<String> {
     // A fixed time, so that the same label is the same digest in every run.
     let created = "2020-01-01T00:00:00Z";
     let label = format!("version={label}");
-    run("umoci", &["config", "--image", &image, "--no-history", "--created", created, "--config.label", &label]).await?;
+    run("umoci", &["config", "--image", &image, "--no-history", "--created", created, "--config.label", &label])
+        .await?;
     Ok(format!("oci:{image}"))
 }
 

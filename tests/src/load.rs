@@ -141,7 +141,8 @@ pub async fn stream_tags(
     loop {
         while Instant::now() < end && under_way.len() < window {
             let round = next / projects.len();
-            let tags = (next..next + batch).map(|index| (projects[index % projects.len()].clone(), format!("0.{round}.{index}")));
+            let tags = (next..next + batch)
+                .map(|index| (projects[index % projects.len()].clone(), format!("0.{round}.{index}")));
             let sent = Instant::now();
             let through = watcher.send(tags).await?;
             next += batch;
@@ -174,7 +175,8 @@ pub async fn stream_all(
         streams.push((LoadWatcher::open(&channel, &format!("load-{number}")).await?, share.to_vec()));
     }
     let end = Instant::now() + time;
-    let runs = streams.into_iter().map(|(watcher, share)| tokio::spawn(stream_tags(watcher, share, batch, window, end)));
+    let runs =
+        streams.into_iter().map(|(watcher, share)| tokio::spawn(stream_tags(watcher, share, batch, window, end)));
     let runs: Vec<_> = runs.collect();
     stream::iter(runs).then(|run| async move { run.await? }).try_collect().await
 }

@@ -27,7 +27,10 @@ async fn refused(server: &Server, method: &str, request: Value) -> String {
 #[tokio::test]
 async fn every_fault_of_a_definition_is_a_violation_of_its_field() -> Result<()> {
     let server = Server::start().await?;
-    server.caller().grpcurl("ProjectService/CreateProject", &json!({"project": definition("projects/first", 6041)})).await?;
+    server
+        .caller()
+        .grpcurl("ProjectService/CreateProject", &json!({"project": definition("projects/first", 6041)}))
+        .await?;
     let mut bad = definition(&format!("projects/{}", "x".repeat(300)), 6041);
     bad["imageRepository"] = json!("not a reference");
     bad["target"]["containerPort"] = json!(65_536);
@@ -126,10 +129,9 @@ async fn all_mistakes_of_a_configuration_are_told_before_anything_starts() -> Re
         assert!(said.contains(mistake), "{mistake} is not in {said}");
     }
     assert!(!data.exists(), "nothing was made");
-    for (program, config) in [
-        ("brain-watcher", "server = \"x\"\nagent = \"\"\n"),
-        ("brain-deployer", "server = \"x\"\nagent = \"\"\n"),
-    ] {
+    for (program, config) in
+        [("brain-watcher", "server = \"x\"\nagent = \"\"\n"), ("brain-deployer", "server = \"x\"\nagent = \"\"\n")]
+    {
         let file = sandbox.path("config.toml");
         fs::write(&file, config)?;
         let output = Command::new(paths::binary(program)?).arg("--config").arg(&file).output().await?;

@@ -23,7 +23,12 @@ struct Acknowledged {
 }
 
 /// Streams tags until the server is gone.
-async fn stream_tags(channel: Channel, project: String, round: usize, acknowledged: Arc<Mutex<Acknowledged>>) -> Result<()> {
+async fn stream_tags(
+    channel: Channel,
+    project: String,
+    round: usize,
+    acknowledged: Arc<Mutex<Acknowledged>>,
+) -> Result<()> {
     let mut watcher = LoadWatcher::open(&channel, &format!("load-{project}")).await?;
     for number in 0.. {
         let names: Vec<String> = (0..8).map(|part| format!("0.{round}.{}", number * 8 + part)).collect();

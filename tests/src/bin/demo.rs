@@ -134,7 +134,8 @@ async fn tell_production(caller: &Caller, narrator: &Narrator) -> Result<()> {
 async fn ending(world: &World, narrator: &Narrator) -> Result<()> {
     let fingerprint = world.lab.fingerprint().await?;
     let record = world.lab.record().await?;
-    let calls: u64 = record["calls"].as_object().map(|calls| calls.values().filter_map(Value::as_u64).sum()).unwrap_or(0);
+    let calls: u64 =
+        record["calls"].as_object().map(|calls| calls.values().filter_map(Value::as_u64).sum()).unwrap_or(0);
     narrator.say(format!("production reads {}", world.production().await?));
     narrator.say(format!(
         "the lab counts {} instances, {calls} AWS calls, and {} live tasks that lost their host",
@@ -148,9 +149,15 @@ async fn ending(world: &World, narrator: &Narrator) -> Result<()> {
     println!("\nThe system is up. Try, from another terminal:");
     println!("  {grpcurl} -plaintext {address} list");
     println!("  {grpcurl} -plaintext {address} brain.v1.BoardService/GetBoard");
-    println!("  {grpcurl} -plaintext -d '{{\"parent\":\"projects/user\"}}' {address} brain.v1.ProjectService/ListReleases");
-    println!("  {grpcurl} -plaintext -d '{{\"image\":\"flowcommerce/user:0.0.4\"}}' {address} brain.v1.DeploymentService/CreateDeployment");
-    println!("  {grpcurl} -plaintext -d '{{\"name\":\"projects/user/production\"}}' {address} brain.v1.ProductionService/WatchProduction");
+    println!(
+        "  {grpcurl} -plaintext -d '{{\"parent\":\"projects/user\"}}' {address} brain.v1.ProjectService/ListReleases"
+    );
+    println!(
+        "  {grpcurl} -plaintext -d '{{\"image\":\"flowcommerce/user:0.0.4\"}}' {address} brain.v1.DeploymentService/CreateDeployment"
+    );
+    println!(
+        "  {grpcurl} -plaintext -d '{{\"name\":\"projects/user/production\"}}' {address} brain.v1.ProductionService/WatchProduction"
+    );
     println!("  curl {}/_lab/fingerprint", world.lab.endpoint());
     println!("Ctrl-C ends it.");
     Ok(())

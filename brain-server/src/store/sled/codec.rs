@@ -173,3 +173,6 @@ pub(super) fn checkpoint_project(key: &[u8]) -> Result<ProjectId, Fault> {
     let id = std::str::from_utf8(id).map_err(|error| error.to_string())?;
     ProjectId::parse(id).map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -100,12 +100,11 @@ fn fold(records: &Records, projects: &mut BTreeMap<ProjectId, (u64, ProjectState
         for raw in codec::decode_transitions(record)? {
             let revision = next;
             next += 1;
-            let known = projects.remove(&raw.project);
-            let (version, state) = known.map_or((0, None), |(version, state)| (version, Some(state)));
-            if raw.version <= version {
-                projects.extend(state.map(|state| (raw.project, (version, state))));
+            if projects.get(&raw.project).is_some_and(|(version, _)| raw.version <= *version) {
                 continue;
             }
+            let known = projects.remove(&raw.project);
+            let (version, state) = known.map_or((0, None), |(version, state)| (version, Some(state)));
             if raw.version != version + 1 {
                 let id = &raw.project;
                 return Err(format!("revision {revision} is version {} of {id}, which is at {version}", raw.version));

@@ -1,0 +1,119 @@
+use super::*;
+use brain_core::{
+    deployment::{Fact, Lease, Outcome, Request, TaskFailure},
+    event::Change,
+    id::AgentName,
+    image::Digest,
+    observation::PollTarget,
+    plan::{Goal, plan},
+    production::ServiceState,
+    project::{ProjectDraft, ProjectSpec, TargetDraft},
+    release::AheadOf,
+    time::Timestamp,
+};
+use std::fmt::Write as _;
+
+/// Bytes of one transition with every kind of event, as the first release wrote them.
+const GOLDEN: &str = include_str!("golden.hex");
+
+fn spec() -> ProjectSpec {
+    let target = TargetDraft {
+        region: "us-east-1".into(),
+        container_port: 9000,
+        desired_count: 3,
+        certificate_arn: "arn:aws:acm:us-east-1:1:certificate/1".into(),
+        environment: [("NAME".to_owned(), "value".to_owned())].into(),
+        ..TargetDraft::default()
+    };
+    let draft = ProjectDraft {
+        id: "user".into(),
+        git_url: "https://git.example/user".into(),
+        image_repository: "flowcommerce/user".into(),
+        target: Some(target),
+        ..ProjectDraft::default()
+    };
+    draft.validate(|_| Ok(6041)).unwrap()
+}
+
+/// One event of each kind, and each kind of fact and outcome.
+fn every_kind() -> Transition {
+    let digest = Digest::parse(&format!("sha256:{}", "a1".repeat(32))).unwrap();
+    let plan = plan(&spec(), Goal { deployment: 1, tag: "0.0.5", digest: &digest }, &[]);
+    let failure = TaskFailure { task: "t".into(), reason: "r".into(), exit_code: Some(1) };
+    let request = Request {
+        number: 1,
+        tag: "0.0.5".into(),
+        digest: digest.clone(),
+        requested_by: "paolo".into(),
+        request_id: "id".into(),
+        plan,
+    };
+    let service = ServiceState { service: "s".into(), version: "0.0.5".into(), desired: 3, running: 2, healthy: 1 };
+    let reported = |outcome| Fact::Reported { generation: 1, rollback: false, step: 2, outcome };
+    let lease = Lease { agent: AgentName::parse("deployer-1").unwrap(), instance: "i".into() };
+    let facts = [
+        Fact::Leased(lease),
+        Fact::LeaseEnded,
+        reported(Outcome::Done { task_failures: vec![failure.clone()] }),
+        reported(Outcome::Waiting { why: "w".into() }),
+        reported(Outcome::Failed { reason: "f".into(), task_failures: vec![failure] }),
+        Fact::TimedOut,
+    ];
+    let mut changes = vec![
+        Change::ProjectCreated(Box::new(spec())),
+        Change::TagObserved { tag: "0.0.5".into(), commit: "c".repeat(40) },
+        Change::TagRemoved { tag: "0.0.5".into() },
+        Change::HeadObserved { commit: "d".repeat(40), ahead_of: Some(AheadOf { tag: "0.0.5".into(), commits: 3 }) },
+        Change::ImageObserved { tag: "0.0.5".into(), digest },
+        Change::ImageRemoved { tag: "0.0.5".into() },
+        Change::PollFailed { target: PollTarget::Source, why: "w".into() },
+        Change::PollRecovered { target: PollTarget::Images },
+        Change::ProductionObserved { services: vec![service] },
+        Change::DeploymentRequested(Box::new(request)),
+    ];
+    changes.extend(facts.map(|fact| Change::DeploymentChanged { number: 1, fact }));
+    let event = |change| Event { at: Timestamp(1_700_000_000_123), by: "test".into(), change };
+    let events = changes.into_iter().map(event).collect();
+    Transition { project: ProjectId::parse("user").unwrap(), expected: 4, events }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for (index, byte) in bytes.iter().enumerate() {
+        let end = if index % 60 == 59 { "\n" } else { "" };
+        write!(text, "{byte:02x}{end}").unwrap();
+    }
+    text
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let digits: Vec<char> = hex.chars().filter(char::is_ascii_hexdigit).collect();
+    digits.chunks(2).map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap()).collect()
+}
+
+#[test]
+fn events_that_the_first_release_wrote_are_read_for_ever() {
+    let transition = every_kind();
+    let golden = bytes(GOLDEN);
+    let read = decode_transitions(&golden).unwrap();
+    assert_eq!((read.len(), &read[0].project, read[0].version), (1, &transition.project, 5));
+    let now = hex(&encode_transitions(std::slice::from_ref(&transition)).unwrap());
+    assert_eq!(read[0].events().unwrap(), transition.events, "today's bytes are:\n{now}");
+}
+
+#[test]
+fn a_record_of_many_parts_is_put_together_and_a_damaged_one_is_refused() {
+    let record: Vec<u8> = (0..3 * PART_MAX).map(|index| index as u8).collect();
+    let values = frame(&record);
+    assert!(values.len() > 3 && values.iter().all(|value| value.len() <= PART_MAX));
+    let mut assembly = Assembly::default();
+    let mut whole = None;
+    for value in &values {
+        whole = assembly.push(value).unwrap();
+    }
+    assert_eq!(whole, Some(record));
+    let mut flipped = values[0].clone();
+    flipped[20] ^= 1;
+    assert!(Assembly::default().push(&flipped).unwrap_err().contains("checksum"));
+    assert!(Assembly::default().push(&values[1]).unwrap_err().contains("missing"));
+}

@@ -141,6 +141,8 @@ pub async fn run(
 struct Deployer {
     instance: String,
     connection: DeployerConnection,
+    /// When it was last heard of.
+    heard: Instant,
 }
 
 struct HeldLease {
@@ -240,17 +242,19 @@ impl Hub {
                 self.pending.insert(project.clone());
             }
         }
-        self.deployers.insert(agent, Deployer { instance, connection });
+        self.deployers.insert(agent, Deployer { instance, connection, heard: Instant::now() });
         self.lists_changed = true;
         self.send_lists();
         self.hand_out_pending();
     }
 
     fn renew(&mut self, agent: &AgentName, stream: u64, sequence: u64) {
-        let Some(deployer) = self.deployers.get(agent).filter(|deployer| deployer.connection.stream == stream) else {
+        let Some(deployer) = self.deployers.get_mut(agent).filter(|deployer| deployer.connection.stream == stream)
+        else {
             return;
         };
-        let expires = Instant::now() + self.times.lease;
+        deployer.heard = Instant::now();
+        let expires = deployer.heard + self.times.lease;
         for held in self.leases.values_mut() {
             if held.lease.agent == *agent && held.lease.instance == deployer.instance {
                 held.expires = expires;
@@ -314,7 +318,7 @@ impl Hub {
         let agent = match self.leases.get(&key) {
             Some(held) if held.busy => return,
             Some(held) => held.lease.agent.clone(),
-            None => match agent_for(id, self.deployers.keys()) {
+            None => match agent_for(id, self.alive()) {
                 Some(agent) => agent.clone(),
                 None => return,
             },
@@ -369,6 +373,13 @@ impl Hub {
                 deployer.connection.send(&agent, DeployerServiceConnectResponse { message: Some(message) });
             }
         }
+    }
+
+    /// Deployers that renew. One that does not, though its connection stands, would only let another lease run out.
+    fn alive(&self) -> impl Iterator<Item = &AgentName> {
+        let since = Instant::now().checked_sub(self.times.lease);
+        let alive = move |deployer: &Deployer| since.is_none_or(|since| deployer.heard >= since);
+        self.deployers.iter().filter(move |(_, deployer)| alive(deployer)).map(|(agent, _)| agent)
     }
 
     fn tell(&self, lease: &Lease, message: Message) {

@@ -31,9 +31,18 @@ impl Caller {
 
     /// Calls `SERVICE/METHOD` of brain.v1 with grpcurl. The error is what grpcurl prints.
     pub async fn grpcurl(&self, method: &str, request: &Value) -> Result<Value> {
+        self.grpcurl_any(&format!("brain.v1.{method}"), request).await
+    }
+
+    /// The health of a service; of the whole server for an empty name.
+    pub async fn health(&self, service: &str) -> Result<Value> {
+        self.grpcurl_any("grpc.health.v1.Health/Check", &serde_json::json!({"service": service})).await
+    }
+
+    async fn grpcurl_any(&self, method: &str, request: &Value) -> Result<Value> {
         let output = Command::new(paths::tool("venv/bin/grpcurl")?)
             .args(["-plaintext", "-emit-defaults", "-max-time", "20", "-d", &request.to_string(), &self.address])
-            .arg(format!("brain.v1.{method}"))
+            .arg(method)
             .kill_on_drop(true)
             .output()
             .await?;

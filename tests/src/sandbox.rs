@@ -81,10 +81,15 @@ impl Process {
 
     /// Asks it to end (SIGTERM) and waits until it has; answers its exit code.
     pub async fn stop(&mut self) -> Result<Option<i32>> {
-        if let Some(id) = self.child.id() {
-            Command::new("kill").args(["-TERM", &id.to_string()]).status().await?;
-        }
-        Ok(self.child.wait().await?.code())
+        self.signal("TERM").await?;
+        self.wait().await
+    }
+
+    /// Sends it a signal by name.
+    pub async fn signal(&self, name: &str) -> Result<()> {
+        let id = self.child.id().with_context(|| format!("{} has ended", self.name))?;
+        Command::new("kill").args(["-s", name, &id.to_string()]).status().await?;
+        Ok(())
     }
 
     /// Fails, with the end of its log, if it has ended.

@@ -60,6 +60,32 @@ async fn a_deployer_killed_after_each_step_leaves_what_an_uninterrupted_run_leav
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deployer_that_freezes_loses_its_lease_and_does_not_act_when_it_wakes() -> Result<()> {
+    let expected = tokio::spawn(uninterrupted());
+    let world = World::start().await?;
+    world.first_deployment().await?;
+    let shift = world.begin_shift().await?;
+    let mut following = Following::begin(&world.server.address(), &shift).await?;
+    following.steps_done(9).await?;
+    world.deployer.signal("STOP").await?;
+    let _second =
+        brain_tests::brain::deployer(&world.agents, "deployer-2", &world.server.address(), &world.lab.endpoint())?;
+    eventually("the other deployer to take it over", || async {
+        let deployer = world.deployment(&shift).await?["deployer"].clone();
+        ensure!(deployer == "deployer-2", "{deployer}");
+        Ok(())
+    })
+    .await?;
+    world.deployer.signal("CONT").await?;
+    let deployment = world.succeeded(&shift).await?;
+    let generation: u64 = text(&deployment["generation"]).parse()?;
+    assert!(generation >= 2, "it was handed out anew: generation {generation}");
+    assert_unharmed(&world).await?;
+    assert_eq!(world.lab.fingerprint().await?, expected.await??);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_killed_in_mid_shift_completes_it() -> Result<()> {
     let expected = tokio::spawn(uninterrupted());
     let mut world = World::start().await?;

@@ -175,3 +175,21 @@ async fn a_tag_that_moves_is_noticed_and_old_ones_are_not_all_asked_again() {
     assert_eq!(images["0.0.39"].to_string(), OTHER);
     assert_eq!(images["0.0.0"].to_string(), DIGEST);
 }
+
+#[tokio::test]
+async fn a_list_that_did_not_change_is_asked_for_under_its_etag() {
+    let server = MockServer::start().await;
+    Mock::given(method("GET"))
+        .and(header("if-none-match", "\"one\""))
+        .respond_with(ResponseTemplate::new(304))
+        .with_priority(1)
+        .expect(1)
+        .mount(&server)
+        .await;
+    list(&server, tags(&["0.0.4"]).insert_header("etag", "\"one\"")).await;
+    digests(&server, DIGEST).await;
+    let mut source = source(&server);
+    let first = source.poll().await.unwrap();
+    assert_eq!(first.len(), 1);
+    assert_eq!(source.poll().await.unwrap(), first);
+}

@@ -196,3 +196,22 @@ async fn a_version_whose_image_cannot_be_pulled_is_rolled_back() -> Result<()> {
     assert!(text(&deployment["reason"]).contains("CannotPullContainerError"), "{}", deployment["reason"]);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_step_that_takes_too_long_is_rolled_back_with_what_it_waited_for() -> Result<()> {
+    let world = World::start().await?;
+    let mut project = world.definition();
+    project["rolloutPolicy"] = json!({"stepTimeout": "12s"});
+    world.create(project).await?;
+    world.image_known("0.0.4").await?;
+    let first = world.deploy("flowcommerce/user:0.0.4").await?;
+    world.succeeded(&first).await?;
+    let slow = json!({"match": "0-0-5", "behaviour": "slow", "delay_ms": 600_000});
+    world.lab.settings(json!({"behaviours": [slow]})).await?;
+    let name = world.begin_shift().await?;
+    let deployment = world.ended(&name).await?;
+    assert_eq!(deployment["phase"], "DEPLOYMENT_PHASE_FAILED");
+    let reason = text(&deployment["reason"]);
+    assert!(reason.contains("took longer than 12 s") && reason.contains("0 of 1 tasks healthy"), "{reason}");
+    assert_unharmed(&world).await
+}

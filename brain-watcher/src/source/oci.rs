@@ -6,7 +6,10 @@ use super::{Answer, PollError, TAGS_MAX, refused, send};
 use crate::{config::Credential, config::Registry, host::Host, host::Hosts};
 use brain_core::{image::Digest, version::compare_tags};
 use oci_spec::distribution::Reference;
-use reqwest::{Client, Method, StatusCode, header};
+use reqwest::{
+    Client, Method, StatusCode,
+    header::{self, HeaderValue},
+};
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,6 +43,8 @@ pub struct OciSource {
     credential: Option<Credential>,
     token: Option<auth::Token>,
     known: BTreeMap<String, Digest>,
+    /// The last list that was one page and had an ETag: asked again under that condition, it costs the registry nothing.
+    listed: Option<(HeaderValue, BTreeSet<String>)>,
 }
 
 #[derive(Deserialize)]
@@ -74,6 +79,7 @@ impl OciSource {
             credential: configured.and_then(|configured| configured.credential.clone()),
             token: None,
             known: BTreeMap::new(),
+            listed: None,
         })
     }
 
@@ -107,7 +113,11 @@ impl OciSource {
             let answer = self.request(Method::GET, url.clone(), "application/json").await?;
             match answer.status {
                 StatusCode::OK => {}
-                StatusCode::NOT_FOUND => return Ok(BTreeSet::new()),
+                StatusCode::NOT_MODIFIED => return Ok(self.listed.clone().map(|(_, tags)| tags).unwrap_or_default()),
+                StatusCode::NOT_FOUND => {
+                    self.listed = None;
+                    return Ok(BTreeSet::new());
+                }
                 _ => return Err(self.refused(&answer)),
             }
             let list: TagList = serde_json::from_slice(&answer.body)
@@ -121,6 +131,8 @@ impl OciSource {
                 )));
             }
             next = next_page(&url, &answer);
+            let etag = answer.headers.get(header::ETAG).filter(|_| next.is_none() && seen.len() == 1);
+            self.listed = etag.map(|etag| (etag.clone(), tags.clone()));
         }
         Ok(tags)
     }
@@ -142,7 +154,10 @@ impl OciSource {
     /// Sends a request, with a token where the registry wants one.
     async fn request(&mut self, method: Method, url: Url, accept: &str) -> Result<Answer, PollError> {
         let build = |token: Option<&auth::Token>| {
-            let request = self.client.request(method.clone(), url.clone()).header(header::ACCEPT, accept);
+            let mut request = self.client.request(method.clone(), url.clone()).header(header::ACCEPT, accept);
+            if let Some((etag, _)) = self.listed.as_ref().filter(|_| method == Method::GET) {
+                request = request.header(header::IF_NONE_MATCH, etag);
+            }
             match token {
                 // A link to another host gets no credential.
                 Some(token) if url.origin() == self.endpoint.origin() => token.apply(request),

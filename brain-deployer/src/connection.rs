@@ -9,8 +9,8 @@ use crate::{
     step::Context,
     worker::{self, Work},
 };
-use backon::{BackoffBuilder, ExponentialBuilder};
 use brain_proto::{
+    channel::{self, Pauses},
     convert::{duration_from_proto, plan_from_proto, spec_from_proto},
     v1::{
         DeployerHello, DeployerServiceConnectRequest, DeployerServiceConnectResponse, DeploymentAssignment,
@@ -31,16 +31,10 @@ use tracing::{Instrument, info, info_span, warn};
 
 /// Messages that may wait to be written.
 const WRITE_AHEAD: usize = 64;
-/// How often an idle connection is asked whether it lives, and how long it has to answer.
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Time within which the server answers a hello.
 const WELCOME_WITHIN: Duration = Duration::from_secs(10);
 /// Largest message that is taken: the list of 10,000 projects to observe fits.
 const MESSAGE_MAX: usize = 16 << 20;
-/// A stream that lived so long makes the next pause the shortest again.
-const STEADY: Duration = Duration::from_secs(10);
-/// Pauses between attempts.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
 /// What outlives a stream.
 pub(crate) struct Deployer {
@@ -53,21 +47,8 @@ pub(crate) struct Deployer {
 /// Keeps a stream open until `shutdown`.
 pub(crate) async fn keep(mut deployer: Deployer, shutdown: CancellationToken) {
     let credentials = Arc::new(std::mem::take(&mut deployer.config.credentials));
-    let endpoint = Endpoint::from(deployer.config.server.clone())
-        .connect_timeout(KEEP_ALIVE)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE)
-        .keep_alive_while_idle(true);
-    let pauses = || {
-        ExponentialBuilder::default()
-            .with_jitter()
-            .with_min_delay(PAUSE.0)
-            .with_max_delay(PAUSE.1)
-            .without_max_times()
-            .build()
-    };
-    let mut pause = pauses();
+    let endpoint = channel::endpoint(deployer.config.server.clone());
+    let mut pauses = Pauses::default();
     while !shutdown.is_cancelled() {
         let begun = Instant::now();
         let end = shutdown.child_token();
@@ -78,15 +59,13 @@ pub(crate) async fn keep(mut deployer: Deployer, shutdown: CancellationToken) {
         end.cancel();
         tasks.close();
         tasks.wait().await;
-        if begun.elapsed() >= STEADY {
-            pause = pauses();
-        }
+        let wait = pauses.after(begun.elapsed());
         match ended {
             None => return,
             Some(Ok(())) => info!("the stream ended, connecting again"),
             Some(Err(status)) => warn!(code = ?status.code(), why = status.message(), "no stream, connecting again"),
         }
-        shutdown.run_until_cancelled(sleep(pause.next().unwrap_or(PAUSE.1))).await;
+        shutdown.run_until_cancelled(sleep(wait)).await;
     }
 }
 

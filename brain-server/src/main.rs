@@ -7,7 +7,7 @@ use brain_server::{
     store::{Store, sled::SledStore},
 };
 use clap::{Parser, ValueEnum};
-use std::{fs, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{fs, io::IsTerminal, path::PathBuf, process::ExitCode, sync::Arc};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -98,6 +98,7 @@ fn stop_signal() -> anyhow::Result<CancellationToken> {
 fn start_log(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = log.with_ansi(std::io::stderr().is_terminal());
     match format {
         LogFormat::Pretty => log.init(),
         LogFormat::Json => log.json().init(),

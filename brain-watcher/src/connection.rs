@@ -1,13 +1,15 @@
 //! The stream to the server: opened again whenever it breaks, each time with a hello and all that was not acknowledged.
 
 use crate::poller::{Pollers, Shared};
-use backon::{BackoffBuilder, ExponentialBuilder};
-use brain_proto::v1::{
-    Observations, WatchAssignment, WatcherHello, WatcherServiceConnectRequest, WatcherServiceConnectResponse,
-    watcher_service_client::WatcherServiceClient, watcher_service_connect_request::Message as ToServer,
-    watcher_service_connect_response::Message,
+use brain_proto::{
+    channel::{self, Pauses},
+    v1::{
+        Observations, WatchAssignment, WatcherHello, WatcherServiceConnectRequest, WatcherServiceConnectResponse,
+        watcher_service_client::WatcherServiceClient, watcher_service_connect_request::Message as ToServer,
+        watcher_service_connect_response::Message,
+    },
 };
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -18,40 +20,18 @@ use tracing::{info, warn};
 const BATCH: usize = 1_000;
 /// Messages that may wait to be written.
 const WRITE_AHEAD: usize = 4;
-/// How often an idle connection is asked whether it lives, and how long it has to answer.
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Largest message that is taken.
 const MESSAGE_MAX: usize = 8 << 20;
-/// A stream that lived so long makes the next pause the shortest again.
-const STEADY: Duration = Duration::from_secs(10);
-/// Pauses between attempts.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
 /// Keeps a stream open until `shutdown`.
 pub(crate) async fn keep(shared: Arc<Shared>, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let endpoint = Endpoint::from(shared.config.server.clone())
-        .connect_timeout(KEEP_ALIVE)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE)
-        .keep_alive_while_idle(true);
-    let pauses = || {
-        ExponentialBuilder::default()
-            .with_jitter()
-            .with_min_delay(PAUSE.0)
-            .with_max_delay(PAUSE.1)
-            .without_max_times()
-            .build()
-    };
-    let mut pause = pauses();
+    let endpoint = channel::endpoint(shared.config.server.clone());
+    let mut pauses = Pauses::default();
     loop {
         let begun = Instant::now();
         let ended = shutdown.run_until_cancelled(stream(&shared, &endpoint)).await;
         let Some(ended) = ended else { return Ok(()) };
-        if begun.elapsed() >= STEADY {
-            pause = pauses();
-        }
-        let wait = pause.next().unwrap_or(PAUSE.1);
+        let wait = pauses.after(begun.elapsed());
         match ended {
             Ok(()) => info!(?wait, "the server ended the stream, connecting again"),
             Err(status) => warn!(code = ?status.code(), why = status.message(), ?wait, "no stream, connecting again"),

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use brain_watcher::config::Settings;
 use clap::{Parser, ValueEnum};
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{fs, io::IsTerminal, path::PathBuf, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -75,6 +75,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
 fn start_log(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = log.with_ansi(std::io::stderr().is_terminal());
     match format {
         LogFormat::Pretty => log.init(),
         LogFormat::Json => log.json().init(),

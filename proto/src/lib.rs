@@ -2,6 +2,7 @@
 //!
 //! Generated types stop here and in the API handlers and agents' streams: everything else speaks `brain_core`.
 
+pub mod channel;
 pub mod convert;
 pub mod error;
 pub mod name;

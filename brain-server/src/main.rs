@@ -16,6 +16,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
+/// Actors allocate on one thread and free on another all the time, which the system's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Keeps the state of all projects, hands work to watchers and deployers, and answers the API.
 #[derive(Parser)]
 #[command(version)]

@@ -8,6 +8,7 @@ use crate::{
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::fs;
+use tokio::process::Command;
 
 /// A running lab. Its endpoints are described in `tests/lab/brain_lab/__init__.py`.
 #[derive(Debug)]
@@ -66,6 +67,21 @@ impl Lab {
     /// Adds fault rules.
     pub async fn faults(&self, rules: Value) -> Result<()> {
         self.post("faults", &rules).await.map(drop)
+    }
+
+    /// Does something in this AWS that brain did not: a line of Python with `boto3`.
+    pub async fn boto3(&self, line: &str) -> Result<()> {
+        let output = Command::new(paths::tool("venv/bin/python")?)
+            .args(["-c", &format!("import boto3; {line}")])
+            .env("AWS_ENDPOINT_URL", self.endpoint())
+            .env("AWS_DEFAULT_REGION", "us-east-1")
+            .envs([("AWS_ACCESS_KEY_ID", "lab"), ("AWS_SECRET_ACCESS_KEY", "lab")])
+            .output()
+            .await?;
+        if !output.status.success() {
+            bail!("{line} failed: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
     }
 
     async fn get(&self, path: &str) -> Result<Value> {

@@ -215,3 +215,37 @@ async fn a_step_that_takes_too_long_is_rolled_back_with_what_it_waited_for() -> 
     assert!(reason.contains("took longer than 12 s") && reason.contains("0 of 1 tasks healthy"), "{reason}");
     assert_unharmed(&world).await
 }
+
+/// Deploys a project that differs from the story's; answers why the first deployment failed.
+async fn refused(world: &World, project: Value) -> Result<String> {
+    world.create(project).await?;
+    world.image_known("0.0.4").await?;
+    let name = world.deploy("flowcommerce/user:0.0.4").await?;
+    let deployment = world.ended(&name).await?;
+    assert_eq!(deployment["phase"], "DEPLOYMENT_PHASE_FAILED");
+    Ok(text(&deployment["reason"]))
+}
+
+#[tokio::test]
+async fn a_task_that_fits_no_instance_is_refused_with_the_arithmetic() -> Result<()> {
+    let world = World::start().await?;
+    let mut project = world.definition();
+    project["target"]["memoryMib"] = json!(20_000);
+    let reason = refused(&world, project).await?;
+    assert!(reason.contains("a task needs 20000 MiB") && reason.contains("offers 7482 MiB"), "{reason}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_resource_that_is_not_brains_is_left_alone_and_named() -> Result<()> {
+    let world = World::start().await?;
+    world
+        .lab
+        .boto3("boto3.client('ec2').create_security_group(GroupName='user-ecs-sg', Description='somebody else\\'s')")
+        .await?;
+    let before = world.lab.fingerprint().await?["security_groups"].clone();
+    let reason = refused(&world, world.definition()).await?;
+    assert!(reason.contains("security group user-ecs-sg exists and is not tagged brain:project=user"), "{reason}");
+    assert_eq!(world.lab.fingerprint().await?["security_groups"], before);
+    Ok(())
+}

@@ -35,7 +35,8 @@ impl GitHost {
         let port = free_port()?;
         let socket = sandbox.path("fcgi.socket");
         let cgi = sandbox.start("fcgiwrap", &paths::program("fcgiwrap")?, |command| {
-            command.arg("-s").arg(format!("unix:{}", socket.display())).args(["-c", "2"]);
+            // One process, without children of its own, which would outlive it.
+            command.arg("-s").arg(format!("unix:{}", socket.display())).args(["-c", "1"]);
         })?;
         eventually("fcgiwrap's socket", || async {
             ensure!(socket.exists(), "not yet");

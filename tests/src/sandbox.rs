@@ -118,6 +118,15 @@ impl Process {
     }
 }
 
+impl Drop for Process {
+    fn drop(&mut self) {
+        // With it goes whatever it has started: its group is its own.
+        if let Some(id) = self.child.id() {
+            let _ = std::process::Command::new("kill").args(["-KILL", "--", &format!("-{id}")]).status();
+        }
+    }
+}
+
 /// A port that is free now. Whoever binds it may come too late, and then tries another.
 pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
@@ -127,4 +136,31 @@ fn tail(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(TAIL)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wait::eventually;
+
+    #[tokio::test]
+    async fn a_process_that_is_dropped_takes_those_with_it_that_it_has_started() -> Result<()> {
+        let sandbox = Sandbox::new()?;
+        let process = sandbox.start("shell", Path::new("/bin/sh"), |command| {
+            command.args(["-c", "sleep 1000 & echo started; wait"]);
+        })?;
+        let group = process.id().context("it runs")?;
+        eventually("the child's child", || async {
+            anyhow::ensure!(process.output().contains("started"), "not yet");
+            Ok(())
+        })
+        .await?;
+        drop(process);
+        eventually("the end of the group", || async {
+            let alive = Command::new("kill").args(["-0", "--", &format!("-{group}")]).output().await?.status.success();
+            anyhow::ensure!(!alive, "group {group} is alive");
+            Ok(())
+        })
+        .await
+    }
 }

@@ -21,6 +21,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::Server;
 use tonic_health::server::HealthReporter;
+use tower::limit::GlobalConcurrencyLimitLayer;
 use tracing::{info, warn};
 
 mod agents;
@@ -38,6 +39,8 @@ pub mod watchers;
 const BOARD_BEHIND: usize = 4_096;
 /// Time that calls have to end once the server is told to stop.
 const GRACE: Duration = Duration::from_secs(5);
+/// Calls that are decided at the same time; further ones wait. A stream counts until it is open.
+const CALLS_MAX: usize = 4_096;
 /// How often an idle connection is asked whether it lives, and how long it has to answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Largest message that is taken: 20,000 tags fit.
@@ -118,6 +121,7 @@ async fn serve(
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .tcp_nodelay(true)
+        .layer(GlobalConcurrencyLimitLayer::new(CALLS_MAX))
         .add_service(health_service)
         .add_service(reflection_v1()?)
         .add_service(reflection_v1alpha()?)

@@ -3,7 +3,8 @@
 use prost::Message;
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
+    "brain/v1/agent.proto",
     "brain/v1/board.proto",
     "brain/v1/deployer.proto",
     "brain/v1/deployment.proto",

@@ -53,6 +53,22 @@ pub enum Change {
         /// How far ahead of which tag.
         ahead_of: Option<AheadOf>,
     },
+    /// The branch is gone, or was never there.
+    HeadRemoved,
+    /// The repository has moved to another address, or its address is right again (`None`).
+    SourceMoved {
+        /// The new address.
+        to: Option<String>,
+    },
+    /// Brain could not make a tag that the project's policy asks for.
+    TagFailed {
+        /// Tag.
+        tag: String,
+        /// Commit.
+        commit: String,
+        /// Why.
+        why: String,
+    },
     /// An image is new, or its tag moved to another digest.
     ImageObserved {
         /// Tag.

@@ -61,6 +61,15 @@ impl ImageRepository {
     }
 }
 
+impl ImageRepository {
+    /// Path in the registry, as the registry's own notifications name it: "flowcommerce/user", "library/nginx".
+    #[must_use]
+    pub fn path(&self) -> String {
+        // What was checked when it was made parses again.
+        parse_reference(&self.0).map(|reference| reference.repository().to_owned()).unwrap_or_default()
+    }
+}
+
 impl TryFrom<String> for ImageRepository {
     type Error = InvalidImage;
     fn try_from(text: String) -> Result<Self, InvalidImage> {

@@ -16,7 +16,9 @@ pub enum Observation {
         /// Tags that are gone.
         removed: Vec<String>,
         /// The head, when it was seen.
-        head: Option<ObservedHead>,
+        head: ObservedBranch,
+        /// Where the repository has moved to; `None` when it has not.
+        moved_to: Option<String>,
     },
     /// Images.
     Images {
@@ -34,8 +36,29 @@ pub enum Observation {
         /// Why it failed; `None`: it works again.
         failure: Option<String>,
     },
+    /// A tag that the project's policy asks for and that could not be made.
+    TagFailed {
+        /// Tag.
+        tag: String,
+        /// Commit.
+        commit: String,
+        /// Why.
+        why: String,
+    },
     /// What runs in production.
     Production(Vec<ServiceState>),
+}
+
+/// The branch, as observed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ObservedBranch {
+    /// Nothing new.
+    #[default]
+    Unchanged,
+    /// It does not exist.
+    Missing,
+    /// What it points at.
+    Head(ObservedHead),
 }
 
 /// The head of the branch, as observed.

@@ -1,8 +1,9 @@
 //! A project's definition: what a person writes, checked whole, and what brain keeps.
 
-use crate::{id::ProjectId, image::ImageRepository, names::hash_hex, policy::RolloutPolicy};
+use crate::{id::ProjectId, image::ImageRepository, names::hash_hex, policy::RolloutPolicy, version::VersionPart};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use url::Url;
 
 mod rules;
 
@@ -24,6 +25,8 @@ pub struct ProjectDraft {
     pub git_url: String,
     /// Branch; empty: master.
     pub branch: String,
+    /// Part of the version that every head is tagged with; `None`: people tag.
+    pub auto_tag: Option<VersionPart>,
     /// Image repository.
     pub image_repository: String,
     /// The AWS side; `None` when it was left out.
@@ -89,10 +92,13 @@ pub struct ProjectSpec {
 /// A git repository and its branch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
-    /// Clone address over HTTP(S), without credentials.
+    /// Clone address over HTTP(S) or of a local path, without credentials.
     pub git_url: String,
     /// Branch.
     pub branch: String,
+    /// Part of the version that every head is tagged with; `None`: people tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_tag: Option<VersionPart>,
 }
 
 /// The AWS side of a project.
@@ -153,6 +159,17 @@ impl ProjectSpec {
     }
 }
 
+/// What two addresses of one git repository have in common: host and path, without ".git", in lower case. `None` for what
+/// is no address.
+#[must_use]
+pub fn repository_key(address: &str) -> Option<String> {
+    let url = Url::parse(address).ok()?;
+    let path = url.path().trim_matches('/');
+    let path = path.strip_suffix(".git").unwrap_or(path);
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    Some(format!("{}{port}/{path}", url.host_str().unwrap_or_default()).to_lowercase())
+}
+
 impl ProjectDraft {
     /// Checks the whole definition and fills in what was left out. `claim_port` is asked for the host port: for the given
     /// one, or for a free one when none was given. All faults are answered at once.
@@ -161,5 +178,20 @@ impl ProjectDraft {
         claim_port: impl FnOnce(Option<u16>) -> Result<u16, String>,
     ) -> Result<ProjectSpec, Vec<Violation>> {
         rules::check(self, claim_port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_one_repository_have_one_key() {
+        let key = repository_key("https://github.com/FlowCommerce/User.git").unwrap();
+        assert_eq!(key, "github.com/flowcommerce/user");
+        assert_eq!(repository_key("https://github.com/flowcommerce/user/"), Some(key));
+        assert_eq!(repository_key("http://127.0.0.1:80/user").as_deref(), Some("127.0.0.1/user"));
+        assert_eq!(repository_key("http://127.0.0.1:81/user").as_deref(), Some("127.0.0.1:81/user"));
+        assert_eq!(repository_key("user"), None);
     }
 }

@@ -19,6 +19,9 @@ pub struct Tag {
     pub commit: String,
     /// When it was first seen at this commit.
     pub since: Timestamp,
+    /// Its latest move.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved: Option<Moved>,
 }
 
 /// An image of the project's repository.
@@ -28,6 +31,18 @@ pub struct Image {
     pub digest: Digest,
     /// When it was first seen with this digest.
     pub since: Timestamp,
+    /// Its tag's latest move.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved: Option<Moved>,
+}
+
+/// A move of a tag.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    /// What the tag named before: a commit, or a digest.
+    pub from: String,
+    /// When the move was seen.
+    pub at: Timestamp,
 }
 
 /// What the branch points at.
@@ -48,6 +63,20 @@ pub struct AheadOf {
     pub tag: String,
     /// Commits that the branch has and the tag has not.
     pub commits: u32,
+    /// The newest of them, newest first, where the host lists them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub newest: Vec<Commit>,
+}
+
+/// A commit that is not tagged yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commit {
+    /// Commit id.
+    pub id: String,
+    /// First line of its message.
+    pub title: String,
+    /// Name of its author.
+    pub author: String,
 }
 
 /// A tag with its image, or without one yet.
@@ -97,6 +126,15 @@ impl Head {
         }
     }
 
+    /// The newest commits ahead of the latest tag, where they are known.
+    #[must_use]
+    pub fn untagged_commits(&self, latest: Option<(&str, &Tag)>) -> &[Commit] {
+        match (&self.ahead_of, latest) {
+            (Some(ahead), Some((name, _))) if ahead.tag == name => &ahead.newest,
+            _ => &[],
+        }
+    }
+
     /// Commits ahead of the latest tag, where that is known.
     #[must_use]
     pub fn commits_ahead(&self, latest: Option<(&str, &Tag)>) -> Option<u32> {
@@ -123,8 +161,8 @@ mod tests {
     fn the_head_is_labelled_after_the_latest_tag() {
         let commit = "a1234cba99887766554433221100ffeeddccbbaa".to_owned();
         let head = Head { commit: commit.clone(), since: Timestamp(0), ahead_of: None };
-        let older = Tag { commit: "b".repeat(40), since: Timestamp(0) };
-        let same = Tag { commit, since: Timestamp(0) };
+        let older = Tag { commit: "b".repeat(40), since: Timestamp(0), moved: None };
+        let same = Tag { commit, since: Timestamp(0), moved: None };
         assert_eq!(head.label(Some(("0.0.5", &older))), "0.0.5-a1234cba");
         assert_eq!(head.label(Some(("0.0.5", &same))), "0.0.5");
         assert_eq!(head.label(None), "a1234cba");

@@ -5,13 +5,13 @@ use crate::{
     event::{Change, Event},
     image::Digest,
     names,
-    observation::{Observation, ObservedHead, PollTarget},
+    observation::{Observation, ObservedBranch, ObservedHead, PollTarget},
     plan::{self, Goal, ServiceCount},
     production::Production,
     project::ProjectSpec,
-    release::{Head, Image, Release, Tag},
+    release::{Head, Image, Moved, Release, Tag},
     time::Timestamp,
-    version::{compare_tags, version_of},
+    version::{VersionPart, compare_tags, next_tag, version_of},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -49,6 +49,25 @@ pub struct ProjectState {
     pub deployments: VecDeque<Deployment>,
     /// Counts as the latest deployment left them: where the next one begins.
     pub serving: Vec<ServiceCount>,
+    /// Where the repository has moved to, and since when that is known.
+    #[serde(default)]
+    pub source_moved: Option<(String, Timestamp)>,
+    /// The tag that the policy asks for and that could not be made.
+    #[serde(default)]
+    pub tag_failure: Option<TagFailure>,
+}
+
+/// A tag that could not be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TagFailure {
+    /// Tag.
+    pub tag: String,
+    /// Commit.
+    pub commit: String,
+    /// Why.
+    pub why: String,
+    /// Since when it fails.
+    pub since: Timestamp,
 }
 
 /// Why and since when a poll fails.
@@ -110,6 +129,8 @@ impl ProjectState {
             production: None,
             deployments: VecDeque::new(),
             serving: Vec::new(),
+            source_moved: None,
+            tag_failure: None,
         }
     }
 
@@ -131,7 +152,10 @@ impl ProjectState {
         match &event.change {
             Change::ProjectCreated(_) => return Err(Misfit::Creation),
             Change::TagObserved { tag, commit } => {
-                self.tags.insert(tag.clone(), Tag { commit: commit.clone(), since: at });
+                let known = self.tags.remove(tag).filter(|known| known.commit != *commit);
+                let moved = known.map(|known| Moved { from: known.commit, at });
+                self.tags.insert(tag.clone(), Tag { commit: commit.clone(), since: at, moved });
+                self.tag_failure.take_if(|failure| failure.commit == *commit);
             }
             Change::TagRemoved { tag } => {
                 self.tags.remove(tag);
@@ -139,9 +163,20 @@ impl ProjectState {
             Change::HeadObserved { commit, ahead_of } => {
                 let since = self.head.as_ref().filter(|head| head.commit == *commit).map_or(at, |head| head.since);
                 self.head = Some(Head { commit: commit.clone(), since, ahead_of: ahead_of.clone() });
+                self.tag_failure.take_if(|failure| failure.commit != *commit);
+            }
+            Change::HeadRemoved => self.head = None,
+            Change::SourceMoved { to } => self.source_moved = to.clone().map(|to| (to, at)),
+            Change::TagFailed { tag, commit, why } => {
+                let same = self.tag_failure.as_ref().filter(|failure| failure.tag == *tag && failure.commit == *commit);
+                let since = same.map_or(at, |failure| failure.since);
+                let (tag, commit, why) = (tag.clone(), commit.clone(), why.clone());
+                self.tag_failure = Some(TagFailure { tag, commit, why, since });
             }
             Change::ImageObserved { tag, digest } => {
-                self.images.insert(tag.clone(), Image { digest: digest.clone(), since: at });
+                let known = self.images.remove(tag).filter(|known| known.digest != *digest);
+                let moved = known.map(|known| Moved { from: known.digest.to_string(), at });
+                self.images.insert(tag.clone(), Image { digest: digest.clone(), since: at, moved });
             }
             Change::ImageRemoved { tag } => {
                 self.images.remove(tag);
@@ -204,9 +239,16 @@ impl ProjectState {
     #[must_use]
     pub fn observe(&self, observation: Observation) -> Vec<Change> {
         match observation {
-            Observation::Source { complete, tags, removed, head } => {
+            Observation::Source { complete, tags, removed, head, moved_to } => {
                 let mut changes = self.observe_tags(complete, tags, removed);
-                changes.extend(head.and_then(|head| self.observe_head(head)));
+                match head {
+                    ObservedBranch::Unchanged => {}
+                    ObservedBranch::Missing => changes.extend(self.head.is_some().then_some(Change::HeadRemoved)),
+                    ObservedBranch::Head(head) => changes.extend(self.observe_head(head)),
+                }
+                if self.source_moved.as_ref().map(|(to, _)| to) != moved_to.as_ref() {
+                    changes.push(Change::SourceMoved { to: moved_to });
+                }
                 changes
             }
             Observation::Images { complete, images, removed } => self.observe_images(complete, images, removed),
@@ -216,6 +258,11 @@ impl ProjectState {
                 (Some(_), None) => vec![Change::PollRecovered { target }],
                 (None, None) => Vec::new(),
             },
+            Observation::TagFailed { tag, commit, why } => {
+                let same = |known: &TagFailure| known.tag == tag && known.commit == commit && known.why == why;
+                let known = self.tag_failure.as_ref().is_some_and(same);
+                if known { Vec::new() } else { vec![Change::TagFailed { tag, commit, why }] }
+            }
             Observation::Production(services) => {
                 let observed = Production::new(services, Timestamp(0)).services;
                 let known = self.production.as_ref().is_some_and(|production| production.services == observed);
@@ -313,6 +360,13 @@ impl ProjectState {
         names.into_iter().map(|name| self.named(name)).collect()
     }
 
+    /// The release of exactly that tag, if it is among [`Self::releases`].
+    #[must_use]
+    pub fn listed_release<'a>(&'a self, tag: &'a str) -> Option<Release<'a>> {
+        let listed = self.tags.contains_key(tag) || (version_of(tag).is_some() && self.images.contains_key(tag));
+        listed.then(|| self.named(tag))
+    }
+
     fn release_names(&self) -> BTreeSet<&str> {
         let versions = self.images.keys().filter(|tag| version_of(tag).is_some());
         self.tags.keys().chain(versions).map(String::as_str).collect()
@@ -327,6 +381,26 @@ impl ProjectState {
     pub fn latest_tag(&self) -> Option<(&str, &Tag)> {
         let versions = self.tags.iter().filter(|(name, _)| version_of(name).is_some());
         versions.max_by(|a, b| compare_tags(a.0, b.0)).map(|(name, tag)| (name.as_str(), tag))
+    }
+
+    /// The tag after the latest one.
+    #[must_use]
+    pub fn next_tag(&self, part: VersionPart) -> Option<String> {
+        next_tag(self.latest_tag().map(|(name, _)| name), part)
+    }
+
+    /// The tag and commit that the project's policy asks for now: the head's, when the latest tag has not all of it and no
+    /// version stands on it.
+    #[must_use]
+    pub fn wanted_tag(&self) -> Option<(String, String)> {
+        let part = self.spec.source.auto_tag?;
+        let head = self.head.as_ref()?;
+        let latest = self.latest_tag();
+        let tagged = self.tags.iter().any(|(name, tag)| tag.commit == head.commit && version_of(name).is_some());
+        if tagged || (latest.is_some() && !head.is_ahead(latest)) {
+            return None;
+        }
+        Some((self.next_tag(part)?, head.commit.clone()))
     }
 
     /// The head's label, `0.0.5-a1234cba`.

@@ -35,6 +35,9 @@ pub fn status(project: &ProjectState) -> Status {
     let mut sentences = Vec::new();
     sentences.extend(deployment(project));
     sentences.extend(poll_failures(project));
+    sentences.extend(source_moved(project));
+    sentences.extend(tag_failure(project));
+    sentences.extend(image_moved(project));
     sentences.extend(waiting_for_images(project));
     sentences.extend(untagged_commits(project));
     Status {
@@ -94,6 +97,42 @@ fn poll_failures(project: &ProjectState) -> impl Iterator<Item = Sentence> {
         since: failure.since,
         waits_for: format!("the {target} to answer"),
         freed_by: "whoever runs the watchers, or the host".into(),
+    })
+}
+
+fn source_moved(project: &ProjectState) -> Option<Sentence> {
+    let (to, since) = project.source_moved.as_ref()?;
+    Some(Sentence {
+        text: format!("{}: the git repository has moved to {to}", project.spec.image_repository),
+        since: *since,
+        waits_for: "the project's git_url to follow".into(),
+        freed_by: "whoever defines the project".into(),
+    })
+}
+
+fn tag_failure(project: &ProjectState) -> Option<Sentence> {
+    let failure = project.tag_failure.as_ref()?;
+    Some(Sentence {
+        text: format!(
+            "{}: the head cannot be tagged as {}: {}",
+            project.spec.image_repository, failure.tag, failure.why
+        ),
+        since: failure.since,
+        waits_for: "the git host to take the tag; it is tried again".into(),
+        freed_by: "whoever runs the watchers, or the git host".into(),
+    })
+}
+
+/// What the latest deployment brought is no longer what its tag names.
+fn image_moved(project: &ProjectState) -> Option<Sentence> {
+    let latest = project.deployments.back()?;
+    let image = project.images.get(&latest.tag).filter(|image| image.digest != latest.digest)?;
+    let name = project.spec.image_repository.with_tag(&latest.tag);
+    Some(Sentence {
+        text: format!("{name} now names another image than the one that was deployed"),
+        since: image.since,
+        waits_for: format!("a deployment of {name}, or another tag"),
+        freed_by: "whoever moved the tag".into(),
     })
 }
 

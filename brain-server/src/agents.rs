@@ -1,6 +1,6 @@
 //! What watchers and deployers have in common: a named stream that the server may end.
 
-use brain_core::id::AgentName;
+use brain_core::{id::AgentName, time::Timestamp};
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicU64, Ordering},
@@ -18,6 +18,8 @@ pub(crate) const OUTBOX: usize = 1_024;
 pub(crate) struct Connection<M> {
     /// Tells this stream from earlier ones of the same agent.
     pub(crate) stream: u64,
+    /// Since when it is open.
+    pub(crate) since: Timestamp,
     /// Messages to the agent.
     pub(crate) outbox: mpsc::Sender<Result<M, Status>>,
     /// Ends the stream.
@@ -26,9 +28,9 @@ pub(crate) struct Connection<M> {
 
 impl<M> Connection<M> {
     /// A connection with the next stream number.
-    pub(crate) fn new(outbox: mpsc::Sender<Result<M, Status>>, end: CancellationToken) -> Self {
+    pub(crate) fn new(outbox: mpsc::Sender<Result<M, Status>>, end: CancellationToken, since: Timestamp) -> Self {
         static STREAMS: AtomicU64 = AtomicU64::new(1);
-        Self { stream: STREAMS.fetch_add(1, Ordering::Relaxed), outbox, end }
+        Self { stream: STREAMS.fetch_add(1, Ordering::Relaxed), since, outbox, end }
     }
 
     /// Sends without waiting; a stream that does not take it is ended.

@@ -1,6 +1,6 @@
 //! The gRPC API: requests are checked whole, decided by projects, and answered in the API's own words.
 
-use crate::{directory::Directory, project::CommandError, project::Project, project::Shared};
+use crate::{directory::Directory, http::hooks::Hooks, project::CommandError, project::Project, project::Shared};
 use brain_core::id::ProjectId;
 use brain_proto::{error, name};
 use futures::stream::BoxStream;
@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::Status;
 
+mod agent;
 mod board;
 mod deployer;
 mod deployment;
@@ -27,6 +28,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub struct Api {
     directory: Arc<Directory>,
     shared: Arc<Shared>,
+    hooks: Arc<Hooks>,
 }
 
 /// Stream of a server-streaming call.
@@ -35,8 +37,8 @@ type Watch<T> = BoxStream<'static, Result<T, Status>>;
 impl Api {
     /// The API over these projects.
     #[must_use]
-    pub fn new(directory: Arc<Directory>, shared: Arc<Shared>) -> Self {
-        Self { directory, shared }
+    pub fn new(directory: Arc<Directory>, shared: Arc<Shared>, hooks: Arc<Hooks>) -> Self {
+        Self { directory, shared, hooks }
     }
 
     fn project(&self, id: &ProjectId) -> Result<Arc<Project>, Status> {

@@ -1,17 +1,32 @@
 //! Configuration: a file and flags, checked whole before anything starts.
 
+use secrecy::SecretString;
 use serde::Deserialize;
-use std::{fmt, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{
+    fmt, fs,
+    net::SocketAddr,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use thiserror::Error;
 
 /// Where the API listens unless told otherwise. Loopback: whoever reaches the API can deploy.
 const LISTEN: &str = "127.0.0.1:7443";
+/// Where webhooks are taken unless told otherwise.
+const HTTP_LISTEN: &str = "127.0.0.1:7480";
+/// Shortest webhook secret: what is shorter can be guessed.
+const SECRET_MIN: usize = 16;
 
 /// The server's configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Address of the API.
     pub listen: SocketAddr,
+    /// Address of the HTTP port: webhooks and health.
+    pub http_listen: SocketAddr,
+    /// What GitHub signs with, and what the paths of the other webhooks are made of; `None`: no webhook is taken.
+    pub webhook_secret: Option<SecretString>,
     /// Directory of the store.
     pub data: PathBuf,
     /// Length of a deployer's lease.
@@ -31,6 +46,12 @@ pub struct Settings {
     /// Address of the API [default: 127.0.0.1:7443]
     #[arg(long, env = "BRAIN_LISTEN")]
     pub listen: Option<String>,
+    /// Address of the HTTP port, for webhooks and health [default: 127.0.0.1:7480]
+    #[arg(long, env = "BRAIN_HTTP_LISTEN")]
+    pub http_listen: Option<String>,
+    /// File with the secret of the webhooks, 16 characters or more; without it none is taken
+    #[arg(long, env = "BRAIN_WEBHOOK_SECRET_FILE")]
+    pub webhook_secret_file: Option<PathBuf>,
     /// Directory of the store; made if it is not there [default: brain-data]
     #[arg(long, env = "BRAIN_DATA")]
     pub data: Option<String>,
@@ -63,9 +84,12 @@ impl Settings {
     /// These settings, and those of `file` where these say nothing.
     #[must_use]
     pub fn or(self, file: Self) -> Self {
-        let Self { listen, data, lease, poll_interval, observe_interval, host_ports } = self;
+        let Self { listen, http_listen, webhook_secret_file, data, lease, poll_interval, observe_interval, host_ports } =
+            self;
         Self {
             listen: listen.or(file.listen),
+            http_listen: http_listen.or(file.http_listen),
+            webhook_secret_file: webhook_secret_file.or(file.webhook_secret_file),
             data: data.or(file.data),
             lease: lease.or(file.lease),
             poll_interval: poll_interval.or(file.poll_interval),
@@ -77,10 +101,9 @@ impl Settings {
     /// Checks everything and names every mistake.
     pub fn check(self) -> Result<Config, Mistakes> {
         let mut mistakes = Vec::new();
-        let listen = self.listen.unwrap_or_else(|| LISTEN.to_owned());
-        let listen = listen.parse().map_err(|_| {
-            mistakes.push(format!("listen: {listen:?} is no address: write it as \"{LISTEN}\""));
-        });
+        let listen = parse_address("listen", self.listen, LISTEN, &mut mistakes);
+        let http_listen = parse_address("http_listen", self.http_listen, HTTP_LISTEN, &mut mistakes);
+        let webhook_secret = self.webhook_secret_file.and_then(|file| read_secret(&file, &mut mistakes));
         let data = self.data.unwrap_or_else(|| "brain-data".to_owned());
         if data.is_empty() {
             mistakes.push("data: must name a directory".to_owned());
@@ -106,13 +129,40 @@ impl Settings {
         if host_ports.is_none() {
             mistakes.push(format!("host_ports: {ports:?} must be two ports of 1 to 65535, written as \"6000-9999\""));
         }
-        match (listen, host_ports) {
-            (Ok(listen), Some(host_ports)) if mistakes.is_empty() => {
-                Ok(Config { listen, data: data.into(), lease, poll_interval, observe_interval, host_ports })
-            }
+        match (listen, http_listen, host_ports) {
+            (Some(listen), Some(http_listen), Some(host_ports)) if mistakes.is_empty() => Ok(Config {
+                listen,
+                http_listen,
+                webhook_secret,
+                data: data.into(),
+                lease,
+                poll_interval,
+                observe_interval,
+                host_ports,
+            }),
             _ => Err(Mistakes(mistakes)),
         }
     }
+}
+
+fn parse_address(name: &str, text: Option<String>, default: &str, mistakes: &mut Vec<String>) -> Option<SocketAddr> {
+    let text = text.unwrap_or_else(|| default.to_owned());
+    let address = text.parse().ok();
+    if address.is_none() {
+        mistakes.push(format!("{name}: {text:?} is no address: write it as \"{default}\""));
+    }
+    address
+}
+
+fn read_secret(file: &Path, mistakes: &mut Vec<String>) -> Option<SecretString> {
+    match fs::read_to_string(file) {
+        Ok(text) if text.trim().len() >= SECRET_MIN => return Some(text.trim().to_owned().into()),
+        Ok(_) => {
+            mistakes.push(format!("webhook_secret_file: {} must hold at least {SECRET_MIN} characters", file.display()))
+        }
+        Err(error) => mistakes.push(format!("webhook_secret_file: {} cannot be read: {error}", file.display())),
+    }
+    None
 }
 
 fn parse_ports(text: &str) -> Option<RangeInclusive<u16>> {
@@ -129,12 +179,13 @@ mod tests {
     fn all_mistakes_are_named_at_once() {
         let settings = Settings {
             listen: Some("here".into()),
+            webhook_secret_file: Some("/does/not/exist".into()),
             lease: Some("0s".into()),
             host_ports: Some("9-1".into()),
             ..Settings::default()
         };
         let mistakes = settings.check().unwrap_err().0;
-        assert_eq!(mistakes.len(), 3, "{mistakes:?}");
+        assert_eq!(mistakes.len(), 4, "{mistakes:?}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use brain_core::{
     assignment::agent_for,
     deployment::{Deployment, Fact, Lease},
     id::{AgentName, ProjectId},
+    time::Timestamp,
 };
 use brain_proto::{
     name,
@@ -27,7 +28,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     time::{Instant, MissedTickBehavior},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -71,6 +72,7 @@ pub(crate) enum ToHub {
     Withdraw(ProjectId, u64, u64),
     Ended(ProjectId, u64),
     Defined,
+    List(oneshot::Sender<Vec<(AgentName, Timestamp)>>),
     /// A lease was committed, or refused.
     Leased(DeploymentKey, u64, Result<Box<Deployment>, CommandError>),
     /// The end of a lease could not be committed.
@@ -102,6 +104,13 @@ impl DeployersHandle {
     /// The deployment is over.
     pub(crate) async fn ended(&self, project: &ProjectId, number: u64) {
         self.send(ToHub::Ended(project.clone(), number)).await;
+    }
+
+    /// All connected deployers, and since when they are.
+    pub(crate) async fn list(&self) -> Vec<(AgentName, Timestamp)> {
+        let (reply, answer) = oneshot::channel();
+        self.send(ToHub::List(reply)).await;
+        answer.await.unwrap_or_default()
     }
 
     /// A project is new, or its definition changed.
@@ -206,6 +215,10 @@ impl Hub {
                 }
             }
             ToHub::Renew { agent, stream, sequence } => self.renew(&agent, stream, sequence),
+            ToHub::List(reply) => {
+                let view = |(agent, deployer): (&AgentName, &Deployer)| (agent.clone(), deployer.connection.since);
+                let _ = reply.send(self.deployers.iter().map(view).collect());
+            }
             ToHub::HandOut(project) => {
                 self.pending.insert(project.clone());
                 self.hand_out(&project);

@@ -4,13 +4,15 @@
 //! [`deployers`], and serves the [`api`] until it is told to stop. A [`project`]'s actor alone changes its state.
 
 use crate::{
-    clock::Clock, config::Config, deployers::DeployerTimes, directory::Directory, project::Shared, store::Store,
+    clock::Clock, config::Config, deployers::DeployerTimes, directory::Directory, http::hooks::Hooks, project::Shared,
+    store::Store,
 };
 use anyhow::Context;
 use brain_proto::v1::{
-    board_service_server::BoardServiceServer, deployer_service_server::DeployerServiceServer,
-    deployment_service_server::DeploymentServiceServer, production_service_server::ProductionServiceServer,
-    project_service_server::ProjectServiceServer, watcher_service_server::WatcherServiceServer,
+    agent_service_server::AgentServiceServer, board_service_server::BoardServiceServer,
+    deployer_service_server::DeployerServiceServer, deployment_service_server::DeploymentServiceServer,
+    production_service_server::ProductionServiceServer, project_service_server::ProjectServiceServer,
+    watcher_service_server::WatcherServiceServer,
 };
 use std::{
     sync::{Arc, atomic::AtomicU64},
@@ -31,8 +33,10 @@ pub mod clock;
 pub mod config;
 pub mod deployers;
 pub mod directory;
+pub mod http;
 pub mod project;
 pub mod store;
+mod tagger;
 pub mod watchers;
 
 /// Changes of projects that a reader of the board may be behind before it is sent everything again.
@@ -46,14 +50,24 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Largest message that is taken: 20,000 tags fit.
 const MESSAGE_MAX: usize = 8 << 20;
 
+/// Where calls come in.
+#[derive(Debug)]
+pub struct Incoming {
+    /// The gRPC API.
+    pub api: TcpListener,
+    /// Webhooks and health.
+    pub http: TcpListener,
+}
+
 /// Serves on `incoming` until `shutdown`, then ends every stream, writes a checkpoint and closes the store.
 pub async fn run(
     config: Config,
     store: Arc<dyn Store>,
     clock: Clock,
-    incoming: TcpListener,
+    incoming: Incoming,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
+    let Incoming { api: incoming, http: http_incoming } = incoming;
     let loaded = store.load().await.context("the store could not be loaded")?;
     let tasks = TaskTracker::new();
     // The actors, hubs and streams end after the API has stopped taking calls.
@@ -86,9 +100,18 @@ pub async fn run(
         ending.clone(),
     ));
     tasks.spawn(checkpoint::run(Arc::clone(&directory), Arc::clone(&shared)));
+    tasks.spawn(tagger::run(Arc::clone(&directory), Arc::clone(&shared)));
+    let hooks = Arc::new(Hooks::new(config.webhook_secret.clone()));
+    let webhooks =
+        http::serve(http_incoming, Arc::clone(&directory), shared.watchers.clone(), Arc::clone(&hooks), ending.clone());
+    tasks.spawn(async move {
+        if let Err(error) = webhooks.await {
+            warn!(%error, "no webhook is taken any more; polls go on");
+        }
+    });
     let address = incoming.local_addr()?;
     info!(%address, projects = count, revision, "brain-server serves");
-    let api = api::Api::new(Arc::clone(&directory), Arc::clone(&shared));
+    let api = api::Api::new(Arc::clone(&directory), Arc::clone(&shared), hooks);
     let served = serve(api, incoming, shutdown, ending.clone()).await;
     close(directory, shared, tasks, ending).await?;
     served
@@ -129,6 +152,7 @@ async fn serve(
         .add_service(DeploymentServiceServer::new(api.clone()))
         .add_service(ProductionServiceServer::new(api.clone()))
         .add_service(BoardServiceServer::new(api.clone()))
+        .add_service(AgentServiceServer::new(api.clone()))
         .add_service(WatcherServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_MAX))
         .add_service(DeployerServiceServer::new(api).max_decoding_message_size(MESSAGE_MAX))
         .serve_with_incoming_shutdown(TcpListenerStream::new(incoming), stop);
@@ -168,6 +192,7 @@ async fn set_health(health: &HealthReporter, serving: bool) {
     let status = if serving { tonic_health::ServingStatus::Serving } else { tonic_health::ServingStatus::NotServing };
     let services = [
         "",
+        brain_proto::v1::agent_service_server::SERVICE_NAME,
         brain_proto::v1::board_service_server::SERVICE_NAME,
         brain_proto::v1::deployer_service_server::SERVICE_NAME,
         brain_proto::v1::deployment_service_server::SERVICE_NAME,

@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use brain_server::{
+    Incoming,
     clock::Clock,
     config::Settings,
     store::{Store, sled::SledStore},
@@ -30,7 +31,7 @@ struct Arguments {
     /// How the log is written
     #[arg(long, value_enum, default_value_t = LogFormat::Pretty, env = "BRAIN_LOG_FORMAT")]
     log: LogFormat,
-    /// File that is written with the address of the API once it is served, for scripts
+    /// File that is written with the addresses of the API and of the HTTP port, a line each, once they are served, for scripts
     #[arg(long)]
     ready_file: Option<PathBuf>,
     #[command(flatten)]
@@ -67,15 +68,18 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let config = arguments.settings.or(file).check()?;
     let incoming =
         TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
+    let http = TcpListener::bind(config.http_listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", config.http_listen))?;
     let data = config.data.clone();
     let begun = std::time::Instant::now();
     let store: Arc<dyn Store> = Arc::new(tokio::task::spawn_blocking(move || SledStore::open(&data)).await??);
     info!("store loaded in {} ms", begun.elapsed().as_millis());
     if let Some(path) = &arguments.ready_file {
-        let address = incoming.local_addr()?;
-        fs::write(path, address.to_string()).with_context(|| format!("cannot write {}", path.display()))?;
+        let addresses = format!("{}\n{}\n", incoming.local_addr()?, http.local_addr()?);
+        fs::write(path, addresses).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    brain_server::run(config, store, Clock::system(), incoming, stop_signal()?).await
+    brain_server::run(config, store, Clock::system(), Incoming { api: incoming, http }, stop_signal()?).await
 }
 
 /// Cancelled at the first SIGINT or SIGTERM; the second one ends the process at once.

@@ -9,6 +9,7 @@ use brain_core::{
     event::Event,
     id::ProjectId,
     observation::Observation,
+    project::repository_key,
     state::{Misfit, ProjectState, Refusal},
 };
 use std::sync::{
@@ -71,10 +72,21 @@ pub struct Versioned {
 pub struct Project {
     /// Its id.
     pub id: ProjectId,
+    /// How webhooks name its git repository and its image repository.
+    pub routes: Routes,
     inner: RwLock<Versioned>,
     mailbox: OnceLock<mpsc::Sender<Command>>,
     news: OnceLock<broadcast::Sender<Arc<News>>>,
     shared: Arc<Shared>,
+}
+
+/// What webhooks name a project by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Routes {
+    /// Key of the git repository.
+    pub git: String,
+    /// Path of the image repository.
+    pub images: String,
 }
 
 /// Why a command was not carried out.
@@ -125,8 +137,13 @@ impl Project {
     /// A project whose state is committed.
     #[must_use]
     pub fn new(id: ProjectId, version: u64, state: ProjectState, shared: Arc<Shared>) -> Arc<Self> {
+        let routes = Routes {
+            git: repository_key(&state.spec.source.git_url).unwrap_or_default(),
+            images: state.spec.image_repository.path(),
+        };
         Arc::new(Self {
             id,
+            routes,
             inner: RwLock::new(Versioned { version, state }),
             mailbox: OnceLock::new(),
             news: OnceLock::new(),

@@ -4,13 +4,16 @@ use crate::poller::{Pollers, Shared};
 use brain_proto::{
     channel::{self, Pauses},
     v1::{
-        Observations, WatchAssignment, WatcherHello, WatcherServiceConnectRequest, WatcherServiceConnectResponse,
-        watcher_service_client::WatcherServiceClient, watcher_service_connect_request::Message as ToServer,
-        watcher_service_connect_response::Message,
+        HostReport, Observations, TagOutcome, WatchAssignment, WatcherHello, WatcherServiceConnectRequest,
+        WatcherServiceConnectResponse, watcher_service_client::WatcherServiceClient,
+        watcher_service_connect_request::Message as ToServer, watcher_service_connect_response::Message,
     },
 };
-use std::{collections::HashMap, sync::Arc};
-use tokio::{sync::mpsc, time::Instant};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval},
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, transport::Endpoint};
@@ -18,18 +21,25 @@ use tracing::{info, warn};
 
 /// Observations in one message (the API's bound).
 const BATCH: usize = 1_000;
+/// How often is told how the hosts are, if that changed, and most hosts that are told of (the API's bounds).
+const REPORT: Duration = Duration::from_secs(1);
+const HOSTS_MAX: usize = 1_000;
 /// Messages that may wait to be written.
 const WRITE_AHEAD: usize = 4;
 /// Largest message that is taken.
 const MESSAGE_MAX: usize = 8 << 20;
 
 /// Keeps a stream open until `shutdown`.
-pub(crate) async fn keep(shared: Arc<Shared>, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn keep(
+    shared: Arc<Shared>,
+    mut outcomes: mpsc::Receiver<TagOutcome>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let endpoint = channel::endpoint(shared.config.server.clone());
     let mut pauses = Pauses::default();
     loop {
         let begun = Instant::now();
-        let ended = shutdown.run_until_cancelled(stream(&shared, &endpoint)).await;
+        let ended = shutdown.run_until_cancelled(stream(&shared, &mut outcomes, &endpoint)).await;
         let Some(ended) = ended else { return Ok(()) };
         let wait = pauses.after(begun.elapsed());
         match ended {
@@ -43,7 +53,11 @@ pub(crate) async fn keep(shared: Arc<Shared>, shutdown: CancellationToken) -> an
 }
 
 /// One stream, to its end. The pollers of its projects end with it: on the next one the server hands them out anew.
-async fn stream(shared: &Arc<Shared>, endpoint: &Endpoint) -> Result<(), Status> {
+async fn stream(
+    shared: &Arc<Shared>,
+    outcomes: &mut mpsc::Receiver<TagOutcome>,
+    endpoint: &Endpoint,
+) -> Result<(), Status> {
     let channel = endpoint.connect().await.map_err(|error| Status::unavailable(error.to_string()))?;
     let mut client = WatcherServiceClient::new(channel).max_decoding_message_size(MESSAGE_MAX);
     let (sender, receiver) = mpsc::channel(WRITE_AHEAD);
@@ -64,8 +78,14 @@ async fn stream(shared: &Arc<Shared>, endpoint: &Endpoint) -> Result<(), Status>
                     shared.outbox.acknowledge(acknowledged.through_sequence);
                 }
                 Some(Message::PollNow(poll)) => {
-                    poll.projects.iter().filter_map(|project| projects.get(project)).for_each(Pollers::poke);
+                    let target = poll.target();
+                    let pollers = poll.projects.iter().filter_map(|project| projects.get(project));
+                    pollers.for_each(|pollers| pollers.poke(target));
                 }
+                Some(Message::CreateTag(command)) => match projects.get(&command.project) {
+                    Some(pollers) => pollers.create_tag(shared, command),
+                    None => shared.tag_outcome(&command, "the watcher does not watch the project any more"),
+                },
                 None => {}
             }
         }
@@ -73,14 +93,33 @@ async fn stream(shared: &Arc<Shared>, endpoint: &Endpoint) -> Result<(), Status>
     };
     tokio::select! {
         ended = read => ended,
-        ended = write(shared, &sender) => ended,
+        ended = write(shared, outcomes, &sender) => ended,
     }
 }
 
-async fn write(shared: &Shared, sender: &mpsc::Sender<WatcherServiceConnectRequest>) -> Result<(), Status> {
+async fn write(
+    shared: &Shared,
+    outcomes: &mut mpsc::Receiver<TagOutcome>,
+    sender: &mpsc::Sender<WatcherServiceConnectRequest>,
+) -> Result<(), Status> {
+    let mut report = interval(REPORT);
+    report.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut reported = Vec::new();
     loop {
-        let observations = shared.outbox.take(BATCH).await;
-        send(sender, ToServer::Observations(Observations { observations })).await?;
+        let message = tokio::select! {
+            observations = shared.outbox.take(BATCH) => ToServer::Observations(Observations { observations }),
+            Some(outcome) = outcomes.recv() => ToServer::TagOutcome(outcome),
+            _ = report.tick() => {
+                let mut hosts = shared.hosts.report();
+                hosts.truncate(HOSTS_MAX);
+                if hosts == reported {
+                    continue;
+                }
+                reported.clone_from(&hosts);
+                ToServer::Hosts(HostReport { hosts })
+            }
+        };
+        send(sender, message).await?;
     }
 }
 

@@ -8,17 +8,20 @@
 use crate::{config::Config, host::Hosts, outbox::Outbox, poller::Shared};
 use anyhow::Context;
 use std::{sync::Arc, time::Duration};
-use tokio::time::timeout;
+use tokio::{sync::mpsc, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub mod config;
 mod connection;
 pub mod host;
 pub mod observe;
+pub mod once;
 pub mod outbox;
 mod poller;
 pub mod source;
 
+/// Outcomes of tags that may wait to be told.
+const OUTCOMES: usize = 1_024;
 /// Time that pollers have to end.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -26,14 +29,11 @@ const GRACE: Duration = Duration::from_secs(2);
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     let client = source::client().context("no HTTP client")?;
     let tasks = TaskTracker::new();
-    let shared = Arc::new(Shared {
-        config,
-        client,
-        hosts: Arc::new(Hosts::default()),
-        outbox: Outbox::default(),
-        tasks: tasks.clone(),
-    });
-    connection::keep(shared, shutdown).await?;
+    let (tag_outcomes, outcomes) = mpsc::channel(OUTCOMES);
+    let hosts = Arc::new(Hosts::new(config.rates.clone()));
+    let shared =
+        Arc::new(Shared { config, client, hosts, outbox: Outbox::default(), tag_outcomes, tasks: tasks.clone() });
+    connection::keep(shared, outcomes, shutdown).await?;
     tasks.close();
     let _ = timeout(GRACE, tasks.wait()).await;
     Ok(())

@@ -1,7 +1,10 @@
 //! `brain-watcher`: reads its configuration and watches.
 
 use anyhow::Context;
-use brain_watcher::config::Settings;
+use brain_watcher::{
+    config::{Config, Settings},
+    once::Subject,
+};
 use clap::{Parser, ValueEnum};
 use std::{fs, io::IsTerminal, path::PathBuf, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,6 +24,19 @@ struct Arguments {
     /// Name of this watcher, unique among watchers [default: watcher]
     #[arg(long, env = "BRAIN_AGENT")]
     agent: Option<String>,
+    /// Print what would be observed of this project ("projects/user", as the server defines it) and exit; without a name,
+    /// of the addresses given below. The exit code is 1 when something cannot be read
+    #[arg(long, value_name = "PROJECT", num_args = 0..=1, default_missing_value = "")]
+    once: Option<String>,
+    /// With --once: clone address of the git repository
+    #[arg(long, requires = "once", default_value = "")]
+    git_url: String,
+    /// With --once: branch of the git repository
+    #[arg(long, requires = "once", default_value = "master")]
+    branch: String,
+    /// With --once: image repository
+    #[arg(long, requires = "once", default_value = "")]
+    image_repository: String,
     /// How the log is written
     #[arg(long, value_enum, default_value_t = LogFormat::Pretty, env = "BRAIN_LOG_FORMAT")]
     log: LogFormat,
@@ -37,7 +53,7 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     start_log(arguments.log);
     match run(arguments).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("brain-watcher: {error:#}");
             ExitCode::from(2)
@@ -45,7 +61,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(arguments: Arguments) -> anyhow::Result<()> {
+async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     // The one TLS provider; a second call would fail, and there is none.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let mut settings = match &arguments.config {
@@ -58,6 +74,11 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     settings.server = arguments.server.or(settings.server);
     settings.agent = arguments.agent.or(settings.agent);
     let config = settings.check()?;
+    if let Some(project) = arguments.once {
+        let Arguments { git_url, branch, image_repository, .. } = arguments;
+        let given = Subject { git_url, branch, image_repository };
+        return once(&config, &project, given).await;
+    }
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let shutdown = CancellationToken::new();
@@ -69,7 +90,20 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         stop.cancel();
     });
-    brain_watcher::run(config, shutdown).await
+    brain_watcher::run(config, shutdown).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn once(config: &Config, project: &str, given: Subject) -> anyhow::Result<ExitCode> {
+    let addressed = !given.git_url.is_empty() || !given.image_repository.is_empty();
+    let subject = match (project.is_empty(), addressed) {
+        (false, false) => brain_watcher::once::subject(config, project).await?,
+        (true, true) => given,
+        _ => anyhow::bail!("--once takes a project's name, or --git-url and --image-repository, one or both"),
+    };
+    let (text, whole) = brain_watcher::once::once(config, &subject).await?;
+    print!("{text}");
+    Ok(ExitCode::from(u8::from(!whole)))
 }
 
 fn start_log(format: LogFormat) {

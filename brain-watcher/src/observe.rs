@@ -1,10 +1,10 @@
 //! From what was polled to what is told: the whole of it first, then only what changed. Pure.
 
 use crate::source::git::{Head, Refs};
-use brain_core::image::Digest;
+use brain_core::{image::Digest, release::Commit};
 use brain_proto::v1::{
-    HeadObservation, ImageObservation, ImageTagObservation, PollOutcome, PollTarget, SourceObservation, TagObservation,
-    observation::What,
+    CommitObservation, HeadObservation, ImageObservation, ImageTagObservation, PollOutcome, PollTarget,
+    SourceObservation, TagObservation, observation::What,
 };
 use std::collections::BTreeMap;
 
@@ -19,23 +19,29 @@ pub struct Told {
 impl Told {
     /// What to tell of these refs; `None` when nothing changed.
     pub fn refs(&mut self, refs: Refs) -> Option<What> {
+        let moved_to = refs.moved_to.clone().unwrap_or_default();
         let observation = match &self.refs {
             None => SourceObservation {
                 complete: true,
                 tags: refs.tags.iter().map(tag).collect(),
                 removed_tags: Vec::new(),
                 head: refs.head.as_ref().map(head),
+                moved_to,
+                no_head: refs.head.is_none(),
             },
             Some(told) => SourceObservation {
                 complete: false,
                 tags: news(&told.tags, &refs.tags).map(tag).collect(),
                 removed_tags: gone(&told.tags, &refs.tags),
                 head: refs.head.as_ref().filter(|head| told.head.as_ref() != Some(head)).map(head),
+                no_head: refs.head.is_none() && told.head.is_some(),
+                moved_to,
             },
         };
+        let moved = self.refs.as_ref().is_some_and(|told| told.moved_to != refs.moved_to);
         self.refs = Some(refs);
-        let SourceObservation { complete, tags, removed_tags, head } = &observation;
-        let news = *complete || !tags.is_empty() || !removed_tags.is_empty() || head.is_some();
+        let SourceObservation { complete, tags, removed_tags, head, moved_to: _, no_head } = &observation;
+        let news = *complete || !tags.is_empty() || !removed_tags.is_empty() || head.is_some() || *no_head || moved;
         news.then_some(What::Source(observation))
     }
 
@@ -77,7 +83,16 @@ fn tag((name, commit): (&String, &String)) -> TagObservation {
 
 fn head(head: &Head) -> HeadObservation {
     let (ahead_of_tag, commits_ahead) = head.ahead_of.clone().unzip();
-    HeadObservation { commit: head.commit.clone(), ahead_of_tag: ahead_of_tag.unwrap_or_default(), commits_ahead }
+    let commit = |commit: &Commit| {
+        let Commit { id, title, author } = commit.clone();
+        CommitObservation { id, title, author }
+    };
+    HeadObservation {
+        commit: head.commit.clone(),
+        ahead_of_tag: ahead_of_tag.unwrap_or_default(),
+        commits_ahead,
+        commits: head.newest.iter().map(commit).collect(),
+    }
 }
 
 fn news<'a, V: PartialEq>(
@@ -98,7 +113,8 @@ mod tests {
     fn refs(tags: &[(&str, &str)], commit: &str) -> Refs {
         Refs {
             tags: tags.iter().map(|(name, commit)| ((*name).to_owned(), (*commit).to_owned())).collect(),
-            head: Some(Head { commit: commit.to_owned(), ahead_of: None }),
+            head: Some(Head { commit: commit.to_owned(), ahead_of: None, newest: vec![] }),
+            moved_to: None,
         }
     }
 
@@ -114,6 +130,16 @@ mod tests {
         assert!(!next.complete && next.head.is_none());
         assert_eq!(next.tags.iter().map(|tag| tag.name.as_str()).collect::<Vec<_>>(), ["2", "3"]);
         assert_eq!(next.removed_tags, ["1"]);
+    }
+
+    #[test]
+    fn a_branch_that_is_gone_and_a_move_are_told_once() {
+        let mut told = Told::default();
+        assert!(told.refs(refs(&[], "h")).is_some());
+        let gone = Refs { head: None, moved_to: Some("https://elsewhere.example/user".into()), ..Refs::default() };
+        let Some(What::Source(next)) = told.refs(gone.clone()) else { panic!("nothing told") };
+        assert!(next.no_head && next.moved_to == "https://elsewhere.example/user");
+        assert_eq!(told.refs(gone), None);
     }
 
     #[test]

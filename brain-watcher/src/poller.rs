@@ -6,15 +6,21 @@ use crate::{
     host::Hosts,
     observe::Told,
     outbox::Outbox,
-    source::{PollError, git::GitSource, oci::OciSource},
+    source::{
+        PollError,
+        open::{Images, Repository},
+    },
 };
 use brain_proto::{
     convert::{duration_from_proto, timestamp_to_proto},
-    v1::{PollTarget, WatchedProject},
+    v1::{PollTarget, TagCommand, TagOutcome, WatchedProject},
 };
 use reqwest::Client;
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::timeout,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument, debug, info, info_span, warn};
 
@@ -23,6 +29,11 @@ const PERIOD_MIN: Duration = Duration::from_millis(50);
 /// Longest time of one poll, which may be many requests.
 const POLL_TIMEOUT: Duration = Duration::from_mins(10);
 
+/// Longest pause of a poller whose host asks for one; the host's own may be longer.
+const PAUSE_MAX: Duration = Duration::from_mins(5);
+/// Tags of one project that may wait to be made.
+const TAGS_WAITING: usize = 16;
+
 /// What all pollers share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -30,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) client: Client,
     pub(crate) hosts: Arc<Hosts>,
     pub(crate) outbox: Outbox,
+    /// How tags' creations ended; read by the stream that is open.
+    pub(crate) tag_outcomes: mpsc::Sender<TagOutcome>,
     pub(crate) tasks: TaskTracker,
 }
 
@@ -37,6 +50,7 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub(crate) struct Pollers {
     poke: [Arc<Notify>; 2],
+    tags: mpsc::Sender<TagCommand>,
     end: CancellationToken,
 }
 
@@ -49,13 +63,17 @@ impl Drop for Pollers {
 impl Pollers {
     /// Starts both.
     pub(crate) fn start(shared: &Arc<Shared>, project: &WatchedProject) -> Self {
-        let pollers = Self { poke: [Arc::default(), Arc::default()], end: CancellationToken::new() };
+        let (tags, commands) = mpsc::channel(TAGS_WAITING);
+        let mut commands = Some(commands);
+        let pollers = Self { poke: [Arc::default(), Arc::default()], tags, end: CancellationToken::new() };
         for (target, poke) in [PollTarget::Source, PollTarget::Images].into_iter().zip(&pollers.poke) {
             let poller = Poller {
                 shared: Arc::clone(shared),
                 project: project.clone(),
                 target,
                 poke: Arc::clone(poke),
+                // Tags are made by the poller of the git repository, which has it open.
+                tags: if target == PollTarget::Source { commands.take() } else { None },
                 told: Told::default(),
             };
             let end = pollers.end.clone();
@@ -65,10 +83,24 @@ impl Pollers {
         pollers
     }
 
-    /// Makes both poll at once.
-    pub(crate) fn poke(&self) {
-        for poke in &self.poke {
-            poke.notify_one();
+    /// Makes one poll at once, or both.
+    pub(crate) fn poke(&self, target: PollTarget) {
+        let [source, images] = &self.poke;
+        if target != PollTarget::Images {
+            source.notify_one();
+        }
+        if target != PollTarget::Source {
+            images.notify_one();
+        }
+    }
+
+    /// Has a tag made; the outcome goes to the shared queue. What cannot be taken is answered here.
+    pub(crate) fn create_tag(&self, shared: &Shared, command: TagCommand) {
+        if let Err(refused) = self.tags.try_send(command) {
+            let command = match refused {
+                mpsc::error::TrySendError::Full(command) | mpsc::error::TrySendError::Closed(command) => command,
+            };
+            shared.tag_outcome(&command, "the watcher cannot reach the git repository, or makes too many tags");
         }
     }
 }
@@ -78,12 +110,21 @@ struct Poller {
     project: WatchedProject,
     target: PollTarget,
     poke: Arc<Notify>,
+    tags: Option<mpsc::Receiver<TagCommand>>,
     told: Told,
 }
 
 enum Source {
-    Git(GitSource),
-    Oci(OciSource),
+    Repository(Box<Repository>),
+    Images(Images),
+}
+
+impl Shared {
+    /// Tells how a tag's creation ended. Nobody waits for long: what finds no room is told by the caller's own time-out.
+    pub(crate) fn tag_outcome(&self, command: &TagCommand, failure: &str) {
+        let outcome = TagOutcome { command: command.command, failure: failure.to_owned() };
+        let _ = self.tag_outcomes.try_send(outcome);
+    }
 }
 
 impl Poller {
@@ -94,43 +135,79 @@ impl Poller {
             // The definition itself is at fault; another one brings another poller.
             Err(error) => return self.failed(&error).await,
         };
+        let mut hinted = false;
         loop {
-            match timeout(POLL_TIMEOUT, self.poll(&mut source)).await {
+            let mut pause = Duration::ZERO;
+            match timeout(POLL_TIMEOUT, self.poll(&mut source, hinted)).await {
                 Ok(Ok(())) => self.tell_poll("").await,
-                Ok(Err(error)) => self.failed(&error).await,
+                Ok(Err(error)) => {
+                    self.failed(&error).await;
+                    // The host's queue turns requests away for as long; this keeps the poller from standing in it.
+                    pause = error.retry_after.unwrap_or_default().min(PAUSE_MAX);
+                }
                 Err(_) => self.failed(&PollError::new("the poll did not end in 10 minutes")).await,
             }
             // Within a tenth either way, so that a thousand projects do not poll at the same moment.
-            let jitter = governor::Jitter::new(period.mul_f32(0.9), period.mul_f32(0.2));
+            let jitter = governor::Jitter::new(period.mul_f32(0.9), period.mul_f32(0.2)) + Duration::ZERO;
+            hinted = self.rest(jitter.max(pause), &mut source).await;
+        }
+    }
+
+    /// Waits for the next poll, making tags meanwhile; answers whether something is said to have changed.
+    async fn rest(&mut self, length: Duration, source: &mut Source) -> bool {
+        let end = tokio::time::Instant::now() + length;
+        loop {
+            let command = async {
+                match &mut self.tags {
+                    Some(tags) => tags.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
-                () = tokio::time::sleep(jitter + Duration::ZERO) => {}
-                () = self.poke.notified() => debug!("poked"),
+                () = tokio::time::sleep_until(end) => return false,
+                () = self.poke.notified() => {
+                    debug!("poked");
+                    return true;
+                }
+                command = command => match command {
+                    Some(command) => {
+                        self.create_tag(&command, source).await;
+                        return true;
+                    }
+                    None => self.tags = None,
+                },
             }
         }
+    }
+
+    async fn create_tag(&self, command: &TagCommand, source: &mut Source) {
+        let Source::Repository(repository) = source else { return };
+        let failure = match repository.create_tag(&command.tag, &command.commit).await {
+            Ok(()) => String::new(),
+            Err(error) => error.message,
+        };
+        info!(tag = command.tag, commit = command.commit, failure, "tag asked for");
+        self.shared.tag_outcome(command, &failure);
     }
 
     fn open(&self) -> Result<Source, PollError> {
         let Shared { config, client, hosts, .. } = &*self.shared;
         let WatchedProject { git_url, branch, image_repository, .. } = &self.project;
         if self.target == PollTarget::Images {
-            return OciSource::new(client.clone(), hosts, &config.registries, image_repository).map(Source::Oci);
+            return Images::open(client, hosts, config, image_repository).map(Source::Images);
         }
-        let credential = url::Url::parse(git_url).ok().and_then(|url| {
-            let host = url.host_str()?.to_owned();
-            let with_port = url.port().map(|port| format!("{host}:{port}"));
-            config.git.get(&with_port.unwrap_or(host)).cloned()
-        });
-        GitSource::new(client.clone(), Arc::clone(hosts), git_url, branch, credential).map(Source::Git)
+        Repository::open(client, hosts, config, git_url, branch)
+            .map(|repository| Source::Repository(Box::new(repository)))
     }
 
-    async fn poll(&mut self, source: &mut Source) -> Result<(), PollError> {
+    async fn poll(&mut self, source: &mut Source, hinted: bool) -> Result<(), PollError> {
         let what = match source {
-            Source::Git(git) => {
-                let refs = git.poll().await?;
+            Source::Repository(repository) => {
+                let refs = repository.poll().await?;
                 self.told.refs(refs)
             }
-            Source::Oci(oci) => {
-                let images = oci.poll().await?;
+            Source::Images(images) => {
+                let images = images.poll(hinted).await?;
                 self.told.images(images)
             }
         };
@@ -144,10 +221,6 @@ impl Poller {
     async fn failed(&mut self, error: &PollError) {
         warn!(%error, "poll failed");
         self.tell_poll(&error.message).await;
-        if let Some(pause) = error.retry_after {
-            // The host's queue waits as well; this keeps the poller from standing in it.
-            tokio::time::sleep(pause.min(Duration::from_mins(5))).await;
-        }
     }
 
     async fn tell_poll(&mut self, failure: &str) {

@@ -158,7 +158,7 @@ async fn a_poke_makes_a_poll_at_once_and_only_what_changed_is_told() {
     let acknowledged = ObservationsAcknowledged { through_sequence: first.sequence, refused: vec![] };
     stream.send(Message::Acknowledged(acknowledged)).await;
     world.images(&["0.0.4", "0.0.5"]).await;
-    stream.send(Message::PollNow(PollNow { projects: vec!["projects/user".into()] })).await;
+    stream.send(Message::PollNow(PollNow { projects: vec!["projects/user".into()], target: 0 })).await;
     let Some(What::Images(images)) = stream.observation(is_images).await.what else { panic!("no images") };
     assert!(!images.complete);
     assert_eq!(images.images.iter().map(|image| image.tag.as_str()).collect::<Vec<_>>(), ["0.0.5"]);
@@ -174,7 +174,7 @@ async fn a_poll_that_fails_is_told_with_why_and_told_again_when_it_works() {
         |of: &'static str| move |what: &What| matches!(what, What::Poll(poll) if poll.failure.contains(of));
     stream.observation(is_failure("registry docker.io answers 403")).await;
     world.images(&["0.0.4"]).await;
-    stream.send(Message::PollNow(PollNow { projects: vec!["projects/user".into()] })).await;
+    stream.send(Message::PollNow(PollNow { projects: vec!["projects/user".into()], target: 0 })).await;
     stream.observation(is_images).await;
     let works = |what: &What| matches!(what, What::Poll(poll) if poll.failure.is_empty());
     stream.observation(works).await;

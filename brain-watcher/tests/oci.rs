@@ -64,7 +64,7 @@ async fn pages_are_followed_by_their_links() {
     let next = format!("<{list}?last=0.0.4&n=1000>; rel=\"next\"");
     self::list(&server, tags(&["0.0.4"]).insert_header("link", next.as_str())).await;
     digests(&server, DIGEST).await;
-    let images = source(&server).poll().await.unwrap();
+    let images = source(&server).poll(false).await.unwrap();
     assert_eq!(images.keys().collect::<Vec<_>>(), ["0.0.4", "0.0.5"]);
 }
 
@@ -73,7 +73,7 @@ async fn links_that_go_in_a_circle_are_refused() {
     let server = MockServer::start().await;
     let next = "</v2/flowcommerce/user/tags/list?n=1000>; rel=\"next\"";
     list(&server, tags(&["0.0.4"]).insert_header("link", next)).await;
-    let error = source(&server).poll().await.unwrap_err().to_string();
+    let error = source(&server).poll(false).await.unwrap_err().to_string();
     assert!(error.contains("without end"), "{error}");
 }
 
@@ -105,7 +105,7 @@ async fn a_token_is_fetched_with_the_credential_and_used_for_every_request() {
         .mount(&server)
         .await;
     list(&server, ResponseTemplate::new(401).insert_header("www-authenticate", challenge.as_str())).await;
-    assert_eq!(source(&server).poll().await.unwrap().len(), 1);
+    assert_eq!(source(&server).poll(false).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -123,13 +123,13 @@ async fn a_link_to_another_host_gets_no_credential() {
     digests(&server, DIGEST).await;
     Mock::given(header_exists("authorization")).respond_with(tags(&["stolen"])).expect(0).mount(&other).await;
     list(&other, tags(&["0.0.5"])).await;
-    assert_eq!(source(&server).poll().await.unwrap().len(), 2);
+    assert_eq!(source(&server).poll(false).await.unwrap().len(), 2);
 }
 
 #[tokio::test]
 async fn a_repository_that_does_not_exist_yet_has_no_images() {
     let server = MockServer::start().await;
-    assert!(source(&server).poll().await.unwrap().is_empty());
+    assert!(source(&server).poll(false).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -145,7 +145,7 @@ async fn failures_tell_what_happened_and_never_the_password() {
     ] {
         let server = MockServer::start().await;
         list(&server, answer).await;
-        let error = source(&server).poll().await.unwrap_err();
+        let error = source(&server).poll(false).await.unwrap_err();
         assert!(error.message.contains(expected), "{expected:?} is not in {error}");
         assert!(!error.message.contains("hunter2") && error.message.len() <= 500, "{error}");
         if expected == "429" {
@@ -164,14 +164,14 @@ async fn a_tag_that_moves_is_noticed_and_old_ones_are_not_all_asked_again() {
         .mount_as_scoped(&server)
         .await;
     let mut source = source(&server);
-    source.poll().await.unwrap();
+    source.poll(false).await.unwrap();
     drop(first);
     Mock::given(method("HEAD"))
         .respond_with(ResponseTemplate::new(200).insert_header("docker-content-digest", OTHER))
         .expect(10)
         .mount(&server)
         .await;
-    let images = source.poll().await.unwrap();
+    let images = source.poll(false).await.unwrap();
     assert_eq!(images["0.0.39"].to_string(), OTHER);
     assert_eq!(images["0.0.0"].to_string(), DIGEST);
 }
@@ -189,7 +189,7 @@ async fn a_list_that_did_not_change_is_asked_for_under_its_etag() {
     list(&server, tags(&["0.0.4"]).insert_header("etag", "\"one\"")).await;
     digests(&server, DIGEST).await;
     let mut source = source(&server);
-    let first = source.poll().await.unwrap();
+    let first = source.poll(false).await.unwrap();
     assert_eq!(first.len(), 1);
-    assert_eq!(source.poll().await.unwrap(), first);
+    assert_eq!(source.poll(false).await.unwrap(), first);
 }

@@ -69,6 +69,18 @@ npm_parts() {
   (cd "$setup/npm" && npm install --no-audit --no-fund --no-package-lock --loglevel=error)
 }
 
+github_parts() {
+  say "unpacking recorded GitHub traffic"
+  rm -rf "$setup/github"
+  mkdir -p "$setup/github"
+  # The build system of the sdist must be there to be asked for its name; nothing is built.
+  "$setup/venv/bin/pip" install --quiet --disable-pip-version-check hatchling==1.27.0
+  "$setup/venv/bin/pip" download --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+    --no-binary github3.py --dest "$setup/github" github3.py==4.0.1
+  "$setup/venv/bin/python" tests/setup/github.py "$setup"/github/github3*.tar.gz "$setup/github"
+}
+
 once python "tests/lab/requirements.txt tests/setup/requirements.txt" python_parts
 once npm tests/setup/package.json npm_parts
+once github "tests/setup/github.py tests/setup/setup.sh" github_parts
 say "everything is there"

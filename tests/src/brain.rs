@@ -3,14 +3,17 @@
 use crate::{
     calls::Caller,
     paths,
-    sandbox::{Process, Sandbox, free_port},
+    sandbox::{Process, Sandbox},
     wait::eventually,
 };
-use anyhow::{Result, ensure};
-use std::fs;
+use anyhow::{Context, Result, ensure};
+use std::{fs, net::SocketAddr};
 
 /// Length of a lease in tests: long enough for a machine that is busy building, short enough to wait for its end.
 const LEASE: &str = "2s";
+
+/// What GitHub signs with in tests.
+pub const WEBHOOK_SECRET: &str = "a secret of the tests";
 
 /// A server with its store.
 #[derive(Debug)]
@@ -18,12 +21,13 @@ pub struct Server {
     sandbox: Sandbox,
     process: Option<Process>,
     port: u16,
+    http_port: u16,
 }
 
 impl Server {
     /// Starts one with an empty store.
     pub async fn start() -> Result<Self> {
-        let mut server = Self { sandbox: Sandbox::new()?, process: None, port: free_port()? };
+        let mut server = Self { sandbox: Sandbox::new()?, process: None, port: 0, http_port: 0 };
         server.restart().await?;
         Ok(server)
     }
@@ -31,6 +35,9 @@ impl Server {
     /// Starts it again, on the same port and store.
     pub async fn restart(&mut self) -> Result<()> {
         let address = self.address();
+        let http = self.http_address();
+        fs::write(self.sandbox.path("webhook-secret"), WEBHOOK_SECRET)?;
+        let secret = self.sandbox.path("webhook-secret");
         let data = self.sandbox.path("data");
         let ready = self.sandbox.path("ready");
         // One of an earlier start says nothing of this one.
@@ -41,11 +48,12 @@ impl Server {
                 .args(["--observe-interval", "300ms", "--host-ports", "6000-65535", "--data"])
                 .arg(data)
                 .env("NO_COLOR", "1");
+            command.args(["--http-listen", &http, "--webhook-secret-file"]).arg(&secret);
             command.arg("--ready-file").arg(&ready);
         })?;
         eventually("the server to serve", || {
             let running = process.check();
-            let ready = ready.exists();
+            let ready = fs::read_to_string(&ready).is_ok_and(|text| text.ends_with('\n'));
             async move {
                 running?;
                 ensure!(ready, "not yet");
@@ -53,6 +61,12 @@ impl Server {
             }
         })
         .await?;
+        // The first start takes free ports, later ones the same again.
+        let addresses = fs::read_to_string(&ready)?;
+        let mut ports =
+            addresses.lines().filter_map(|line| line.parse::<SocketAddr>().ok()).map(|address| address.port());
+        self.port = ports.next().context("the ready file has no address")?;
+        self.http_port = ports.next().context("the ready file has one address only")?;
         self.process = Some(process);
         Ok(())
     }
@@ -74,6 +88,12 @@ impl Server {
     #[must_use]
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// `127.0.0.1:PORT` of webhooks and health.
+    #[must_use]
+    pub fn http_address(&self) -> String {
+        format!("127.0.0.1:{}", self.http_port)
     }
 
     /// Calls its API.

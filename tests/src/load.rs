@@ -28,7 +28,7 @@ pub async fn connect(address: &str) -> Result<Channel> {
 pub fn project(id: &str) -> Project {
     Project {
         name: format!("projects/{id}"),
-        source: Some(Source { git_url: format!("http://127.0.0.1:9/{id}.git"), branch: String::new() }),
+        source: Some(Source { git_url: format!("http://127.0.0.1:9/{id}.git"), ..Source::default() }),
         image_repository: format!("flowcommerce/{id}"),
         target: Some(Target {
             region: "us-east-1".into(),
@@ -93,7 +93,13 @@ impl LoadWatcher {
             self.sequence += 1;
             let commit = format!("{:040x}", self.sequence);
             let tags = vec![TagObservation { name, commit }];
-            let source = SourceObservation { complete: false, tags, removed_tags: Vec::new(), head: None };
+            let source = SourceObservation {
+                complete: false,
+                tags,
+                removed_tags: Vec::new(),
+                head: None,
+                ..SourceObservation::default()
+            };
             observations.push(Observation {
                 sequence: self.sequence,
                 project: format!("projects/{project}"),

@@ -10,7 +10,7 @@ use brain_watcher::{
 use std::sync::Arc;
 
 fn git_source(url: &str, branch: &str) -> Result<GitSource> {
-    Ok(GitSource::new(client(), Arc::new(Hosts::default()), url, branch, None)?)
+    Ok(GitSource::new(client(), Arc::new(Hosts::default()), url, branch, None, None)?)
 }
 
 #[tokio::test]
@@ -72,11 +72,11 @@ async fn a_pushed_image_is_found_and_one_that_moved_is_noticed() -> Result<()> {
     let text = format!("[[registry]]\nhost = \"docker.io\"\nendpoint = \"{}\"\n", registry.endpoint());
     let config = toml::from_str::<Settings>(&text)?.check()?;
     let mut source = OciSource::new(client(), &Hosts::default(), &config.registries, "flowcommerce/user")?;
-    assert!(source.poll().await?.is_empty());
+    assert!(source.poll(false).await?.is_empty());
     registry.push("flowcommerce/user", "0.0.4", "first").await?;
-    let first = source.poll().await?;
+    let first = source.poll(true).await?;
     registry.push("flowcommerce/user", "0.0.4", "second").await?;
-    let second = source.poll().await?;
+    let second = source.poll(true).await?;
     assert_eq!(first.keys().collect::<Vec<_>>(), ["0.0.4"]);
     assert_ne!(first["0.0.4"], second["0.0.4"]);
     Ok(())

@@ -63,7 +63,7 @@ pub(super) fn check(
     draft: ProjectDraft,
     claim_port: impl FnOnce(Option<u16>) -> Result<u16, String>,
 ) -> Result<ProjectSpec, Vec<Violation>> {
-    let ProjectDraft { id, git_url, branch, image_repository, target, rollout_policy } = draft;
+    let ProjectDraft { id, git_url, branch, auto_tag, image_repository, target, rollout_policy } = draft;
     let mut faults = Faults(Vec::new());
     let id = ProjectId::parse(&id).map_err(|error| faults.add("name", error.to_string())).ok();
     check_git_url(&mut faults, &git_url);
@@ -82,7 +82,8 @@ pub(super) fn check(
     };
     match (id, image_repository, target) {
         (Some(id), Some(image_repository), Some(target)) if faults.0.is_empty() => {
-            Ok(ProjectSpec { id, source: Source { git_url, branch }, image_repository, target, rollout_policy })
+            let source = Source { git_url, branch, auto_tag };
+            Ok(ProjectSpec { id, source, image_repository, target, rollout_policy })
         }
         _ => Err(faults.0),
     }
@@ -96,10 +97,12 @@ fn check_git_url(faults: &mut Faults, text: &str) {
     match Url::parse(text) {
         Err(error) => faults.add(field, format!("is no address: {error}")),
         Ok(url) => {
+            let remote = matches!(url.scheme(), "http" | "https") && url.has_host();
+            let local = url.scheme() == "file" && url.host_str().is_none() && url.path().len() > 1;
             faults.require(
-                matches!(url.scheme(), "http" | "https") && url.has_host(),
+                remote || local,
                 field,
-                "must begin with http:// or https:// and name a host",
+                "must begin with http:// or https:// and name a host, or be a path such as file:///srv/git/user.git",
             );
             faults.require(
                 url.username().is_empty() && url.password().is_none(),

@@ -38,7 +38,10 @@ fn source(complete: bool, tags: &[(&str, &str)], head: Option<&str>) -> Observat
         complete,
         tags: tags.iter().map(|(tag, commit)| ((*tag).into(), (*commit).into())).collect(),
         removed: vec![],
-        head: head.map(|commit| ObservedHead { commit: commit.into(), ahead_of: None }),
+        head: head.map_or(ObservedBranch::Unchanged, |commit| {
+            ObservedBranch::Head(ObservedHead { commit: commit.into(), ahead_of: None })
+        }),
+        moved_to: None,
     }
 }
 

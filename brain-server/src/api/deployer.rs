@@ -54,7 +54,7 @@ impl DeployerService for Api {
         let (agent, instance) = hello(&mut messages).await?;
         let (outbox, receiver) = mpsc::channel(OUTBOX);
         let end = self.shared.shutdown.child_token();
-        let connection = Connection::new(outbox.clone(), end.clone());
+        let connection = Connection::new(outbox.clone(), end.clone(), self.shared.clock.now());
         let stream = connection.stream;
         self.shared.deployers.send(ToHub::Connected(agent.clone(), instance, connection)).await;
         let reader = Reader { api: self.clone(), agent, stream, outbox, end };

@@ -1,19 +1,30 @@
 //! ProjectService.
 
-use super::{Api, RETRY_AFTER, page};
-use crate::directory::CreateError;
-use brain_core::{id::ProjectId, version::compare_tags, version::version_of};
+use super::{Api, RETRY_AFTER, Watch, page};
+use crate::{directory::CreateError, http::hooks::Paths, watchers::TagError};
+use brain_core::{
+    id::ProjectId,
+    project::Violation,
+    state::ProjectState,
+    version::{compare_tags, version_of},
+};
 use brain_proto::{
-    convert::{draft_from_proto, head_to_proto, project_to_proto, release_to_proto},
+    convert::{draft_from_proto, head_to_proto, project_to_proto, release_to_proto, version_part_from_proto},
     error, name,
     v1::{
-        CreateProjectRequest, CreateProjectResponse, GetProjectRequest, GetProjectResponse, ListProjectsRequest,
-        ListProjectsResponse, ListReleasesRequest, ListReleasesResponse, project_service_server::ProjectService,
+        CreateProjectRequest, CreateProjectResponse, CreateTagRequest, CreateTagResponse, GetProjectRequest,
+        GetProjectResponse, GetWebhooksRequest, GetWebhooksResponse, ListProjectsRequest, ListProjectsResponse,
+        ListReleasesRequest, ListReleasesResponse, WatchProjectRequest, WatchProjectResponse,
+        create_tag_request::Version, project_service_server::ProjectService,
     },
 };
 use std::cmp::Ordering;
 use tonic::{Request, Response, Status};
 
+mod watch;
+
+/// Longest tag that is made: an image's tag may be no longer.
+const TAG_MAX: usize = 128;
 /// Who is named in the log for requests over the API, which knows no users yet.
 const CALLER: &str = "api";
 
@@ -81,6 +92,108 @@ impl ProjectService for Api {
         let next_page_token = if rest.len() > size { page::token(rest[size - 1].tag) } else { String::new() };
         let releases = rest.iter().take(size).map(|release| release_to_proto(state, release)).collect();
         Ok(Response::new(ListReleasesResponse { releases, next_page_token, head: head_to_proto(state) }))
+    }
+
+    async fn create_tag(&self, request: Request<CreateTagRequest>) -> Result<Response<CreateTagResponse>, Status> {
+        let CreateTagRequest { parent, version, commit } = request.into_inner();
+        let project = self.project_named("parent", &parent)?;
+        let (tag, commit) = new_tag(&project.read().state, version, commit)?;
+        crate::tagger::create_tag(&self.shared, &project, &tag, &commit, CALLER)
+            .await
+            .map_err(|failure| tag_status(&parent, &tag, failure))?;
+        let inner = project.read();
+        let release = inner.state.listed_release(&tag).map(|release| release_to_proto(&inner.state, &release));
+        Ok(Response::new(CreateTagResponse { release }))
+    }
+
+    type WatchProjectStream = Watch<WatchProjectResponse>;
+
+    async fn watch_project(
+        &self,
+        request: Request<WatchProjectRequest>,
+    ) -> Result<Response<Self::WatchProjectStream>, Status> {
+        let WatchProjectRequest { name, resume_token } = request.into_inner();
+        let project = self.project_named("name", &name)?;
+        Ok(Response::new(self.watch(|sender| watch::watch(project, resume_token, sender))))
+    }
+
+    async fn get_webhooks(
+        &self,
+        request: Request<GetWebhooksRequest>,
+    ) -> Result<Response<GetWebhooksResponse>, Status> {
+        let project = self.project_named("name", &request.into_inner().name)?;
+        let Some(paths) = self.hooks.paths(&project.id) else {
+            let message = "the server has no webhook secret: start it with webhook_secret_file";
+            return Err(error::precondition("NO_WEBHOOK_SECRET", &name::project(&project.id), message));
+        };
+        let Paths { github, docker_hub, registry } = paths;
+        Ok(Response::new(GetWebhooksResponse { github, docker_hub, registry }))
+    }
+}
+
+/// What a request asks to be tagged; every fault is named.
+fn new_tag(state: &ProjectState, version: Option<Version>, commit: String) -> Result<(String, String), Status> {
+    let mut faults = Vec::new();
+    let mut fault = |field: &str, description: &str| {
+        faults.push(Violation { field: field.to_owned(), description: description.to_owned() });
+    };
+    let tag = match version {
+        Some(Version::Next(part)) => match version_part_from_proto(part) {
+            Some(part) => state.next_tag(part),
+            None => {
+                fault("next", "must be VERSION_PART_PATCH, VERSION_PART_MINOR or VERSION_PART_MAJOR");
+                None
+            }
+        },
+        Some(Version::Tag(tag)) if tag.len() <= TAG_MAX && version_of(&tag).is_some() => Some(tag),
+        Some(Version::Tag(_)) => {
+            fault("tag", "must be a semantic version of at most 128 characters, such as \"0.0.5\" or \"v1.2.0\"");
+            None
+        }
+        None => {
+            fault("version", "is required: `next` or `tag`");
+            None
+        }
+    };
+    let hexadecimal = commit.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    if !hexadecimal || !matches!(commit.len(), 0 | 40 | 64) {
+        fault("commit", "must be a full commit id, 40 or 64 lower-case hexadecimal digits, or empty for the head");
+    }
+    if !faults.is_empty() {
+        return Err(error::invalid(faults));
+    }
+    let project = name::project(&state.spec.id);
+    let commit = match (&state.head, commit.is_empty()) {
+        (_, false) => commit,
+        (Some(head), true) => head.commit.clone(),
+        (None, true) => {
+            let message = "no head of the branch has been seen yet: wait for a watcher's poll, or name the commit";
+            return Err(error::precondition("HEAD_UNKNOWN", &project, message));
+        }
+    };
+    let Some(tag) = tag else {
+        return Err(error::precondition(
+            "NO_NEXT_VERSION",
+            &project,
+            "the latest tag has no next version of that part",
+        ));
+    };
+    match state.tags.get(&tag) {
+        Some(known) if known.commit != commit => {
+            let message = format!("tag {tag} stands on {} already: choose another version", known.commit);
+            Err(error::precondition("TAG_EXISTS", &project, message))
+        }
+        _ => Ok((tag, commit)),
+    }
+}
+
+fn tag_status(project: &str, tag: &str, failure: TagError) -> Status {
+    match failure {
+        TagError::NoWatcher(why) => {
+            let message = format!("tag {tag} may not have been made, {why}: ask again");
+            error::unavailable("NO_WATCHER", message, RETRY_AFTER)
+        }
+        TagError::Failed(why) => error::precondition("TAG_REFUSED", project, format!("tag {tag} was not made: {why}")),
     }
 }
 

@@ -11,9 +11,10 @@ use brain_proto::{
     convert::observation_from_proto,
     error,
     v1::{
-        Observation, ObservationRefused, Observations, ObservationsAcknowledged, WatcherServiceConnectRequest,
-        WatcherServiceConnectResponse, watcher_service_connect_request::Message as FromWatcher,
-        watcher_service_connect_response::Message, watcher_service_server::WatcherService,
+        HostReport, Observation, ObservationRefused, Observations, ObservationsAcknowledged, TagOutcome,
+        WatcherServiceConnectRequest, WatcherServiceConnectResponse,
+        watcher_service_connect_request::Message as FromWatcher, watcher_service_connect_response::Message,
+        watcher_service_server::WatcherService,
     },
 };
 use std::{sync::Arc, time::Duration};
@@ -29,6 +30,9 @@ use tonic::{Request, Response, Status, Streaming};
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
 /// Most observations of one message.
 const OBSERVATIONS_MAX: usize = 1_000;
+/// Longest failure of a tag, in characters, and most hosts of a report.
+const FAILURE_MAX: usize = 500;
+const HOSTS_MAX: usize = 1_000;
 /// Batches of a stream that may be under way; the stream is not read further until one is acknowledged.
 const BATCHES_UNDER_WAY: usize = 16;
 
@@ -53,7 +57,7 @@ impl WatcherService for Api {
         let agent = hello(&mut stream).await?;
         let (outbox, receiver) = mpsc::channel(OUTBOX);
         let end = self.shared.shutdown.child_token();
-        let connection = Connection::new(outbox.clone(), end.clone());
+        let connection = Connection::new(outbox.clone(), end.clone(), self.shared.clock.now());
         let number = connection.stream;
         self.shared.watchers.send(ToHub::Connected(agent.clone(), connection)).await;
         let (batches, under_way) = mpsc::channel(BATCHES_UNDER_WAY);
@@ -101,8 +105,23 @@ impl Api {
                 // The watcher left, or the connection broke.
                 Ok(None) | Err(_) => return None,
             };
-            let Some(FromWatcher::Observations(Observations { observations })) = message else {
-                return Some(error::invalid_field("message", "must be observations after the hello"));
+            let observations = match message {
+                Some(FromWatcher::Observations(Observations { observations })) => observations,
+                Some(FromWatcher::TagOutcome(TagOutcome { command, mut failure })) => {
+                    if failure.chars().count() > FAILURE_MAX {
+                        failure = failure.chars().take(FAILURE_MAX).collect();
+                    }
+                    self.shared.watchers.send(ToHub::TagOutcome { command, failure }).await;
+                    continue;
+                }
+                Some(FromWatcher::Hosts(HostReport { mut hosts })) => {
+                    hosts.truncate(HOSTS_MAX);
+                    self.shared.watchers.send(ToHub::Hosts(agent.clone(), hosts)).await;
+                    continue;
+                }
+                Some(FromWatcher::Hello(_)) | None => {
+                    return Some(error::invalid_field("message", "must be no second hello, and not empty"));
+                }
             };
             if observations.len() > OBSERVATIONS_MAX {
                 return Some(error::invalid_field("observations", format!("must be at most {OBSERVATIONS_MAX}")));

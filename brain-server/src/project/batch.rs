@@ -3,7 +3,7 @@
 //! One commit for many observations is what makes a busy project fast. Observations of different tags do not depend on
 //! each other; those of the same tag, and those that say what is gone, do, and wait for the next commit.
 
-use brain_core::observation::{Observation, PollTarget};
+use brain_core::observation::{Observation, ObservedBranch, PollTarget};
 use std::collections::HashSet;
 
 /// Most observations of one commit of a project.
@@ -53,15 +53,16 @@ impl Batch {
 /// What an observation touches; `None`: possibly everything.
 fn keys(observation: &Observation) -> Option<Vec<Key>> {
     match observation {
-        Observation::Source { complete: false, tags, removed, head } if removed.is_empty() => {
+        Observation::Source { complete: false, tags, removed, head, moved_to: _ } if removed.is_empty() => {
             let tags = tags.iter().map(|(tag, _)| Key::Tag(tag.clone()));
-            Some(tags.chain(head.is_some().then_some(Key::Head)).collect())
+            Some(tags.chain((*head != ObservedBranch::Unchanged).then_some(Key::Head)).collect())
         }
         Observation::Images { complete: false, images, removed } if removed.is_empty() => {
             Some(images.iter().map(|(tag, _)| Key::Image(tag.clone())).collect())
         }
         Observation::Source { .. } | Observation::Images { .. } => None,
         Observation::Poll { target, .. } => Some(vec![Key::Poll(*target)]),
+        Observation::TagFailed { .. } => Some(vec![Key::Head]),
         Observation::Production(_) => Some(vec![Key::Production]),
     }
 }
@@ -71,7 +72,8 @@ mod tests {
     use super::*;
 
     fn tag(name: &str, complete: bool) -> Observation {
-        Observation::Source { complete, tags: vec![(name.into(), "c".into())], removed: vec![], head: None }
+        let (tags, head) = (vec![(name.into(), "c".into())], ObservedBranch::Unchanged);
+        Observation::Source { complete, tags, removed: vec![], head, moved_to: None }
     }
 
     #[test]

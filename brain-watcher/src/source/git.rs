@@ -6,14 +6,19 @@
 
 use super::{PollError, TAGS_MAX, refused, send};
 use crate::{config::Credential, host::Hosts};
+use brain_core::release::Commit;
 use gix_packetline::{
     PacketLineRef,
     decode::{Stream, streaming},
 };
+use local::Local;
 use reqwest::{Client, RequestBuilder};
 use secrecy::ExposeSecret;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 use url::Url;
+
+mod local;
+mod push;
 
 /// What stands at the end of a message.
 const FLUSH: &[u8] = b"0000";
@@ -28,6 +33,8 @@ pub struct GitSource {
     url: Url,
     branch: String,
     credential: Option<Credential>,
+    /// Set when the repository is on this machine.
+    local: Option<Local>,
     /// Whether the host can count commits; asked once.
     can_filter: Option<bool>,
     /// The last count, by head and tag commit.
@@ -41,6 +48,8 @@ pub struct Refs {
     pub tags: BTreeMap<String, String>,
     /// The head of the branch; `None`: the branch does not exist.
     pub head: Option<Head>,
+    /// Where the repository has moved to, where its host tells.
+    pub moved_to: Option<String>,
 }
 
 /// The head of the branch.
@@ -50,6 +59,8 @@ pub struct Head {
     pub commit: String,
     /// Latest version tag and the commits ahead of it, where the host can tell.
     pub ahead_of: Option<(String, u32)>,
+    /// The newest of those commits, newest first, where the host lists them.
+    pub newest: Vec<Commit>,
 }
 
 impl GitSource {
@@ -60,12 +71,14 @@ impl GitSource {
         url: &str,
         branch: &str,
         credential: Option<Credential>,
+        folder: Option<&Path>,
     ) -> Result<Self, PollError> {
         let mut url = Url::parse(url).map_err(|error| PollError::new(format!("the git address is faulty: {error}")))?;
         let path = url.path().trim_end_matches('/').to_owned();
         url.set_path(&path);
         let branch = branch.to_owned();
-        Ok(Self { client, hosts, url, branch, credential, can_filter: None, counted: None })
+        let local = if url.scheme() == "file" { Some(Local::new(&url, folder)?) } else { None };
+        Ok(Self { client, hosts, url, branch, credential, local, can_filter: None, counted: None })
     }
 
     /// Tags and head as they are now.
@@ -88,9 +101,15 @@ impl GitSource {
 
     /// Whether the host speaks version 2 and can leave trees and blobs out of a fetch.
     async fn capabilities(&self) -> Result<bool, PollError> {
-        let mut url = self.below("info/refs");
-        url.set_query(Some("service=git-upload-pack"));
-        let lines = self.exchange(self.client.get(url)).await?;
+        let answer = match &self.local {
+            Some(local) => local.capabilities().await?,
+            None => {
+                let mut url = self.below("info/refs");
+                url.set_query(Some("service=git-upload-pack"));
+                self.http(self.client.get(url)).await?
+            }
+        };
+        let lines = self.lines(&answer)?;
         if !lines.iter().any(|line| line == "version 2") {
             return Err(PollError::new(format!("{} does not speak git's protocol version 2", self.peer())));
         }
@@ -102,7 +121,8 @@ impl GitSource {
     async fn ls_refs(&self) -> Result<Refs, PollError> {
         let branch = format!("refs/heads/{}", self.branch);
         let arguments = ["peel".to_owned(), "ref-prefix refs/tags/".to_owned(), format!("ref-prefix {branch}")];
-        let lines = self.exchange(self.command("ls-refs", &arguments)).await?;
+        let answer = self.upload_pack(command("ls-refs", &arguments)).await?;
+        let lines = self.lines(&answer)?;
         let mut refs = Refs::default();
         for line in &lines {
             let mut words = line.split(' ');
@@ -111,7 +131,7 @@ impl GitSource {
             };
             let peeled = words.find_map(|word| word.strip_prefix("peeled:"));
             if name == branch {
-                refs.head = Some(Head { commit: id.to_owned(), ahead_of: None });
+                refs.head = Some(Head { commit: id.to_owned(), ahead_of: None, newest: Vec::new() });
             } else if let Some(tag) = name.strip_prefix("refs/tags/") {
                 refs.tags.insert(tag.to_owned(), peeled.unwrap_or(id).to_owned());
             }
@@ -144,37 +164,39 @@ impl GitSource {
             format!("have {tag}"),
             "done".to_owned(),
         ];
-        let host = self.hosts.get(&self.host());
-        let request = self.prepare(self.command("fetch", &arguments));
-        let answer = send(&host, &self.peer(), request).await.ok()?;
-        let count = pack_objects(&answer.body)?;
+        let answer = self.upload_pack(command("fetch", &arguments)).await.ok()?;
+        let count = pack_objects(&answer)?;
         self.counted = Some((head.to_owned(), tag.to_owned(), count));
         Some(count)
     }
 
-    fn command(&self, command: &str, arguments: &[String]) -> RequestBuilder {
-        let mut body = packet(&format!("command={command}"));
-        body.extend(packet("agent=brain"));
-        body.extend(DELIMITER);
-        for argument in arguments {
-            body.extend(packet(argument));
+    async fn upload_pack(&self, body: Vec<u8>) -> Result<Vec<u8>, PollError> {
+        match &self.local {
+            Some(local) => local.serve("upload-pack", body).await,
+            None => self.http(self.post("git-upload-pack", body)).await,
         }
-        body.extend(FLUSH);
+    }
+
+    fn post(&self, service: &str, body: Vec<u8>) -> RequestBuilder {
         self.client
-            .post(self.below("git-upload-pack"))
-            .header("content-type", "application/x-git-upload-pack-request")
-            .header("accept", "application/x-git-upload-pack-result")
+            .post(self.below(service))
+            .header("content-type", format!("application/x-{service}-request"))
+            .header("accept", format!("application/x-{service}-result"))
             .body(body)
     }
 
-    async fn exchange(&self, request: RequestBuilder) -> Result<Vec<String>, PollError> {
+    async fn http(&self, request: RequestBuilder) -> Result<Vec<u8>, PollError> {
         let request = self.prepare(request);
         let answer = send(&self.hosts.get(&self.host()), &self.peer(), request).await?;
         if !answer.status.is_success() {
             let hint = format!("check the credential of {} in the watcher's configuration", self.host());
             return Err(refused(&self.peer(), &answer, &hint));
         }
-        text_lines(&answer.body)
+        Ok(answer.body)
+    }
+
+    fn lines(&self, answer: &[u8]) -> Result<Vec<String>, PollError> {
+        text_lines(answer)
             .ok_or_else(|| PollError::new(format!("{} answers with what is not git's protocol", self.peer())))
     }
 
@@ -198,15 +220,29 @@ impl GitSource {
     }
 
     fn peer(&self) -> String {
+        if self.local.is_some() {
+            return "the local git repository".to_owned();
+        }
         format!("git host {}", self.host())
     }
 }
 
 /// The tag with the highest version.
-fn latest_tag(tags: &BTreeMap<String, String>) -> Option<(String, String)> {
+pub(crate) fn latest_tag(tags: &BTreeMap<String, String>) -> Option<(String, String)> {
     let versions = tags.iter().filter(|(name, _)| brain_core::version::version_of(name).is_some());
     let latest = versions.max_by(|a, b| brain_core::version::compare_tags(a.0, b.0));
     latest.map(|(name, commit)| (name.clone(), commit.clone()))
+}
+
+fn command(command: &str, arguments: &[String]) -> Vec<u8> {
+    let mut body = packet(&format!("command={command}"));
+    body.extend(packet("agent=brain"));
+    body.extend(DELIMITER);
+    for argument in arguments {
+        body.extend(packet(argument));
+    }
+    body.extend(FLUSH);
+    body
 }
 
 fn packet(text: &str) -> Vec<u8> {

@@ -2,8 +2,8 @@
 //!
 //! Requests go through our own HTTP client: the registry clients at hand follow no Link and make no conditional request.
 
-use super::{Answer, PollError, TAGS_MAX, refused, send};
-use crate::{config::Credential, config::Registry, host::Host, host::Hosts};
+use super::{Answer, PollError, TAGS_MAX, next_page, refused, send};
+use crate::{config::Registry, host::Host, host::Hosts};
 use brain_core::{image::Digest, version::compare_tags};
 use oci_spec::distribution::Reference;
 use reqwest::{
@@ -18,6 +18,9 @@ use std::{
 use url::Url;
 
 mod auth;
+mod ecr;
+
+use ecr::Credentials;
 
 /// Manifest types; without them a registry answers 404 for an OCI image.
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
@@ -27,8 +30,10 @@ const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vn
 const PAGE: usize = 1_000;
 /// Most pages: the most tags, in pages of a registry that chooses a small size.
 const PAGES_MAX: usize = 400;
-/// Known tags whose digest is asked for again at each poll, newest versions first, to notice tags that moved.
-const RECHECKED: usize = 10;
+/// Known tags whose digest is asked for again, to notice those that moved: the newest versions at each poll, and one more
+/// in turn; many more of them when something is said to have changed. Each is a request, and there are many projects.
+const RECHECKED: usize = 2;
+const RECHECKED_HINTED: usize = 50;
 
 /// An image repository.
 #[derive(Debug)]
@@ -40,9 +45,11 @@ pub struct OciSource {
     registry: String,
     /// Path of the repository in the registry.
     repository: String,
-    credential: Option<Credential>,
+    credential: Credentials,
     token: Option<auth::Token>,
     known: BTreeMap<String, Digest>,
+    /// Known tags that were asked for again, counted on and on.
+    rechecked: usize,
     /// The last list that was one page and had an ETag: asked again under that condition, it costs the registry nothing.
     listed: Option<(HeaderValue, BTreeSet<String>)>,
 }
@@ -70,13 +77,15 @@ impl OciSource {
             None => Url::parse(&format!("https://{}", reference.resolve_registry()))
                 .map_err(|error| PollError::new(format!("the registry's host is faulty: {error}")))?,
         };
+        let credential = Credentials::of(configured, &registry);
         Ok(Self {
             client,
             host: hosts.get(&format!("registry {registry}")),
             endpoint,
             registry,
+            rechecked: 0,
             repository: reference.repository().to_owned(),
-            credential: configured.and_then(|configured| configured.credential.clone()),
+            credential,
             token: None,
             known: BTreeMap::new(),
             listed: None,
@@ -84,13 +93,19 @@ impl OciSource {
     }
 
     /// Tags and digests as they are now.
-    pub async fn poll(&mut self) -> Result<BTreeMap<String, Digest>, PollError> {
+    ///
+    /// `hinted`: something is said to have changed, and may be any of them.
+    pub async fn poll(&mut self, hinted: bool) -> Result<BTreeMap<String, Digest>, PollError> {
         let tags = self.tags().await?;
         self.known.retain(|tag, _| tags.contains(tag));
         let mut newest: Vec<String> = self.known.keys().cloned().collect();
         newest.sort_by(|a, b| compare_tags(b, a));
         let new = tags.into_iter().filter(|tag| !self.known.contains_key(tag));
-        let asked: Vec<String> = new.chain(newest.into_iter().take(RECHECKED)).collect();
+        let count = if hinted { RECHECKED_HINTED } else { RECHECKED };
+        let rest = newest.split_off(newest.len().min(count));
+        let in_turn = rest.get(self.rechecked % rest.len().max(1)).cloned();
+        self.rechecked = self.rechecked.wrapping_add(1);
+        let asked: Vec<String> = new.chain(newest).chain(in_turn).collect();
         for tag in asked {
             match self.digest(&tag).await? {
                 Some(digest) => self.known.insert(tag, digest),
@@ -137,7 +152,8 @@ impl OciSource {
         Ok(tags)
     }
 
-    async fn digest(&mut self, tag: &str) -> Result<Option<Digest>, PollError> {
+    /// The digest of a tag; `None` when there is no such tag.
+    pub(super) async fn digest(&mut self, tag: &str) -> Result<Option<Digest>, PollError> {
         let url = self.url(&format!("manifests/{tag}"))?;
         let answer = self.request(Method::HEAD, url, MANIFESTS).await?;
         match answer.status {
@@ -170,11 +186,22 @@ impl OciSource {
             return Ok(answer);
         }
         let challenge = auth::Challenge::of(&answer).ok_or_else(|| self.refused(&answer))?;
-        let token = challenge.answer(&self.client, &self.host, &self.peer(), self.credential.as_ref()).await?;
+        let credential = self.credential.get(&self.peer()).await?;
+        let token = challenge.answer(&self.client, &self.host, &self.peer(), credential.as_ref()).await?;
         let Some(token) = token else { return Err(self.refused(&answer)) };
         let answer = send(&self.host, &self.peer(), build(Some(&token))).await?;
         self.token = Some(token);
         Ok(answer)
+    }
+
+    /// Host as people know it.
+    pub(super) fn registry(&self) -> &str {
+        &self.registry
+    }
+
+    /// Path of the repository in the registry.
+    pub(super) fn repository(&self) -> &str {
+        &self.repository
     }
 
     fn url(&self, path: &str) -> Result<Url, PollError> {
@@ -194,15 +221,4 @@ impl OciSource {
     fn peer(&self) -> String {
         format!("registry {}", self.registry)
     }
-}
-
-/// The page that a Link header names as the next, which may be relative.
-fn next_page(url: &Url, answer: &Answer) -> Option<Url> {
-    let links = answer.headers.get_all(header::LINK).iter().filter_map(|link| link.to_str().ok());
-    let next = links.flat_map(|links| links.split(',')).find(|link| {
-        let relation = link.split(';').skip(1).map(str::trim);
-        relation.into_iter().any(|part| part == "rel=\"next\"" || part == "rel=next")
-    })?;
-    let target = next.trim().strip_prefix('<')?.split('>').next()?;
-    url.join(target).ok()
 }

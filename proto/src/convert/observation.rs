@@ -8,9 +8,9 @@ use crate::{
 use brain_core::{
     id::ProjectId,
     image::Digest,
-    observation::{Observation, ObservedHead, PollTarget},
+    observation::{Observation, ObservedBranch, ObservedHead, PollTarget},
     production::ServiceState,
-    release::AheadOf,
+    release::{AheadOf, Commit},
 };
 
 /// Longest git tag.
@@ -21,6 +21,12 @@ const IMAGE_TAG_MAX: usize = 128;
 const TAGS_MAX: usize = 20_000;
 /// Longest failure of a poll, in characters.
 const FAILURE_MAX: usize = 500;
+/// Longest address that a repository has moved to, title and author of a commit, in characters.
+const MOVED_TO_MAX: usize = 2_000;
+const TITLE_MAX: usize = 200;
+const AUTHOR_MAX: usize = 100;
+/// Most commits that are listed.
+const COMMITS_MAX: usize = 20;
 /// Most services of a production report.
 const SERVICES_MAX: usize = 1_000;
 
@@ -44,7 +50,7 @@ pub fn observation_from_proto(observation: v1::Observation) -> Result<(ProjectId
 }
 
 fn source_from_proto(source: v1::SourceObservation) -> Result<Observation, ConvertError> {
-    let v1::SourceObservation { complete, tags, removed_tags, head } = source;
+    let v1::SourceObservation { complete, tags, removed_tags, head, moved_to, no_head } = source;
     check_count("source.tags", tags.len().max(removed_tags.len()))?;
     let tags = tags.into_iter().map(|v1::TagObservation { name, commit }| {
         check_length("source.tags.name", &name, GIT_TAG_MAX)?;
@@ -52,20 +58,32 @@ fn source_from_proto(source: v1::SourceObservation) -> Result<Observation, Conve
         Ok((name, commit))
     });
     let head = match head {
-        None => None,
-        Some(v1::HeadObservation { commit, ahead_of_tag, commits_ahead }) => {
+        None if no_head => ObservedBranch::Missing,
+        None => ObservedBranch::Unchanged,
+        Some(v1::HeadObservation { commit, ahead_of_tag, commits_ahead, commits }) => {
             check_commit("source.head.commit", &commit)?;
             let ahead_of = match commits_ahead {
-                Some(commits) if !ahead_of_tag.is_empty() => {
+                Some(commits_ahead) if !ahead_of_tag.is_empty() => {
                     check_length("source.head.ahead_of_tag", &ahead_of_tag, GIT_TAG_MAX)?;
-                    Some(AheadOf { tag: ahead_of_tag, commits })
+                    let newest =
+                        commits.into_iter().take(COMMITS_MAX).map(commit_from_proto).collect::<Result<_, _>>()?;
+                    Some(AheadOf { tag: ahead_of_tag, commits: commits_ahead, newest })
                 }
                 _ => None,
             };
-            Some(ObservedHead { commit, ahead_of })
+            ObservedBranch::Head(ObservedHead { commit, ahead_of })
         }
     };
-    Ok(Observation::Source { complete, tags: tags.collect::<Result<_, _>>()?, removed: removed_tags, head })
+    check_length_most("source.moved_to", &moved_to, MOVED_TO_MAX)?;
+    let moved_to = (!moved_to.is_empty()).then_some(moved_to);
+    Ok(Observation::Source { complete, tags: tags.collect::<Result<_, _>>()?, removed: removed_tags, head, moved_to })
+}
+
+fn commit_from_proto(commit: v1::CommitObservation) -> Result<Commit, ConvertError> {
+    let v1::CommitObservation { id, title, author } = commit;
+    check_commit("source.head.commits.id", &id)?;
+    let title = title.chars().take(TITLE_MAX).collect();
+    Ok(Commit { id, title, author: author.chars().take(AUTHOR_MAX).collect() })
 }
 
 fn images_from_proto(images: v1::ImageObservation) -> Result<Observation, ConvertError> {
@@ -95,6 +113,14 @@ pub fn production_report_from_proto(report: v1::ProductionReport) -> Result<(Pro
 
 fn check_count(field: &str, count: usize) -> Result<(), ConvertError> {
     if count <= TAGS_MAX { Ok(()) } else { Err(ConvertError::new(field, format!("must be at most {TAGS_MAX}"))) }
+}
+
+fn check_length_most(field: &str, text: &str, most: usize) -> Result<(), ConvertError> {
+    if text.chars().count() <= most {
+        Ok(())
+    } else {
+        Err(ConvertError::new(field, format!("must be at most {most} characters")))
+    }
 }
 
 fn check_length(field: &str, text: &str, most: usize) -> Result<(), ConvertError> {

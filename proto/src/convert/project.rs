@@ -5,6 +5,7 @@ use crate::{name, v1};
 use brain_core::{
     policy::RolloutPolicy,
     project::{ProjectDraft, ProjectSpec, RolloutPolicyDraft, Source, Target, TargetDraft},
+    version::VersionPart,
 };
 
 /// The definition as a person wrote it. Output-only fields are ignored.
@@ -12,14 +13,36 @@ use brain_core::{
 pub fn draft_from_proto(project: v1::Project) -> ProjectDraft {
     let v1::Project { name, source, image_repository, target, rollout_policy, etag: _, create_time: _, head: _ } =
         project;
-    let v1::Source { git_url, branch } = source.unwrap_or_default();
+    let v1::Source { git_url, branch, auto_tag } = source.unwrap_or_default();
+    let auto_tag = version_part_from_proto(auto_tag);
     ProjectDraft {
         id: name.strip_prefix("projects/").unwrap_or(&name).to_owned(),
         git_url,
         branch,
+        auto_tag,
         image_repository,
         target: target.map(target_from_proto),
         rollout_policy: rollout_policy.map(policy_from_proto),
+    }
+}
+
+/// A part of a version; `None` when it is unspecified or unknown.
+#[must_use]
+pub fn version_part_from_proto(part: i32) -> Option<VersionPart> {
+    match v1::VersionPart::try_from(part) {
+        Ok(v1::VersionPart::Patch) => Some(VersionPart::Patch),
+        Ok(v1::VersionPart::Minor) => Some(VersionPart::Minor),
+        Ok(v1::VersionPart::Major) => Some(VersionPart::Major),
+        Ok(v1::VersionPart::Unspecified) | Err(_) => None,
+    }
+}
+
+fn version_part_to_proto(part: Option<VersionPart>) -> v1::VersionPart {
+    match part {
+        None => v1::VersionPart::Unspecified,
+        Some(VersionPart::Patch) => v1::VersionPart::Patch,
+        Some(VersionPart::Minor) => v1::VersionPart::Minor,
+        Some(VersionPart::Major) => v1::VersionPart::Major,
     }
 }
 
@@ -97,10 +120,11 @@ pub fn spec_from_proto(project: v1::Project) -> Result<ProjectSpec, ConvertError
 #[must_use]
 pub fn spec_to_proto(spec: &ProjectSpec) -> v1::Project {
     let ProjectSpec { id, source, image_repository, target, rollout_policy } = spec;
-    let Source { git_url, branch } = source;
+    let Source { git_url, branch, auto_tag } = source;
+    let auto_tag = version_part_to_proto(*auto_tag).into();
     v1::Project {
         name: name::project(id),
-        source: Some(v1::Source { git_url: git_url.clone(), branch: branch.clone() }),
+        source: Some(v1::Source { git_url: git_url.clone(), branch: branch.clone(), auto_tag }),
         image_repository: image_repository.to_string(),
         target: Some(target_to_proto(target)),
         rollout_policy: Some(policy_to_proto(rollout_policy)),

@@ -5,7 +5,7 @@ use crate::{name, v1};
 use brain_core::{
     id::ProjectId,
     production::{Production, ServiceState},
-    release::Release,
+    release::{Commit, Moved, Release},
     state::ProjectState,
     status::{Sentence, Status},
 };
@@ -32,8 +32,19 @@ pub fn head_to_proto(state: &ProjectState) -> Option<v1::Head> {
         label: head.label(latest),
         ahead: head.is_ahead(latest),
         commits_ahead: head.commits_ahead(latest),
+        untagged_commits: head.untagged_commits(latest).iter().map(commit).collect(),
         observe_time: Some(timestamp_to_proto(head.since)),
     })
+}
+
+fn commit(commit: &Commit) -> v1::Commit {
+    let Commit { id, title, author } = commit.clone();
+    v1::Commit { id, title, author }
+}
+
+fn moved(moved: &Moved) -> v1::Move {
+    let Moved { from, at } = moved;
+    v1::Move { from: from.clone(), observe_time: Some(timestamp_to_proto(*at)) }
 }
 
 /// A release.
@@ -49,6 +60,8 @@ pub fn release_to_proto(state: &ProjectState, release: &Release<'_>) -> v1::Rele
         image_digest: release.image.map(|image| image.digest.to_string()).unwrap_or_default(),
         create_time: Some(timestamp_to_proto(release.since())),
         summary: release.summary(repository),
+        image_move: release.image.and_then(|image| image.moved.as_ref()).map(moved),
+        tag_move: release.git.and_then(|tag| tag.moved.as_ref()).map(moved),
     }
 }
 

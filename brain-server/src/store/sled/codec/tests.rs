@@ -63,7 +63,10 @@ fn every_kind() -> Transition {
         Change::ProjectCreated(Box::new(spec())),
         Change::TagObserved { tag: "0.0.5".into(), commit: "c".repeat(40) },
         Change::TagRemoved { tag: "0.0.5".into() },
-        Change::HeadObserved { commit: "d".repeat(40), ahead_of: Some(AheadOf { tag: "0.0.5".into(), commits: 3 }) },
+        Change::HeadObserved {
+            commit: "d".repeat(40),
+            ahead_of: Some(AheadOf { tag: "0.0.5".into(), commits: 3, newest: vec![] }),
+        },
         Change::ImageObserved { tag: "0.0.5".into(), digest },
         Change::ImageRemoved { tag: "0.0.5".into() },
         Change::PollFailed { target: PollTarget::Source, why: "w".into() },

@@ -1,0 +1,139 @@
+//! Webhooks: each one makes watchers poll what it is about, at once, and does nothing else.
+
+use super::{Port, payload};
+use crate::project::Project;
+use axum::{
+    body::Bytes,
+    extract::{Path, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use brain_core::{id::ProjectId, observation::PollTarget, project::repository_key};
+use std::sync::Arc;
+use tracing::{info, warn};
+
+/// What a webhook is answered.
+enum Answer {
+    /// Polls were asked for.
+    Polled,
+    /// It is about nothing that brain watches, or an event that tells nothing.
+    Ignored,
+    /// Who sends it has not shown that he may.
+    Unauthorized,
+    /// There is no such path.
+    NotFound,
+    /// It is not what its kind looks like.
+    Malformed(&'static str),
+    /// There are too many.
+    TooMany,
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        let wait = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];
+        match self {
+            Self::Polled => (StatusCode::ACCEPTED, "polling\n").into_response(),
+            Self::Ignored => (StatusCode::ACCEPTED, "nothing to poll\n").into_response(),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "the signature is missing or wrong\n").into_response(),
+            Self::NotFound => StatusCode::NOT_FOUND.into_response(),
+            Self::Malformed(why) => (StatusCode::BAD_REQUEST, why).into_response(),
+            Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, wait).into_response(),
+        }
+    }
+}
+
+/// GitHub's push, create and delete.
+pub(super) async fn github(State(port): State<Arc<Port>>, headers: HeaderMap, body: Bytes) -> Response {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !port.hooks.admits() {
+        return Answer::TooMany.into_response();
+    }
+    if !port.hooks.is_github(text("x-hub-signature-256"), &body) {
+        warn!("a GitHub webhook without the right signature was refused");
+        return Answer::Unauthorized.into_response();
+    }
+    let event = text("x-github-event");
+    if !matches!(event, "push" | "create" | "delete") {
+        info!(event, "a GitHub event that tells nothing of tags or branches");
+        return Answer::Ignored.into_response();
+    }
+    let is_form = text("content-type").starts_with("application/x-www-form-urlencoded");
+    let Some(repository) = payload::github(is_form, &body) else {
+        return Answer::Malformed("this is no GitHub event of a repository\n").into_response();
+    };
+    port.poll_git(&repository).await.into_response()
+}
+
+/// Docker Hub's push.
+pub(super) async fn docker_hub(
+    State(port): State<Arc<Port>>,
+    Path((project, token)): Path<(String, String)>,
+    body: Bytes,
+) -> Response {
+    if !port.hooks.admits() {
+        return Answer::TooMany.into_response();
+    }
+    if !port.hooks.is_docker_hub(&project, &token) {
+        warn!("a Docker Hub webhook on a path that is nobody's was refused");
+        return Answer::NotFound.into_response();
+    }
+    let Some(repository) = payload::docker_hub(&body) else {
+        return Answer::Malformed("this is no Docker Hub webhook\n").into_response();
+    };
+    let project = ProjectId::parse(&project).ok().and_then(|id| port.directory.get(&id));
+    let Some(project) = project.filter(|project| project.routes.images == repository) else {
+        info!(repository, "a Docker Hub webhook of a repository that is not its path's project's");
+        return Answer::Ignored.into_response();
+    };
+    port.watchers.poll(&project.id, PollTarget::Images).await;
+    Answer::Polled.into_response()
+}
+
+/// Notifications of a CNCF Distribution registry. What is understood is answered 2xx: anything else is sent again for ever.
+pub(super) async fn registry(State(port): State<Arc<Port>>, Path(token): Path<String>, body: Bytes) -> Response {
+    if !port.hooks.admits() {
+        return Answer::TooMany.into_response();
+    }
+    if !port.hooks.is_registry(&token) {
+        warn!("a registry's notification on a path that is nobody's was refused");
+        return Answer::NotFound.into_response();
+    }
+    let Some(repositories) = payload::registry(&body) else {
+        return Answer::Malformed("these are no registry notifications\n").into_response();
+    };
+    let mut answer = Answer::Ignored;
+    for repository in repositories {
+        let projects = port.projects(|project| project.routes.images == repository);
+        if projects.is_empty() {
+            info!(repository, "a registry's notification of a repository that no project has");
+        }
+        for project in projects {
+            port.watchers.poll(&project.id, PollTarget::Images).await;
+            answer = Answer::Polled;
+        }
+    }
+    answer.into_response()
+}
+
+impl Port {
+    fn projects(&self, fits: impl Fn(&Project) -> bool) -> Vec<Arc<Project>> {
+        self.directory.all().into_iter().filter(|project| fits(project)).collect()
+    }
+
+    async fn poll_git(&self, repository: &str) -> Answer {
+        let moved_here = |project: &Project| {
+            let inner = project.read();
+            let moved = inner.state.source_moved.as_ref();
+            moved.is_some_and(|(to, _)| repository_key(to).as_deref() == Some(repository))
+        };
+        let projects = self.projects(|project| project.routes.git == repository || moved_here(project));
+        if projects.is_empty() {
+            info!(repository, "a GitHub webhook of a repository that no project has");
+            return Answer::Ignored;
+        }
+        for project in projects {
+            self.watchers.poll(&project.id, PollTarget::Source).await;
+        }
+        Answer::Polled
+    }
+}

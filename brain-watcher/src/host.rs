@@ -40,6 +40,7 @@ struct Inner {
     pause: Option<Pause>,
     requests: u64,
     not_modified: u64,
+    body_bytes: u64,
     limit: Option<RateLimit>,
 }
 
@@ -121,6 +122,11 @@ impl Host {
         Ok(permit)
     }
 
+    /// This much was read from the host.
+    pub(crate) fn read(&self, bytes: usize) {
+        self.lock().body_bytes += bytes as u64;
+    }
+
     /// The host answered, and told this of its rate limit.
     pub(crate) fn answered(&self, not_modified: bool, limit: Option<RateLimit>) {
         let mut inner = self.lock();
@@ -157,6 +163,7 @@ impl Host {
             host: name.to_owned(),
             requests: inner.requests,
             not_modified: inner.not_modified,
+            body_bytes: inner.body_bytes,
             rate_limit: inner.limit.map(|limit| limit.limit),
             rate_remaining: inner.limit.map(|limit| limit.remaining),
             rate_reset_time: inner.limit.map(|limit| timestamp(limit.reset)),

@@ -85,6 +85,7 @@ pub(crate) async fn send(host: &Host, peer: &str, request: reqwest::RequestBuild
 
 /// Does what an answer asks of all who talk to the host.
 fn heed(host: &Host, peer: &str, answer: &Answer) {
+    host.read(answer.body.len());
     let limit = rate_limit(&answer.headers);
     let code = answer.status.as_u16();
     let asked = asked_pause(answer);

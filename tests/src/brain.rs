@@ -22,12 +22,19 @@ pub struct Server {
     process: Option<Process>,
     port: u16,
     http_port: u16,
+    poll_interval: String,
 }
 
 impl Server {
     /// Starts one with an empty store.
     pub async fn start() -> Result<Self> {
-        let mut server = Self { sandbox: Sandbox::new()?, process: None, port: 0, http_port: 0 };
+        Self::start_polling("300ms").await
+    }
+
+    /// Starts one whose projects are polled this often.
+    pub async fn start_polling(interval: &str) -> Result<Self> {
+        let sandbox = Sandbox::new()?;
+        let mut server = Self { sandbox, process: None, port: 0, http_port: 0, poll_interval: interval.to_owned() };
         server.restart().await?;
         Ok(server)
     }
@@ -35,6 +42,7 @@ impl Server {
     /// Starts it again, on the same port and store.
     pub async fn restart(&mut self) -> Result<()> {
         let address = self.address();
+        let poll_interval = self.poll_interval.clone();
         let http = self.http_address();
         fs::write(self.sandbox.path("webhook-secret"), WEBHOOK_SECRET)?;
         let secret = self.sandbox.path("webhook-secret");
@@ -43,7 +51,7 @@ impl Server {
         // One of an earlier start says nothing of this one.
         let _ = fs::remove_file(&ready);
         let mut process = self.sandbox.start("server", &paths::binary("brain-server")?, |command| {
-            command.args(["--listen", &address, "--lease", LEASE, "--poll-interval", "300ms"]);
+            command.args(["--listen", &address, "--lease", LEASE, "--poll-interval", &poll_interval]);
             command
                 .args(["--observe-interval", "300ms", "--host-ports", "6000-65535", "--data"])
                 .arg(data)
@@ -119,9 +127,15 @@ impl Server {
 
 /// A watcher that takes docker.io's images from `registry`.
 pub fn watcher(sandbox: &Sandbox, name: &str, server: &str, registry: &str) -> Result<Process> {
-    let config = sandbox.path(format!("{name}.toml"));
-    fs::write(&config, format!("[[registry]]\nhost = \"docker.io\"\nendpoint = \"{registry}\"\n"))?;
     ensure!(registry.starts_with("http"), "the registry's endpoint is an address");
+    let config = format!("[[registry]]\nhost = \"docker.io\"\nendpoint = \"{registry}\"\n");
+    watcher_with(sandbox, name, server, &config)
+}
+
+/// A watcher with this configuration.
+pub fn watcher_with(sandbox: &Sandbox, name: &str, server: &str, settings: &str) -> Result<Process> {
+    let config = sandbox.path(format!("{name}.toml"));
+    fs::write(&config, settings)?;
     sandbox.start(name, &paths::binary("brain-watcher")?, |command| {
         command.args(["--server", &format!("http://{server}"), "--agent", name, "--config"]).arg(config);
         command.env("NO_COLOR", "1");

@@ -7,7 +7,10 @@ use crate::{
     wait::eventually,
 };
 use anyhow::{Context, Result, bail, ensure};
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 use tokio::process::Command;
 
 /// A running git host.
@@ -22,6 +25,7 @@ pub struct GitHost {
 #[derive(Debug)]
 pub struct Repository {
     work: PathBuf,
+    bare: PathBuf,
     /// Its clone address.
     pub url: String,
 }
@@ -66,10 +70,11 @@ impl GitHost {
         let work = self.sandbox.folder(&format!("work-{name}"))?;
         let bare_text = bare.display().to_string();
         run("git", &["init", "--quiet", "--bare", "--initial-branch=master", &bare_text]).await?;
-        for setting in [["http.uploadpack", "true"], ["uploadpack.allowFilter", "true"]] {
+        let settings = [["http.uploadpack", "true"], ["http.receivepack", "true"], ["uploadpack.allowFilter", "true"]];
+        for setting in settings {
             run("git", &["-C", &bare_text, "config", setting[0], setting[1]]).await?;
         }
-        let repository = Repository { work, url: self.address(name) };
+        let repository = Repository { work, bare, url: self.address(name) };
         repository.git(&["init", "--quiet", "--initial-branch=master"]).await?;
         repository.git(&["remote", "add", "origin", &bare_text]).await?;
         repository.commit("begin").await?;
@@ -95,6 +100,12 @@ impl Repository {
     pub async fn annotated_tag(&self, name: &str) -> Result<()> {
         self.git(&["tag", "--annotate", "-m", name, name]).await?;
         self.push_tag(name).await
+    }
+
+    /// The bare repository's folder on this machine.
+    #[must_use]
+    pub fn bare(&self) -> &Path {
+        &self.bare
     }
 
     async fn push_tag(&self, name: &str) -> Result<()> {

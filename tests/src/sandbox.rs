@@ -100,6 +100,27 @@ impl Process {
         }
     }
 
+    /// Resident memory in MB.
+    pub fn memory_mb(&self) -> Result<f64> {
+        let id = self.id().with_context(|| format!("{} has ended", self.name))?;
+        let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS")).context("no VmRSS")?;
+        let kib = line.split_whitespace().nth(1).context("no figure")?.parse::<f64>()?;
+        Ok(kib * 1_024.0 / 1e6)
+    }
+
+    /// CPU time that it has used, in seconds.
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        // The kernel counts in hundredths of a second on every architecture that Rust's standard library knows.
+        const TICKS: f64 = 100.0;
+        let id = self.id().with_context(|| format!("{} has ended", self.name))?;
+        let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
+        // The name in parentheses may hold anything; user and system time are the 12th and 13th fields after it.
+        let fields = stat.rsplit(')').next().context("no fields")?;
+        let times = fields.split_whitespace().skip(11).take(2);
+        Ok(times.filter_map(|time| time.parse::<f64>().ok()).sum::<f64>() / TICKS)
+    }
+
     /// Its process id; `None` once it has ended.
     #[must_use]
     pub fn id(&self) -> Option<u32> {

@@ -81,3 +81,24 @@ async fn a_pushed_image_is_found_and_one_that_moved_is_noticed() -> Result<()> {
     assert_ne!(first["0.0.4"], second["0.0.4"]);
     Ok(())
 }
+
+#[tokio::test]
+async fn an_empty_repository_and_names_of_unicode_or_great_length_are_read_as_they_are() -> Result<()> {
+    let host = GitHost::start().await?;
+    let repository = host.repository("user").await?;
+    let long = "t".repeat(250);
+    for name in ["größe-タグ", long.as_str(), "not/a/version"] {
+        repository.tag(name).await?;
+    }
+    let mut source = git_source(&repository.url, "master")?;
+    let refs = source.poll().await?;
+    assert!(["größe-タグ", &long, "not/a/version"].iter().all(|name| refs.tags.contains_key(*name)), "{:?}", refs.tags);
+    let bare = repository.bare().display().to_string();
+    for name in ["refs/heads/master", "refs/tags/größe-タグ", &format!("refs/tags/{long}"), "refs/tags/not/a/version"]
+    {
+        repository.git(&["--git-dir", &bare, "update-ref", "-d", name]).await?;
+    }
+    let refs = source.poll().await?;
+    assert!(refs.tags.is_empty() && refs.head.is_none(), "{refs:?}");
+    Ok(())
+}

@@ -10,6 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[path = "bench/knowledge.rs"]
+mod knowledge;
+
 const PROJECTS: usize = 10_000;
 const WATCHERS: usize = 100;
 /// Observations in one message of a busy watcher, and messages under way.
@@ -24,6 +27,8 @@ async fn main() -> Result<()> {
     let (batches, rate) = observations().await?;
     sync_appends(batches, rate)?;
     start_up().await?;
+    knowledge::polls().await?;
+    knowledge::webhooks().await?;
     aws_calls().await
 }
 
@@ -111,15 +116,10 @@ async fn start_up() -> Result<()> {
         server.restart().await?;
         let seconds = begun.elapsed().as_secs_f32();
         let loaded = server.loaded_in().unwrap_or_default();
-        let id = server.process().and_then(|process| process.id()).context("it runs")?;
-        let status = fs::read_to_string(format!("/proc/{id}/status"))?;
-        let memory = |name: &str| {
-            let line = status.lines().find(|line| line.starts_with(name)).unwrap_or_default();
-            line.split_whitespace().nth(1).and_then(|kb| kb.parse::<f64>().ok()).unwrap_or_default() / 1e3
-        };
+        let memory = server.process().context("it runs")?.memory_mb()?;
         row(
             &format!("start-up with {PROJECTS} projects and {EVENTS} events, {how}"),
-            format!("{seconds:.2} s until it serves ({loaded}); {:.0} MB resident", memory("VmRSS")),
+            format!("{seconds:.2} s until it serves ({loaded}); {memory:.0} MB resident"),
         );
         server.kill().await?;
     }

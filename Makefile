@@ -35,5 +35,5 @@ demo: setup ## run brain on an AWS lab, a registry and a git host, and play a re
 
 bench: setup ## measure, and print the README's table
 	cargo build --workspace $(CARGO_JOBS)
-	cargo build --release -p brain-server -p brain-tests $(CARGO_JOBS)
+	cargo build --release -p brain-server -p brain-watcher -p brain-tests $(CARGO_JOBS)
 	@cargo run --release --quiet --package brain-tests --bin bench

@@ -19,9 +19,9 @@ pub struct Tag {
     pub commit: String,
     /// When it was first seen at this commit.
     pub since: Timestamp,
-    /// Its latest move.
+    /// Its latest move; boxed, since few of a million tags have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub moved: Option<Moved>,
+    pub moved: Option<Box<Moved>>,
 }
 
 /// An image of the project's repository.
@@ -33,7 +33,7 @@ pub struct Image {
     pub since: Timestamp,
     /// Its tag's latest move.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub moved: Option<Moved>,
+    pub moved: Option<Box<Moved>>,
 }
 
 /// A move of a tag.

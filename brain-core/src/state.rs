@@ -153,7 +153,7 @@ impl ProjectState {
             Change::ProjectCreated(_) => return Err(Misfit::Creation),
             Change::TagObserved { tag, commit } => {
                 let known = self.tags.remove(tag).filter(|known| known.commit != *commit);
-                let moved = known.map(|known| Moved { from: known.commit, at });
+                let moved = known.map(|known| Box::new(Moved { from: known.commit, at }));
                 self.tags.insert(tag.clone(), Tag { commit: commit.clone(), since: at, moved });
                 self.tag_failure.take_if(|failure| failure.commit == *commit);
             }
@@ -175,7 +175,7 @@ impl ProjectState {
             }
             Change::ImageObserved { tag, digest } => {
                 let known = self.images.remove(tag).filter(|known| known.digest != *digest);
-                let moved = known.map(|known| Moved { from: known.digest.to_string(), at });
+                let moved = known.map(|known| Box::new(Moved { from: known.digest.to_string(), at }));
                 self.images.insert(tag.clone(), Image { digest: digest.clone(), since: at, moved });
             }
             Change::ImageRemoved { tag } => {

@@ -41,6 +41,8 @@ pub mod watchers;
 
 /// Changes of projects that a reader of the board may be behind before it is sent everything again.
 const BOARD_BEHIND: usize = 4_096;
+/// Changes that the tagger may be behind before it looks at every project.
+const TAGGING_BEHIND: usize = 1_024;
 /// Time that calls have to end once the server is told to stop.
 const GRACE: Duration = Duration::from_secs(5);
 /// Calls that are decided at the same time; further ones wait. A stream counts until it is open.
@@ -80,6 +82,7 @@ pub async fn run(
         deployers: deployers.clone(),
         watchers,
         changed: broadcast::Sender::new(BOARD_BEHIND),
+        tagging: broadcast::Sender::new(TAGGING_BEHIND),
         revision: AtomicU64::new(0),
         tasks: tasks.clone(),
         shutdown: ending.clone(),
@@ -90,7 +93,13 @@ pub async fn run(
         project.wake();
     }
     let times = DeployerTimes { lease: config.lease, observe: config.observe_interval };
-    tasks.spawn(watchers::run(watchers_inbox, Arc::clone(&directory), config.poll_interval, ending.clone()));
+    tasks.spawn(watchers::run(
+        watchers_inbox,
+        Arc::clone(&directory),
+        config.poll_interval,
+        shared.clock.now(),
+        ending.clone(),
+    ));
     tasks.spawn(deployers::run(
         deployers,
         deployers_inbox,

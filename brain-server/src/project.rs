@@ -41,6 +41,8 @@ pub struct Shared {
     pub watchers: WatchersHandle,
     /// Ids of projects that changed, for the board.
     pub changed: broadcast::Sender<ProjectId>,
+    /// Ids of projects that changed and whose policy tags heads.
+    pub tagging: broadcast::Sender<ProjectId>,
     /// Latest revision that is known to be committed.
     pub revision: AtomicU64,
     /// Owner of all tasks.
@@ -74,6 +76,8 @@ pub struct Project {
     pub id: ProjectId,
     /// How webhooks name its git repository and its image repository.
     pub routes: Routes,
+    /// Generation of the latest assignment to a watcher; 0 before the first.
+    pub(crate) watch_generation: AtomicU64,
     inner: RwLock<Versioned>,
     mailbox: OnceLock<mpsc::Sender<Command>>,
     news: OnceLock<broadcast::Sender<Arc<News>>>,
@@ -144,6 +148,7 @@ impl Project {
         Arc::new(Self {
             id,
             routes,
+            watch_generation: AtomicU64::new(0),
             inner: RwLock::new(Versioned { version, state }),
             mailbox: OnceLock::new(),
             news: OnceLock::new(),
@@ -228,18 +233,23 @@ impl Project {
     /// Folds committed events and tells subscribers.
     fn publish(&self, version: u64, events: Vec<Event>) -> Result<Vec<brain_core::deployment::Effect>, Misfit> {
         let mut effects = Vec::new();
+        let tagging;
         {
             let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
             for event in &events {
                 effects.extend(inner.state.apply(event)?);
             }
             inner.version = version;
+            tagging = inner.state.spec.source.auto_tag.is_some();
         }
         if let Some(news) = self.news.get() {
             // Nobody may be listening any more.
             let _ = news.send(Arc::new(News { version, events }));
         }
         let _ = self.shared.changed.send(self.id.clone());
+        if tagging {
+            let _ = self.shared.tagging.send(self.id.clone());
+        }
         Ok(effects)
     }
 }

@@ -78,7 +78,7 @@ pub(crate) async fn run(directory: Arc<Directory>, shared: Arc<Shared>) {
 
 impl Tagger {
     async fn serve(mut self) {
-        let mut changed = self.shared.changed.subscribe();
+        let mut changed = self.shared.tagging.subscribe();
         let (sender, mut done) = mpsc::channel(AT_ONCE);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

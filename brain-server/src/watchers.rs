@@ -22,7 +22,7 @@ use brain_proto::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 use thiserror::Error;
@@ -164,6 +164,7 @@ pub async fn run(
     inbox: WatchersInbox,
     directory: Arc<Directory>,
     poll_interval: Duration,
+    started: Timestamp,
     shutdown: CancellationToken,
 ) {
     let hub = Hub {
@@ -175,6 +176,7 @@ pub async fn run(
         hints: Hints::default(),
         tags: HashMap::new(),
         commands: 0,
+        generation: u64::try_from(started.0).unwrap_or(0).saturating_mul(1_000),
     };
     shutdown.run_until_cancelled(hub.serve(inbox)).await;
 }
@@ -190,6 +192,8 @@ struct Hub {
     hints: Hints,
     tags: HashMap<u64, TagUnderWay>,
     commands: u64,
+    /// Counts assignments. It begins with the time, so that those of an earlier run of the server are lower.
+    generation: u64,
 }
 
 impl Hub {
@@ -335,8 +339,8 @@ impl Hub {
         let mut watch: HashMap<AgentName, Vec<WatchedProject>> = HashMap::new();
         let mut unwatch: HashMap<AgentName, Vec<String>> = HashMap::new();
         for id in projects {
-            let Some(agent) = agent_for(&id, self.watchers.keys()) else { return };
-            if self.owners.get(&id) == Some(agent) {
+            let Some(agent) = agent_for(&id, self.watchers.keys()).cloned() else { return };
+            if self.owners.get(&id) == Some(&agent) {
                 continue;
             }
             let Some(watched) = self.watched(&id) else { continue };
@@ -364,8 +368,13 @@ impl Hub {
         }
     }
 
-    fn watched(&self, id: &ProjectId) -> Option<WatchedProject> {
+    /// What its next watcher is told of a project. From then on nothing is taken that was observed under an earlier
+    /// assignment: it may be older than what the next watcher sees.
+    fn watched(&mut self, id: &ProjectId) -> Option<WatchedProject> {
         let project = self.directory.get(id)?;
+        self.generation += 1;
+        let generation = self.generation;
+        project.watch_generation.store(generation, Ordering::Relaxed);
         let inner = project.read();
         let spec = &inner.state.spec;
         Some(WatchedProject {
@@ -374,6 +383,7 @@ impl Hub {
             branch: spec.source.branch.clone(),
             image_repository: spec.image_repository.to_string(),
             poll_interval: Some(duration_to_proto(self.poll_interval)),
+            generation,
         })
     }
 }

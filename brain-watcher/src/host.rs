@@ -16,6 +16,8 @@ use tokio::{
 
 /// Requests to one host at the same time.
 const AT_ONCE: usize = 8;
+/// Projects that are polled at one host at the same time: enough to keep its requests going.
+const POLLS_AT_ONCE: usize = 4 * AT_ONCE;
 /// Requests to one host each second, unless the configuration says otherwise; twice as many in a burst.
 const PER_SECOND: NonZeroU32 = NonZeroU32::new(100).unwrap();
 /// First and longest pause of a host in trouble.
@@ -29,6 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// One host.
 #[derive(Debug)]
 pub struct Host {
+    polls: Semaphore,
     turns: Semaphore,
     rate: DefaultDirectRateLimiter,
     inner: Mutex<Inner>,
@@ -97,12 +100,20 @@ impl Hosts {
 impl Host {
     fn new(per_second: NonZeroU32) -> Self {
         Self {
+            polls: Semaphore::new(POLLS_AT_ONCE),
             turns: Semaphore::new(AT_ONCE),
             rate: RateLimiter::direct(
                 Quota::per_second(per_second).allow_burst(per_second.saturating_add(per_second.get())),
             ),
             inner: Mutex::default(),
         }
+    }
+
+    /// Waits until one more project may be polled, which lasts as long as the permit is held: a poll takes memory even while
+    /// it waits, and ten thousand may wait.
+    pub(crate) async fn poll_turn(&self) -> Option<SemaphorePermit<'_>> {
+        // The semaphore is never closed.
+        self.polls.acquire().await.ok()
     }
 
     /// Waits for this request's turn, which lasts as long as the permit is held. During a long pause there is none.

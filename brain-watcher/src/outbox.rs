@@ -28,18 +28,18 @@ struct Inner {
 
 impl Outbox {
     /// Puts an observation in, once there is room.
-    pub async fn put(&self, project: &str, what: What, time: prost_types::Timestamp) {
+    pub async fn put(&self, project: &str, generation: u64, what: What, time: prost_types::Timestamp) {
         let mut what = Some(what);
         loop {
             let room = self.room.notified();
-            if self.try_put(project, &mut what, time) {
+            if self.try_put(project, generation, &mut what, time) {
                 return;
             }
             room.await;
         }
     }
 
-    fn try_put(&self, project: &str, what: &mut Option<What>, time: prost_types::Timestamp) -> bool {
+    fn try_put(&self, project: &str, generation: u64, what: &mut Option<What>, time: prost_types::Timestamp) -> bool {
         let mut inner = self.lock();
         if inner.waiting.len() >= CAPACITY {
             return false;
@@ -47,7 +47,8 @@ impl Outbox {
         inner.sequence += 1;
         let sequence = inner.sequence;
         let what = what.take();
-        inner.waiting.push_back(Observation { sequence, project: project.to_owned(), observe_time: Some(time), what });
+        let (project, observe_time) = (project.to_owned(), Some(time));
+        inner.waiting.push_back(Observation { sequence, project, observe_time, what, generation });
         drop(inner);
         self.filled.notify_one();
         true
@@ -98,7 +99,7 @@ mod tests {
 
     async fn put(outbox: &Outbox, count: usize) {
         for _ in 0..count {
-            outbox.put("projects/user", What::Poll(PollOutcome::default()), prost_types::Timestamp::default()).await;
+            outbox.put("projects/user", 1, What::Poll(PollOutcome::default()), prost_types::Timestamp::default()).await;
         }
     }
 

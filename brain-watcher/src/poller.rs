@@ -138,7 +138,16 @@ impl Poller {
         let mut hinted = false;
         loop {
             let mut pause = Duration::ZERO;
-            match timeout(POLL_TIMEOUT, self.poll(&mut source, hinted)).await {
+            let host = match &source {
+                Source::Repository(repository) => repository.host(),
+                Source::Images(images) => images.host(),
+            };
+            let turn = host.poll_turn().await;
+            // Boxed: a poll's memory is many times a poller's own, and ten thousand pollers rest most of the time.
+            let poll = Box::pin(self.poll(&mut source, hinted));
+            let polled = timeout(POLL_TIMEOUT, poll).await;
+            drop(turn);
+            match polled {
                 Ok(Ok(())) => self.tell_poll("").await,
                 Ok(Err(error)) => {
                     self.failed(&error).await;
@@ -171,7 +180,7 @@ impl Poller {
                 }
                 command = command => match command {
                     Some(command) => {
-                        self.create_tag(&command, source).await;
+                        Box::pin(self.create_tag(&command, source)).await;
                         return true;
                     }
                     None => self.tags = None,
@@ -231,6 +240,7 @@ impl Poller {
 
     async fn put(&self, what: brain_proto::v1::observation::What) {
         let now = brain_core::time::Timestamp(jiff::Timestamp::now().as_millisecond());
-        self.shared.outbox.put(&self.project.project, what, timestamp_to_proto(now)).await;
+        let WatchedProject { project, generation, .. } = &self.project;
+        self.shared.outbox.put(project, *generation, what, timestamp_to_proto(now)).await;
     }
 }

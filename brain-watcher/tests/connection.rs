@@ -49,6 +49,7 @@ impl Stream {
             branch: "master".into(),
             image_repository: "flowcommerce/user".into(),
             poll_interval: Some(prost_types::Duration { seconds: 3_600, nanos: 0 }),
+            generation: 1,
         };
         self.send(Message::Assignment(WatchAssignment { watch: vec![watched], unwatch: vec![] })).await;
     }

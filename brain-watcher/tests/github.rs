@@ -100,7 +100,8 @@ impl World {
 #[tokio::test]
 async fn a_renamed_repository_is_read_at_its_new_name_and_told_of() {
     let world = World::start().await;
-    // As recorded, the old name is redirected to the number; what is below it follows.
+    // As recorded, the old name is redirected to the number. What GitHub does below it is made up after that: no recording
+    // shows it.
     let moved = "/repositories/11439734";
     let location = cassette("Repository_tags")[0]["headers"]["location"].as_str().unwrap().to_owned();
     assert!(location.ends_with(moved), "{location}");

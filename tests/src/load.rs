@@ -105,6 +105,7 @@ impl LoadWatcher {
                 project: format!("projects/{project}"),
                 observe_time: None,
                 what: Some(What::Source(source)),
+                generation: 0,
             });
         }
         let message = Some(ToServer::Observations(Observations { observations }));

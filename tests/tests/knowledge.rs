@@ -3,12 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use anyhow::{Context, Result, ensure};
+use brain_proto::v1::{
+    Observation, Observations, SourceObservation, TagObservation, WatcherHello, WatcherServiceConnectRequest,
+    WatcherServiceConnectResponse, observation::What, watcher_service_client::WatcherServiceClient,
+    watcher_service_connect_request::Message as ToServer, watcher_service_connect_response::Message as FromServer,
+};
 use brain_tests::{
     brain::{self, Server, WEBHOOK_SECRET},
     calls::Caller,
     git_host::{GitHost, Repository},
     http::client,
-    paths,
+    load, paths,
     registry::{Registry, Settings},
     sandbox::{Process, Sandbox},
     wait::eventually,
@@ -16,7 +21,8 @@ use brain_tests::{
 };
 use serde_json::{Value, json};
 use std::{fs, time::Duration};
-use tokio::{net::TcpListener, process::Command, time::Instant};
+use tokio::{net::TcpListener, process::Command, sync::mpsc, time::Instant};
+use tokio_stream::wrappers::ReceiverStream;
 
 /// So long a period that nothing is seen by a poll that nobody asked for.
 const NEVER: &str = "1h";
@@ -324,11 +330,18 @@ async fn a_killed_watchers_share_is_polled_elsewhere_and_an_added_one_takes_its_
     shared.await?;
     let begun = Instant::now();
     first.kill().await?;
+    eventually("one share", || async {
+        let shares = share().await?;
+        ensure!(shares == [("watcher-b".to_owned(), 12)], "{shares:?}");
+        Ok(())
+    })
+    .await?;
+    // The promise, and far more than it takes.
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     world.user.tag("0.0.1").await?;
     for id in &ids {
         world.known(id, "the tag, whoever watches", |releases| has_tag(releases, "0.0.1")).await?;
     }
-    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
     let _third = world.watcher("watcher-c")?;
     eventually("the added one's part", || async {
         let shares = share().await?;
@@ -528,5 +541,59 @@ async fn a_registry_with_token_authentication_is_read_with_a_token_of_its_servic
         assert!(output.contains(expected) && !output.contains(": wrong"), "{output}");
         assert_eq!(code, Some(i32::from(password == "wrong")), "{output}");
     }
+    Ok(())
+}
+
+/// A watcher's stream, opened by hand; answers the generation under which it was handed project `user`.
+async fn stream_of(
+    server: &Server,
+) -> Result<(mpsc::Sender<WatcherServiceConnectRequest>, tonic::Streaming<WatcherServiceConnectResponse>, u64)> {
+    let (sender, receiver) = mpsc::channel(4);
+    let hello = ToServer::Hello(WatcherHello { agent: "watcher".to_owned() });
+    sender.send(WatcherServiceConnectRequest { message: Some(hello) }).await?;
+    let mut client = WatcherServiceClient::new(load::connect(&server.address()).await?);
+    let mut answers = client.connect(ReceiverStream::new(receiver)).await?.into_inner();
+    loop {
+        let answer = answers.message().await?.context("the stream ended")?;
+        if let Some(FromServer::Assignment(assignment)) = answer.message {
+            let watched = assignment.watch.first().context("nothing to watch")?;
+            return Ok((sender, answers, watched.generation));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_observed_under_an_earlier_assignment_is_refused() -> Result<()> {
+    let server = Server::start().await?;
+    load::create_projects(&load::connect(&server.address()).await?, std::iter::once("user".to_owned())).await?;
+    let (former, _former_answers, earlier) = stream_of(&server).await?;
+    let (sender, mut answers, later) = stream_of(&server).await?;
+    assert!(later > earlier);
+    drop(former);
+    let observed = |sequence, generation, tags: &[&str]| {
+        let tag = |name: &&str| TagObservation { name: (*name).to_owned(), commit: "a".repeat(40) };
+        let source =
+            SourceObservation { complete: true, tags: tags.iter().map(tag).collect(), ..SourceObservation::default() };
+        Observation {
+            sequence,
+            project: "projects/user".to_owned(),
+            observe_time: None,
+            what: Some(What::Source(source)),
+            generation,
+        }
+    };
+    // The later one has seen 0.0.2; what the earlier one saw before that comes afterwards, and would take it away.
+    let observations = vec![observed(1, later, &["0.0.1", "0.0.2"]), observed(2, earlier, &["0.0.1"])];
+    let message = Some(ToServer::Observations(Observations { observations }));
+    sender.send(WatcherServiceConnectRequest { message }).await?;
+    loop {
+        let answer = answers.message().await?.context("the stream ended")?;
+        let Some(FromServer::Acknowledged(acknowledged)) = answer.message else { continue };
+        let refused: Vec<u64> = acknowledged.refused.iter().map(|refused| refused.sequence).collect();
+        assert_eq!((acknowledged.through_sequence, refused), (2, vec![2]));
+        break;
+    }
+    let tags = load::tags(&load::connect(&server.address()).await?, "user").await?;
+    assert!(tags.contains("0.0.2"), "{tags:?}");
     Ok(())
 }

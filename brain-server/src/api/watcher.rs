@@ -17,7 +17,10 @@ use brain_proto::{
         watcher_service_server::WatcherService,
     },
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -136,13 +139,18 @@ impl Api {
     async fn hand_over(&self, by: &Arc<str>, observations: Vec<Observation>) -> Batch {
         let mut batch = Batch { through: 0, refused: Vec::new(), answers: Vec::with_capacity(observations.len()) };
         for observation in observations {
-            let sequence = observation.sequence;
+            let (sequence, generation) = (observation.sequence, observation.generation);
             batch.through = batch.through.max(sequence);
             let refused = |reason: String| ObservationRefused { sequence, reason };
             match observation_from_proto(observation) {
                 Err(error) => batch.refused.push(refused(error.to_string())),
                 Ok((id, observation)) => match self.directory.get(&id) {
                     None => batch.refused.push(refused(format!("there is no projects/{id}"))),
+                    Some(project)
+                        if generation != 0 && generation < project.watch_generation.load(Ordering::Relaxed) =>
+                    {
+                        batch.refused.push(refused(format!("projects/{id} was handed to a watcher anew since")));
+                    }
                     Some(project) => batch.answers.push(project.observe(Arc::clone(by), observation).await),
                 },
             }

@@ -131,6 +131,13 @@ mod tests {
     }
 
     #[test]
+    fn more_webhooks_than_the_burst_are_turned_away() {
+        let hooks = Hooks::new(None);
+        let admitted = (0..BURST.get() * 2).filter(|_| hooks.admits()).count();
+        assert!((BURST.get() as usize..BURST.get() as usize * 2).contains(&admitted), "{admitted}");
+    }
+
+    #[test]
     fn a_path_is_its_projects_own() {
         let hooks = Hooks::new(Some("a secret of the server".to_owned().into()));
         let user = ProjectId::parse("user").unwrap();

@@ -158,6 +158,11 @@ impl DockerHubSource {
         Ok(Some(token.clone()))
     }
 
+    /// Its host's queue.
+    pub(super) fn queue(&self) -> Arc<Host> {
+        Arc::clone(&self.host)
+    }
+
     fn url(&self, path: &str) -> Result<Url, PollError> {
         let base = self.hub.as_str().trim_end_matches('/');
         Url::parse(&format!("{base}/{path}")).map_err(|error| PollError::new(error.to_string()))

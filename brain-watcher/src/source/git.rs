@@ -5,7 +5,10 @@
 //! time nor the size of an answer.
 
 use super::{PollError, TAGS_MAX, refused, send};
-use crate::{config::Credential, host::Hosts};
+use crate::{
+    config::Credential,
+    host::{Host, Hosts},
+};
 use brain_core::release::Commit;
 use gix_packetline::{
     PacketLineRef,
@@ -187,7 +190,7 @@ impl GitSource {
 
     async fn http(&self, request: RequestBuilder) -> Result<Vec<u8>, PollError> {
         let request = self.prepare(request);
-        let answer = send(&self.hosts.get(&self.host()), &self.peer(), request).await?;
+        let answer = send(&self.queue(), &self.peer(), request).await?;
         if !answer.status.is_success() {
             let hint = format!("check the credential of {} in the watcher's configuration", self.host());
             return Err(refused(&self.peer(), &answer, &hint));
@@ -212,6 +215,11 @@ impl GitSource {
         let mut url = self.url.clone();
         url.set_path(&format!("{}/{path}", self.url.path()));
         url
+    }
+
+    /// Its host's queue.
+    pub(super) fn queue(&self) -> Arc<Host> {
+        self.hosts.get(&self.host())
     }
 
     fn host(&self) -> String {

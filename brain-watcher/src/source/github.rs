@@ -310,6 +310,11 @@ impl GitHubSource {
         self.auth.apply(&self.client, &self.host, &self.peer(), &self.api, request).await
     }
 
+    /// Its host's queue.
+    pub(super) fn queue(&self) -> Arc<Host> {
+        Arc::clone(&self.host)
+    }
+
     fn parse<T: serde::de::DeserializeOwned>(&self, answer: &Answer) -> Result<T, PollError> {
         serde_json::from_slice(&answer.body)
             .map_err(|_| PollError::new(format!("{} answers with what is not GitHub's API", self.peer())))

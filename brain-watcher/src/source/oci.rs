@@ -204,6 +204,11 @@ impl OciSource {
         &self.repository
     }
 
+    /// Its host's queue.
+    pub(super) fn queue(&self) -> Arc<Host> {
+        Arc::clone(&self.host)
+    }
+
     fn url(&self, path: &str) -> Result<Url, PollError> {
         let base = self.endpoint.as_str().trim_end_matches('/');
         Url::parse(&format!("{base}/v2/{}/{path}", self.repository))

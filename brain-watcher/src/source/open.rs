@@ -1,7 +1,10 @@
 //! Which source a project's addresses call for.
 
 use super::{PollError, docker_hub::DockerHubSource, git::GitSource, git::Refs, github::GitHubSource, oci::OciSource};
-use crate::{config::Config, host::Hosts};
+use crate::{
+    config::Config,
+    host::{Host, Hosts},
+};
 use brain_core::image::Digest;
 use reqwest::Client;
 use std::{collections::BTreeMap, sync::Arc};
@@ -47,6 +50,14 @@ impl Repository {
         GitSource::new(client.clone(), Arc::clone(hosts), url, branch, credential, folder).map(Self::Git)
     }
 
+    /// The host that it is on.
+    pub(crate) fn host(&self) -> Arc<Host> {
+        match self {
+            Self::Git(git) => git.queue(),
+            Self::GitHub(github) => github.queue(),
+        }
+    }
+
     /// Tags and head as they are now.
     pub async fn poll(&mut self) -> Result<Refs, PollError> {
         match self {
@@ -74,6 +85,14 @@ impl Images {
             return Ok(Self::DockerHub(Box::new(hub)));
         }
         Ok(Self::Oci(Box::new(oci)))
+    }
+
+    /// The host that it is on.
+    pub(crate) fn host(&self) -> Arc<Host> {
+        match self {
+            Self::DockerHub(hub) => hub.queue(),
+            Self::Oci(oci) => oci.queue(),
+        }
     }
 
     /// Tags and digests as they are now. `hinted`: something is said to have changed.

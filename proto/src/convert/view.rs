@@ -60,8 +60,8 @@ pub fn release_to_proto(state: &ProjectState, release: &Release<'_>) -> v1::Rele
         image_digest: release.image.map(|image| image.digest.to_string()).unwrap_or_default(),
         create_time: Some(timestamp_to_proto(release.since())),
         summary: release.summary(repository),
-        image_move: release.image.and_then(|image| image.moved.as_ref()).map(moved),
-        tag_move: release.git.and_then(|tag| tag.moved.as_ref()).map(moved),
+        image_move: release.image.and_then(|image| image.moved.as_deref()).map(moved),
+        tag_move: release.git.and_then(|tag| tag.moved.as_deref()).map(moved),
     }
 }
 

@@ -1,5 +1,5 @@
 //! The benchmark: prints the table of the README's performance section. Ratios within one run say more than the figures,
-//! since machines differ and are busy.
+//! since machines differ and are busy. An argument chooses a part of it: store, knowledge or aws.
 
 use anyhow::{Context, Result};
 use brain_tests::{brain::Server, load, sandbox::Sandbox, world::World};
@@ -24,12 +24,21 @@ const EVENTS: u64 = 1_000_000;
 #[tokio::main]
 async fn main() -> Result<()> {
     println!("| what | figure |\n|---|---|");
-    let (batches, rate) = observations().await?;
-    sync_appends(batches, rate)?;
-    start_up().await?;
-    knowledge::polls().await?;
-    knowledge::webhooks().await?;
-    aws_calls().await
+    let part = std::env::args().nth(1);
+    let wanted = |name: &str| part.as_deref().is_none_or(|part| part == name);
+    if wanted("store") {
+        let (batches, rate) = observations().await?;
+        sync_appends(batches, rate)?;
+        start_up().await?;
+    }
+    if wanted("knowledge") {
+        knowledge::polls().await?;
+        knowledge::webhooks().await?;
+    }
+    if wanted("aws") {
+        aws_calls().await?;
+    }
+    Ok(())
 }
 
 fn row(what: &str, figure: impl std::fmt::Display) {

@@ -8,13 +8,16 @@ use brain_core::{
     plan::{Goal, plan},
     production::ServiceState,
     project::{ProjectDraft, ProjectSpec, TargetDraft},
-    release::AheadOf,
+    release::{AheadOf, Commit},
     time::Timestamp,
+    version::VersionPart,
 };
 use std::fmt::Write as _;
 
 /// Bytes of one transition with every kind of event, as the first release wrote them.
 const GOLDEN: &str = include_str!("golden.hex");
+/// Those that came with the knowledge of sources: moves, tags that could not be made, commits that are not tagged.
+const GOLDEN_KNOWLEDGE: &str = include_str!("golden_knowledge.hex");
 
 fn spec() -> ProjectSpec {
     let target = TargetDraft {
@@ -75,9 +78,30 @@ fn every_kind() -> Transition {
         Change::DeploymentRequested(Box::new(request)),
     ];
     changes.extend(facts.map(|fact| Change::DeploymentChanged { number: 1, fact }));
+    transition(changes)
+}
+
+fn transition(changes: Vec<Change>) -> Transition {
     let event = |change| Event { at: Timestamp(1_700_000_000_123), by: "test".into(), change };
     let events = changes.into_iter().map(event).collect();
     Transition { project: ProjectId::parse("user").unwrap(), expected: 4, events }
+}
+
+fn knowledge() -> Transition {
+    let mut spec = spec();
+    spec.source.auto_tag = Some(VersionPart::Patch);
+    let commit = Commit { id: "e".repeat(40), title: "Fix docs".into(), author: "Mike".into() };
+    transition(vec![
+        Change::ProjectCreated(Box::new(spec)),
+        Change::HeadObserved {
+            commit: "d".repeat(40),
+            ahead_of: Some(AheadOf { tag: "0.0.5".into(), commits: 1, newest: vec![commit] }),
+        },
+        Change::HeadRemoved,
+        Change::SourceMoved { to: Some("https://git.example/users".into()) },
+        Change::SourceMoved { to: None },
+        Change::TagFailed { tag: "0.0.6".into(), commit: "d".repeat(40), why: "w".into() },
+    ])
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -95,13 +119,15 @@ fn bytes(hex: &str) -> Vec<u8> {
 }
 
 #[test]
-fn events_that_the_first_release_wrote_are_read_for_ever() {
-    let transition = every_kind();
-    let golden = bytes(GOLDEN);
-    let read = decode_transitions(&golden).unwrap();
-    assert_eq!((read.len(), &read[0].project, read[0].version), (1, &transition.project, 5));
-    let now = hex(&encode_transitions(std::slice::from_ref(&transition)).unwrap());
-    assert_eq!(read[0].events().unwrap(), transition.events, "today's bytes are:\n{now}");
+fn events_that_earlier_releases_wrote_are_read_for_ever() {
+    for (golden, transition) in [(GOLDEN, every_kind()), (GOLDEN_KNOWLEDGE, knowledge())] {
+        let now = hex(&encode_transitions(std::slice::from_ref(&transition)).unwrap());
+        let golden = bytes(golden);
+        let read = decode_transitions(&golden).unwrap_or_else(|error| panic!("{error}; today's bytes are:\n{now}"));
+        assert!(!read.is_empty(), "today's bytes are:\n{now}");
+        assert_eq!((read.len(), &read[0].project, read[0].version), (1, &transition.project, 5));
+        assert_eq!(read[0].events().unwrap(), transition.events, "today's bytes are:\n{now}");
+    }
 }
 
 #[test]

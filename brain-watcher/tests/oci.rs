@@ -2,12 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use brain_core::image::Digest;
 use brain_watcher::{
     config::{Config, Settings},
     host::Hosts,
     source::{client, oci::OciSource},
 };
-use std::{io::Write, time::Duration};
+use std::{collections::BTreeMap, io::Write, time::Duration};
 use wiremock::{
     Mock, MockServer, ResponseTemplate,
     matchers::{header, header_exists, method, path, path_regex, query_param},
@@ -168,12 +169,16 @@ async fn a_tag_that_moves_is_noticed_and_old_ones_are_not_all_asked_again() {
     drop(first);
     Mock::given(method("HEAD"))
         .respond_with(ResponseTemplate::new(200).insert_header("docker-content-digest", OTHER))
-        .expect(10)
         .mount(&server)
         .await;
+    // The two newest and one more in its turn.
+    let moved = |images: BTreeMap<String, Digest>| images.values().filter(|digest| digest.to_string() == OTHER).count();
     let images = source.poll(false).await.unwrap();
     assert_eq!(images["0.0.39"].to_string(), OTHER);
-    assert_eq!(images["0.0.0"].to_string(), DIGEST);
+    assert_eq!(moved(images), 3);
+    assert_eq!(moved(source.poll(false).await.unwrap()), 4);
+    // A hint says that something happened: all that were looked at lately are.
+    assert_eq!(moved(source.poll(true).await.unwrap()), 40);
 }
 
 #[tokio::test]
@@ -192,4 +197,38 @@ async fn a_list_that_did_not_change_is_asked_for_under_its_etag() {
     let first = source.poll(false).await.unwrap();
     assert_eq!(first.len(), 1);
     assert_eq!(source.poll(false).await.unwrap(), first);
+}
+
+#[tokio::test]
+async fn too_many_requests_are_answered_by_a_pause_as_long_as_is_asked_for() {
+    let server = MockServer::start().await;
+    list(&server, ResponseTemplate::new(429).insert_header("retry-after", "120")).await;
+    let mut source = source(&server);
+    let error = source.poll(false).await.unwrap_err();
+    assert!(error.message.contains("429") && error.retry_after == Some(Duration::from_secs(120)), "{error}");
+    let again = source.poll(false).await.unwrap_err();
+    assert_eq!(again.message, error.message, "what is told stays the same while it lasts");
+    assert_eq!(server.received_requests().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn slow_cut_and_hostile_answers_are_failures_with_words() {
+    let server = MockServer::start().await;
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let deep = "[".repeat(100_000);
+    let answers = [
+        (tags(&["0.0.4"]).set_delay(Duration::from_secs(30)), "does not answer in time"),
+        (ResponseTemplate::new(200).set_body_string("{\"tags\": [\"0.0."), "what is no list of tags"),
+        (ResponseTemplate::new(200).set_body_string(deep), "what is no list of tags"),
+        (ResponseTemplate::new(200).set_body_json(serde_json::json!({"tags": {"a": 1}})), "what is no list of tags"),
+    ];
+    for (answer, expected) in answers {
+        server.reset().await;
+        list(&server, answer).await;
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).build().unwrap();
+        let config = config(&server);
+        let mut source = OciSource::new(client, &Hosts::default(), &config.registries, "flowcommerce/user").unwrap();
+        let error = source.poll(false).await.unwrap_err();
+        assert!(error.message.contains(expected), "{error}");
+    }
 }

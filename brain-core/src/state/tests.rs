@@ -106,3 +106,47 @@ fn tags_that_are_no_versions_are_kept_and_listed_last() {
     let listed: Vec<&str> = state.releases().into_iter().map(|release| release.tag).collect();
     assert_eq!(listed, ["v0.0.10", "0.0.5", "0.0.4", "nightly", "ärger"]);
 }
+
+#[test]
+fn a_tag_that_moves_keeps_what_it_named_before() {
+    let mut state = seeds();
+    take(&mut state, source(false, &[("0.0.4", "forced")], None));
+    let moved = state.tags["0.0.4"].moved.as_deref().unwrap();
+    assert_eq!((moved.from.as_str(), moved.at), ("c4", Timestamp(5)));
+    let images = vec![("0.0.4".to_owned(), digest(9))];
+    take(&mut state, Observation::Images { complete: false, images, removed: vec![] });
+    assert_eq!(state.images["0.0.4"].moved.as_deref().unwrap().from, digest(4).to_string());
+    // Gone and there again is no move.
+    take(&mut state, source(true, &[], None));
+    take(&mut state, source(true, &[("0.0.4", "c4")], None));
+    assert_eq!(state.tags["0.0.4"].moved, None);
+}
+
+#[test]
+fn a_policy_wants_every_untagged_head_tagged_and_no_other() {
+    let mut state = seeds();
+    assert_eq!(state.wanted_tag(), None, "people tag");
+    state.spec.source.auto_tag = Some(VersionPart::Patch);
+    assert_eq!(state.wanted_tag(), Some(("0.0.6".into(), "a1234cba77".into())));
+    let failed =
+        |why: &str| Observation::TagFailed { tag: "0.0.6".into(), commit: "a1234cba77".into(), why: why.to_owned() };
+    assert_eq!((take(&mut state, failed("no")), take(&mut state, failed("no"))), (1, 0));
+    assert!(status(&state).sentences.iter().any(|sentence| sentence.text.contains("cannot be tagged as 0.0.6: no")));
+    take(&mut state, source(false, &[("0.0.6", "a1234cba77")], None));
+    assert_eq!((state.wanted_tag(), &state.tag_failure), (None, &None));
+    // Set back to an older tag: nothing to tag. An empty branch: neither.
+    take(&mut state, source(false, &[], Some("c4")));
+    assert_eq!(state.wanted_tag(), None);
+    let gone = Observation::Source {
+        complete: true,
+        tags: vec![],
+        removed: vec![],
+        head: ObservedBranch::Missing,
+        moved_to: Some("https://git.example/users".into()),
+    };
+    take(&mut state, gone);
+    assert_eq!((state.wanted_tag(), &state.head), (None, &None));
+    assert!(
+        status(&state).sentences.iter().any(|sentence| sentence.text.contains("moved to https://git.example/users"))
+    );
+}

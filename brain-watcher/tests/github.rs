@@ -272,9 +272,14 @@ async fn a_tag_is_made_as_it_was_recorded_and_one_that_stands_there_is_as_good()
     source.create_tag("test-tag-646fc8", commit).await.unwrap();
     let exists = ResponseTemplate::new(422).set_body_json(json!({"message": "Reference already exists"}));
     Mock::given(method("POST")).and(path(refs)).respond_with(exists).with_priority(9).mount(&world.server).await;
-    let standing = ResponseTemplate::new(200).set_body_json(json!({"object": {"sha": commit}}));
-    world.answer("/repos/github3py/fork_this/git/ref/tags/0.0.1", standing).await;
+    let tag =
+        |kind: &str, sha: &str| ResponseTemplate::new(200).set_body_json(json!({"object": {"type": kind, "sha": sha}}));
+    world.answer("/repos/github3py/fork_this/git/ref/tags/0.0.1", tag("commit", commit)).await;
+    let annotation = "c".repeat(40);
+    world.answer("/repos/github3py/fork_this/git/ref/tags/0.0.2", tag("tag", &annotation)).await;
+    world.answer(&format!("/repos/github3py/fork_this/git/tags/{annotation}"), tag("commit", commit)).await;
     source.create_tag("0.0.1", commit).await.unwrap();
+    source.create_tag("0.0.2", commit).await.unwrap();
     let error = source.create_tag("0.0.1", &"b".repeat(40)).await.unwrap_err();
     assert!(error.message.contains(&format!("has 0.0.1 at {commit} already")), "{error}");
 }

@@ -119,9 +119,17 @@ struct Repository {
     html_url: String,
 }
 
+/// A reference, or an annotated tag: each names the object it stands on.
 #[derive(Deserialize)]
 struct GitRef {
-    object: CommitRef,
+    object: GitObject,
+}
+
+#[derive(Deserialize)]
+struct GitObject {
+    sha: String,
+    #[serde(rename = "type", default)]
+    kind: String,
 }
 
 impl GitHubSource {
@@ -275,15 +283,12 @@ impl GitHubSource {
         let answer = send(&self.host, &self.peer(), request).await?;
         match answer.status {
             StatusCode::CREATED => Ok(()),
-            StatusCode::UNPROCESSABLE_ENTITY => {
-                let standing = self.read(self.url(&["git", "ref", "tags", tag])?, None).await?;
-                let at = self.parse::<GitRef>(&standing).map(|standing| standing.object.sha);
-                match at {
-                    Ok(at) if at == commit => Ok(()),
-                    Ok(at) => Err(PollError::new(format!("{} has {tag} at {at} already", self.peer()))),
-                    Err(_) => Err(PollError::new(format!("{} does not know commit {commit}", self.peer()))),
-                }
-            }
+            StatusCode::UNPROCESSABLE_ENTITY => match self.commit_of(tag).await {
+                Ok(at) if at == commit => Ok(()),
+                Ok(at) => Err(PollError::new(format!("{} has {tag} at {at} already", self.peer()))),
+                Err(error) if error.host_trouble => Err(error),
+                Err(_) => Err(PollError::new(format!("{} does not know commit {commit}", self.peer()))),
+            },
             StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {
                 let code = answer.status.as_u16();
                 let peer = self.peer();
@@ -291,6 +296,17 @@ impl GitHubSource {
             }
             _ => Err(self.refused(&answer)),
         }
+    }
+
+    /// The commit that a tag stands on, through the annotation if it has one.
+    async fn commit_of(&self, tag: &str) -> Result<String, PollError> {
+        let reference = self.read(self.url(&["git", "ref", "tags", tag])?, None).await?;
+        let GitObject { sha, kind } = self.parse::<GitRef>(&reference)?.object;
+        if kind != "tag" {
+            return Ok(sha);
+        }
+        let annotation = self.read(self.url(&["git", "tags", &sha])?, None).await?;
+        Ok(self.parse::<GitRef>(&annotation)?.object.sha)
     }
 
     async fn read(&self, url: Url, etag: Option<HeaderValue>) -> Result<Answer, PollError> {

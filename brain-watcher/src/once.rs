@@ -98,7 +98,13 @@ fn table(
                     ahead.map(|(tag, commits)| format!(", {commits} commits ahead of {tag}")).unwrap_or_default();
                 writeln!(text, "{branch}: {}{ahead}", head.commit)?;
                 for commit in &head.newest {
-                    writeln!(text, "  {} {} ({})", &commit.id[..8.min(commit.id.len())], commit.title, commit.author)?;
+                    writeln!(
+                        text,
+                        "  {} {} ({})",
+                        commit.id.get(..8).unwrap_or(&commit.id),
+                        commit.title,
+                        commit.author
+                    )?;
                 }
             }
         }
@@ -113,7 +119,7 @@ fn table(
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(3);
     writeln!(text, "{:width$}  {:8}  docker image", "tag", "commit")?;
     for name in names {
-        let commit = refs.and_then(|refs| refs.tags.get(name)).map_or("-", |commit| &commit[..8.min(commit.len())]);
+        let commit = refs.and_then(|refs| refs.tags.get(name)).map_or("-", |commit| commit.get(..8).unwrap_or(commit));
         let image = images.and_then(|images| images.get(name));
         let image = image.map_or_else(
             || brain_core::release::NOT_YET_AVAILABLE.to_owned(),

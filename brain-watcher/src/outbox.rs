@@ -1,6 +1,7 @@
 //! Observations on their way: kept in order until the server has stored them, sent again on every new stream.
 
 use brain_proto::v1::{Observation, observation::What};
+use prost::Message as _;
 use std::{
     collections::VecDeque,
     sync::{Mutex, PoisonError},
@@ -9,6 +10,8 @@ use tokio::sync::Notify;
 
 /// Observations that may wait. A full outbox holds polling back; nothing is dropped.
 const CAPACITY: usize = 4_096;
+/// Bytes of one batch, well below what the server takes as a message; one observation alone may be larger.
+const BATCH_BYTES: usize = 2 << 20;
 
 /// The observations that are not acknowledged.
 #[derive(Debug, Default)]
@@ -66,7 +69,14 @@ impl Outbox {
             let filled = self.filled.notified();
             {
                 let mut inner = self.lock();
-                let batch: Vec<Observation> = inner.waiting.iter().skip(inner.sent).take(most).cloned().collect();
+                let mut bytes = 0;
+                let fits = |observation: &&Observation| {
+                    let first = bytes == 0;
+                    bytes += observation.encoded_len();
+                    first || bytes <= BATCH_BYTES
+                };
+                let unsent = inner.waiting.iter().skip(inner.sent).take(most);
+                let batch: Vec<Observation> = unsent.take_while(fits).cloned().collect();
                 if !batch.is_empty() {
                     inner.sent += batch.len();
                     return batch;
@@ -116,6 +126,19 @@ mod tests {
         outbox.rewind();
         put(&outbox, 1).await;
         assert_eq!(sequences(&outbox.take(10).await), [2, 3, 4]);
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_bounded_by_its_bytes_and_holds_one_at_the_least() {
+        let outbox = Outbox::default();
+        for megabytes in [1, 1, 3] {
+            let failure = "x".repeat(megabytes << 20);
+            let what = What::Poll(PollOutcome { failure, ..PollOutcome::default() });
+            outbox.put("projects/user", 1, what, prost_types::Timestamp::default()).await;
+        }
+        for expected in [[1], [2], [3]] {
+            assert_eq!(sequences(&outbox.take(10).await), expected);
+        }
     }
 
     #[tokio::test]

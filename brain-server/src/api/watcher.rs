@@ -28,6 +28,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
+use tracing::info;
 
 /// Time within which a hello must come.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
@@ -105,8 +106,12 @@ impl Api {
             };
             let message = match message {
                 Ok(Some(message)) => message.message,
-                // The watcher left, or the connection broke.
-                Ok(None) | Err(_) => return None,
+                Ok(None) => return None,
+                // The connection broke, or what came cannot be read.
+                Err(status) => {
+                    info!(%agent, code = ?status.code(), why = status.message(), "the watcher's stream ended");
+                    return None;
+                }
             };
             let observations = match message {
                 Some(FromWatcher::Observations(Observations { observations })) => observations,

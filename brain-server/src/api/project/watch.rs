@@ -9,7 +9,10 @@ use brain_proto::{
     v1::WatchProjectResponse,
 };
 use std::{collections::BTreeSet, sync::Arc};
-use tokio::sync::{broadcast::error::RecvError, mpsc};
+use tokio::sync::{
+    broadcast::error::{RecvError, TryRecvError},
+    mpsc,
+};
 use tonic::Status;
 
 /// What changes of a project did to what is watched.
@@ -64,27 +67,32 @@ pub(super) async fn watch(
     }
     loop {
         let mut touched = Touched::default();
-        match news.recv().await {
-            Ok(news) if news.version > seen => touched.add(&news),
-            Ok(_) => continue,
-            Err(RecvError::Lagged(_)) => {
-                let _ = sender.send(Err(cut_off(&name::project(&project.id)))).await;
-                return;
-            }
+        let mut next = match news.recv().await {
+            Ok(news) => Ok(news),
+            Err(RecvError::Lagged(behind)) => Err(TryRecvError::Lagged(behind)),
             Err(RecvError::Closed) => return,
-        }
-        // A gap is met again by the next turn, which ends the stream.
-        while let Ok(news) = news.try_recv() {
-            touched.add(&news);
+        };
+        loop {
+            match next {
+                Ok(news) => {
+                    if news.version > seen {
+                        seen = news.version;
+                        touched.add(&news);
+                    }
+                }
+                Err(TryRecvError::Lagged(_)) => {
+                    let _ = sender.send(Err(cut_off(&name::project(&project.id)))).await;
+                    return;
+                }
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+            next = news.try_recv();
         }
         if !touched.project {
             continue;
         }
-        let message = {
-            let inner = project.read();
-            seen = inner.version;
-            changes(&project, seen, &inner.state, touched)
-        };
+        // The state may be ahead of the news that came: what it has more is told again with its own.
+        let message = changes(&project, seen, &project.read().state, touched);
         if sender.send(Ok(message)).await.is_err() {
             return;
         }

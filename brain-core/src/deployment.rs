@@ -7,24 +7,36 @@
 //! | RollingBack | the rollback plan is carried out | its last step is done, or it failed too often |
 //! | Succeeded | all traffic is on the new version | never |
 //! | Failed | the reason says whether the old version is back | never |
+//! | Cancelled | a person ended it; the reason says whether the old version is back | never |
+//!
+//! Running and RollingBack may be paused, by a person, a hold of the plan, or a failure where the policy says so: then no
+//! deployer acts and no time counts.
 
 use crate::{
     id::AgentName,
     image::Digest,
     plan::{self, Plan, ServiceCount, Step},
+    policy::{OnFailure, RolloutPolicy},
     project::ProjectSpec,
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
+use std::time::Duration;
 
+pub mod control;
+mod fact;
 #[cfg(test)]
 mod tests;
+
+use control::ControlUsed;
+pub use fact::{Effect, Fact, IllegalEvent, Outcome};
 
 /// Task failures that a deployment keeps, the newest. ECS forgets stopped tasks within the hour; brain does not.
 pub const TASK_FAILURES_KEPT: usize = 20;
 /// Times that a rollback is begun before a person is called.
 pub const ROLLBACK_ATTEMPTS: u32 = 3;
+/// Name under which the rollout policy pauses.
+const POLICY: &str = "rollout policy";
 
 /// One version on its way into production.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +77,34 @@ pub struct Deployment {
     pub generation: u64,
     /// Why it failed.
     pub reason: Option<String>,
+    /// The policy, where it is not the project's.
+    #[serde(default)]
+    pub policy: Option<RolloutPolicy>,
+    /// Why nothing is done now, though it is not over.
+    #[serde(default)]
+    pub paused: Option<Pause>,
+    /// Steps of the plan before this index that only wait are passed over.
+    #[serde(default)]
+    pub promoted: usize,
+    /// Whether a person has ended it.
+    #[serde(default)]
+    pub cancelled: bool,
+    /// What people did to it, oldest first.
+    #[serde(default)]
+    pub controls: Vec<ControlUsed>,
+}
+
+/// Nothing is done until a person says so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// Who paused it.
+    pub by: String,
+    /// Why; may be empty.
+    pub why: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Whether the step has failed; it begins anew when the deployment is resumed.
+    pub failed: bool,
 }
 
 /// Where a deployment stands; see the module's table.
@@ -76,13 +116,14 @@ pub enum Phase {
     RollingBack,
     Succeeded,
     Failed,
+    Cancelled,
 }
 
 impl Phase {
     /// Whether the deployment is over.
     #[must_use]
     pub fn is_final(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed)
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
     }
 }
 
@@ -93,6 +134,9 @@ pub struct StepTimes {
     pub started: Option<Timestamp>,
     /// End.
     pub ended: Option<Timestamp>,
+    /// Time of it that was paused.
+    #[serde(default)]
+    pub paused: Duration,
 }
 
 /// The way back.
@@ -126,78 +170,6 @@ pub struct TaskFailure {
     pub exit_code: Option<i32>,
 }
 
-/// What happened to a deployment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Fact {
-    /// A deployer took the lease; the generation rises by one.
-    Leased(Lease),
-    /// The lease ended without a renewal, or the deployer left.
-    LeaseEnded,
-    /// A report about the current step.
-    Reported {
-        /// Generation of the reporter's lease.
-        generation: u64,
-        /// Whether the step is the rollback's.
-        rollback: bool,
-        /// Index of the step.
-        step: usize,
-        /// How it stands.
-        outcome: Outcome,
-    },
-    /// The current step took longer than it may.
-    TimedOut,
-}
-
-/// How a step stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "named by the variants")]
-pub enum Outcome {
-    Done { task_failures: Vec<TaskFailure> },
-    Waiting { why: String },
-    Failed { reason: String, task_failures: Vec<TaskFailure> },
-}
-
-/// What is to be done after a fact.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    /// Hand the deployment to a deployer.
-    HandOut,
-    /// Tell the holder of this generation to leave it.
-    Withdraw(u64),
-    /// The deployment is over.
-    Ended,
-}
-
-/// A fact that does not fit the deployment's state. Nothing changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum IllegalEvent {
-    /// The deployment is over.
-    #[error("the deployment has ended")]
-    Ended,
-    /// The report is of an older lease.
-    #[error("generation {reported} is not the current one, {current}")]
-    StaleGeneration {
-        /// The report's.
-        reported: u64,
-        /// The deployment's.
-        current: u64,
-    },
-    /// The report is of another step.
-    #[error("step {reported} is not the current one, {current}")]
-    WrongStep {
-        /// The report's.
-        reported: usize,
-        /// The deployment's.
-        current: usize,
-    },
-    /// Another deployer holds the lease.
-    #[error("another deployer holds the lease")]
-    AlreadyLeased,
-    /// Nobody holds the lease.
-    #[error("nobody holds the lease")]
-    NotLeased,
-}
-
 /// What a new deployment is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
@@ -213,13 +185,16 @@ pub struct Request {
     pub request_id: String,
     /// The plan.
     pub plan: Plan,
+    /// The policy, where it is not the project's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<RolloutPolicy>,
 }
 
 impl Deployment {
     /// A deployment that was just accepted.
     #[must_use]
     pub fn new(request: Request, created: Timestamp) -> Self {
-        let Request { number, tag, digest, requested_by, request_id, plan } = request;
+        let Request { number, tag, digest, requested_by, request_id, plan, policy } = request;
         Self {
             number,
             tag,
@@ -239,6 +214,11 @@ impl Deployment {
             lease: None,
             generation: 0,
             reason: None,
+            policy,
+            paused: None,
+            promoted: 0,
+            cancelled: false,
+            controls: Vec::new(),
         }
     }
 
@@ -258,10 +238,28 @@ impl Deployment {
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
         self.lease.as_ref()?;
-        if self.phase.is_final() {
+        if !self.wants_deployer() {
             return None;
         }
-        Some(self.counts_from?.plus(self.active_plan().step_timeout))
+        let least = self.current_step().map(Step::least).unwrap_or_default();
+        Some(self.counts_from?.plus(self.active_plan().step_timeout + least))
+    }
+
+    /// Time that the current step has taken by `now`, pauses left out.
+    #[must_use]
+    pub fn step_elapsed(&self, now: Timestamp) -> Duration {
+        let times = match &self.rollback {
+            Some(rollback) => rollback.times.get(self.cursor),
+            None => self.times.get(self.cursor),
+        };
+        let began = times.and_then(|times| Some((times.started?, times.paused)));
+        began.map_or(Duration::ZERO, |(began, paused)| now.since(began).saturating_sub(paused))
+    }
+
+    /// The policy that holds for it.
+    #[must_use]
+    pub fn policy<'a>(&'a self, spec: &'a ProjectSpec) -> &'a RolloutPolicy {
+        self.policy.as_ref().unwrap_or(&spec.rollout_policy)
     }
 
     /// Counts as this deployment has set them.
@@ -269,24 +267,23 @@ impl Deployment {
     pub fn serving(&self) -> Vec<ServiceCount> {
         match (self.phase, &self.rollback) {
             (Phase::Succeeded, _) => self.plan.to.clone(),
-            (Phase::Failed, Some(rollback)) if self.cursor >= rollback.plan.steps.len() => self.plan.from.clone(),
+            // What its rollback has set, as far as it came.
+            (_, Some(rollback)) => plan::serving_at(&rollback.plan, self.cursor),
             (_, None) => plan::serving_at(&self.plan, self.cursor),
-            // A rollback that did not finish: what it was to restore is the best that is known.
-            (_, Some(_)) => self.plan.from.clone(),
         }
     }
 
     /// The state after `fact`, and what is to be done. `spec` is the project's definition, for the plan of a rollback.
     pub fn apply(mut self, spec: &ProjectSpec, fact: Fact, at: Timestamp) -> Result<(Self, Vec<Effect>), IllegalEvent> {
         if self.phase.is_final() {
-            return Err(IllegalEvent::Ended);
+            return if self.is_repeated(&fact) { Ok((self, Vec::new())) } else { Err(IllegalEvent::Ended) };
         }
         let effects = match fact {
             Fact::Leased(lease) => self.leased(lease, at)?,
             Fact::LeaseEnded => self.lease_ended()?,
             Fact::Reported { generation, rollback, step, outcome } => {
                 self.check_report(generation, rollback, step)?;
-                match outcome {
+                let mut effects = match outcome {
                     Outcome::Waiting { why } => {
                         self.waiting = Some(why);
                         Vec::new()
@@ -299,7 +296,14 @@ impl Deployment {
                         self.remember(task_failures);
                         self.step_failed(spec, reason, at)
                     }
+                };
+                // Whoever reported what ended it does nothing more.
+                for effect in &mut effects {
+                    if let Effect::Ended { leftover } = effect {
+                        *leftover = false;
+                    }
                 }
+                effects
             }
             Fact::TimedOut => {
                 if self.lease.is_none() {
@@ -310,6 +314,7 @@ impl Deployment {
                 let step = self.current_step().map(ToString::to_string).unwrap_or_default();
                 self.step_failed(spec, format!("\"{step}\" took longer than {seconds} s{waiting}"), at)
             }
+            Fact::Controlled(used) => self.controlled(spec, used)?,
         };
         Ok((self, effects))
     }
@@ -318,6 +323,9 @@ impl Deployment {
         // The same process may take its own lease anew, after its stream broke; nobody else may.
         if self.lease.as_ref().is_some_and(|held| *held != lease) {
             return Err(IllegalEvent::AlreadyLeased);
+        }
+        if self.paused.is_some() {
+            return Err(IllegalEvent::Paused);
         }
         self.lease = Some(lease);
         self.generation += 1;
@@ -334,7 +342,7 @@ impl Deployment {
             return Err(IllegalEvent::NotLeased);
         }
         self.waiting = None;
-        Ok(vec![Effect::HandOut])
+        Ok(if self.paused.is_some() { Vec::new() } else { vec![Effect::HandOut] })
     }
 
     fn check_report(&self, generation: u64, rollback: bool, step: usize) -> Result<(), IllegalEvent> {
@@ -352,30 +360,51 @@ impl Deployment {
 
     fn step_done(&mut self, at: Timestamp) -> Vec<Effect> {
         self.waiting = None;
-        if let Some(times) = self.current_times() {
-            times.ended = Some(at);
+        self.advance(at)
+    }
+
+    /// Goes on to the next step, past those that only wait and were promoted.
+    fn advance(&mut self, at: Timestamp) -> Vec<Effect> {
+        loop {
+            if let Some(times) = self.current_times() {
+                times.ended = Some(at);
+            }
+            self.cursor += 1;
+            let passed = self.rollback.is_none() && self.cursor < self.promoted;
+            match self.current_step() {
+                None => return self.end(self.phase_at_end(), at),
+                Some(step) if passed && step.only_waits() => {}
+                Some(Step::Hold) => {
+                    self.begin_step(at);
+                    let why = "the rollout policy asks for a person's promotion".to_owned();
+                    self.paused = Some(Pause { by: POLICY.to_owned(), why, since: at, failed: false });
+                    return vec![self.interrupt()];
+                }
+                Some(_) => {
+                    self.counts_from = Some(at);
+                    self.begin_step(at);
+                    return Vec::new();
+                }
+            }
         }
-        self.cursor += 1;
-        if self.cursor < self.active_plan().steps.len() {
-            self.counts_from = Some(at);
-            self.begin_step(at);
-            return Vec::new();
+    }
+
+    fn phase_at_end(&self) -> Phase {
+        match (&self.rollback, self.cancelled) {
+            (None, _) => Phase::Succeeded,
+            (Some(_), false) => Phase::Failed,
+            (Some(_), true) => Phase::Cancelled,
         }
-        let phase = if self.rollback.is_some() { Phase::Failed } else { Phase::Succeeded };
-        self.end(phase, at)
     }
 
     fn step_failed(&mut self, spec: &ProjectSpec, reason: String, at: Timestamp) -> Vec<Effect> {
         self.waiting = None;
         let Some(rollback) = &mut self.rollback else {
-            let plan = plan::rollback(spec, &self.plan, self.cursor);
-            self.reason = Some(reason);
-            if plan.steps.is_empty() {
-                return self.end(Phase::Failed, at);
+            if self.policy(spec).on_failure == OnFailure::Pause {
+                self.paused = Some(Pause { by: POLICY.to_owned(), why: reason, since: at, failed: true });
+                return vec![self.interrupt()];
             }
-            self.rollback = Some(Rollback { times: vec![StepTimes::default(); plan.steps.len()], plan, attempts: 1 });
-            self.phase = Phase::RollingBack;
-            return self.start_over();
+            return self.roll_back(spec, reason, at);
         };
         if rollback.attempts < ROLLBACK_ATTEMPTS {
             rollback.attempts += 1;
@@ -385,7 +414,19 @@ impl Deployment {
         let first = self.reason.take().unwrap_or_default();
         self.reason =
             Some(format!("{first}; the rollback did not finish either, a person must look at the services: {reason}"));
-        self.end(Phase::Failed, at)
+        self.end(self.phase_at_end(), at)
+    }
+
+    fn roll_back(&mut self, spec: &ProjectSpec, reason: String, at: Timestamp) -> Vec<Effect> {
+        let plan = plan::rollback(spec, self.policy(spec), &self.plan, self.cursor);
+        self.reason = Some(reason);
+        if plan.steps.is_empty() {
+            let phase = if self.cancelled { Phase::Cancelled } else { Phase::Failed };
+            return self.end(phase, at);
+        }
+        self.rollback = Some(Rollback { times: vec![StepTimes::default(); plan.steps.len()], plan, attempts: 1 });
+        self.phase = Phase::RollingBack;
+        self.start_over()
     }
 
     /// Goes on with the first step of the plan that is now active, under a new lease.
@@ -400,8 +441,8 @@ impl Deployment {
         self.phase = phase;
         self.ended = Some(at);
         self.counts_from = None;
-        self.lease = None;
-        vec![Effect::Withdraw(self.generation), Effect::Ended]
+        let leftover = self.lease.take().is_some();
+        vec![Effect::Withdraw(self.generation), Effect::Ended { leftover }]
     }
 
     fn begin_step(&mut self, at: Timestamp) {

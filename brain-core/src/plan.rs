@@ -5,6 +5,7 @@
 use crate::{
     image::Digest,
     names::{self, ResourceNames},
+    policy::{RolloutPolicy, Stage},
     project::ProjectSpec,
     shift::{Counts, moves},
 };
@@ -96,6 +97,19 @@ pub enum Step {
         /// Task failures after which the step has failed; 0: not counted.
         max_task_failures: u32,
     },
+    /// The service has served its share for a while, healthy all the time.
+    Bake {
+        /// Service name.
+        service: String,
+        /// Healthy tasks.
+        healthy: u32,
+        /// How long.
+        duration: Duration,
+        /// Task failures after which the step has failed.
+        max_task_failures: u32,
+    },
+    /// A person has promoted the deployment.
+    Hold,
     /// Empty instances are given back.
     ReturnCapacity {
         /// Instances that stay.
@@ -114,10 +128,26 @@ pub struct Goal<'a> {
     pub digest: &'a Digest,
 }
 
-/// The plan that brings `goal` to full strength, from the services that serve now.
+impl Step {
+    /// Whether it only waits, so that a person may pass it over.
+    #[must_use]
+    pub fn only_waits(&self) -> bool {
+        matches!(self, Self::Bake { .. } | Self::Hold)
+    }
+
+    /// Time that the step takes by itself, beyond which its timeout counts.
+    #[must_use]
+    pub fn least(&self) -> Duration {
+        match self {
+            Self::Bake { duration, .. } => *duration,
+            _ => Duration::ZERO,
+        }
+    }
+}
+
+/// The plan that brings `goal` to full strength by `policy`, from the services that serve now.
 #[must_use]
-pub fn plan(spec: &ProjectSpec, goal: Goal<'_>, serving: &[ServiceCount]) -> Plan {
-    let policy = &spec.rollout_policy;
+pub fn plan(spec: &ProjectSpec, policy: &RolloutPolicy, goal: Goal<'_>, serving: &[ServiceCount]) -> Plan {
     let desired = spec.target.desired_count;
     let service = names::service(&spec.id, goal.tag, goal.digest);
     let image = spec.image_repository.with_digest(goal.digest);
@@ -145,12 +175,14 @@ pub fn plan(spec: &ProjectSpec, goal: Goal<'_>, serving: &[ServiceCount]) -> Pla
     };
     let mut counts = counts_of(&from);
     let already = counts.get(&service).copied().unwrap_or(0);
-    let mut stages = if from.is_empty() { Vec::new() } else { policy.stages(desired) };
-    stages.retain(|stage| *stage > already && *stage < desired);
-    stages.push(desired);
+    let full = Stage { count: desired, bake: Duration::ZERO, hold: false };
+    // Where nothing serves there is no traffic to move in stages.
+    let mut stages = if from.is_empty() { vec![full] } else { policy.stages(desired) };
+    stages.retain(|stage| stage.count > already || stage.count == desired);
     for stage in stages {
-        let target = stage_counts(&counts, &service, stage, desired);
+        let target = stage_counts(&counts, &service, stage.count, desired);
         shifting.append(&mut steps, &counts, &target);
+        shifting.wait(&mut steps, &service, &stage);
         counts = target;
     }
     // Even where nothing moved, the goal is only reached when it is seen to be.
@@ -162,7 +194,7 @@ pub fn plan(spec: &ProjectSpec, goal: Goal<'_>, serving: &[ServiceCount]) -> Pla
 /// The plan that undoes `failed` after its steps up to `cursor` were carried out and that one was begun: the old services
 /// back to their counts, traffic first, the new service to 0. Has no steps when nothing was touched that needs undoing.
 #[must_use]
-pub fn rollback(spec: &ProjectSpec, failed: &Plan, cursor: usize) -> Plan {
+pub fn rollback(spec: &ProjectSpec, policy: &RolloutPolicy, failed: &Plan, cursor: usize) -> Plan {
     let original = counts_of(&failed.from);
     let reached = counts_at(failed, cursor);
     let mut steps = Vec::new();
@@ -177,8 +209,8 @@ pub fn rollback(spec: &ProjectSpec, failed: &Plan, cursor: usize) -> Plan {
     }
     let old_total: u32 = original.values().sum();
     let shifting = Shifting {
-        floor: spec.rollout_policy.floor(spec.target.desired_count).min(old_total),
-        ceiling: spec.rollout_policy.ceiling(spec.target.desired_count.max(old_total)),
+        floor: policy.floor(spec.target.desired_count).min(old_total),
+        ceiling: policy.ceiling(spec.target.desired_count.max(old_total)),
         watched: String::new(),
         max_task_failures: 0,
     };
@@ -203,7 +235,7 @@ pub fn rollback(spec: &ProjectSpec, failed: &Plan, cursor: usize) -> Plan {
     }
     Plan {
         names: failed.names.clone(),
-        from: Vec::new(),
+        from: serving_at(failed, cursor),
         to: failed.from.clone(),
         steps,
         step_timeout: failed.step_timeout,
@@ -252,6 +284,21 @@ impl Shifting {
         let step = Step::Verify { service: service.to_owned(), healthy, max_task_failures };
         if steps.last() != Some(&step) {
             steps.push(step);
+        }
+    }
+
+    /// What has to be so before traffic moves on.
+    fn wait(&self, steps: &mut Vec<Step>, service: &str, stage: &Stage) {
+        if !stage.bake.is_zero() {
+            steps.push(Step::Bake {
+                service: service.to_owned(),
+                healthy: stage.count,
+                duration: stage.bake,
+                max_task_failures: self.max_task_failures,
+            });
+        }
+        if stage.hold {
+            steps.push(Step::Hold);
         }
     }
 }
@@ -322,6 +369,8 @@ impl fmt::Display for Step {
             Self::Scale { service, desired, .. } => write!(f, "scale {service} to {desired}"),
             Self::Verify { service, healthy: 0, .. } => write!(f, "see {service} drained"),
             Self::Verify { service, healthy, .. } => write!(f, "see {healthy} healthy tasks of {service}"),
+            Self::Bake { service, duration, .. } => write!(f, "watch {service} for {} s", duration.as_secs()),
+            Self::Hold => f.write_str("wait for a person to promote"),
             Self::ReturnCapacity { instances } => write!(f, "give empty instances back, keep {instances}"),
         }
     }

@@ -5,41 +5,160 @@ use std::time::Duration;
 
 /// Longest time a step may be given.
 pub const STEP_TIMEOUT_MAX: Duration = Duration::from_hours(24);
+/// Longest bake of a step.
+pub const BAKE_MAX: Duration = Duration::from_hours(24 * 7);
 /// Most steps of a policy: one for each percent.
 pub const STEPS_MAX: usize = 100;
-/// Most instances a policy may add.
-pub const SURGE_MAX: u32 = 100;
+/// Most instances a policy may add: as many as a project may have, so that all of a new version can stand beside the old.
+pub const SURGE_MAX: u32 = 1_000;
 
 /// How traffic moves from one version to the next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RolloutPolicy {
-    /// Percent of instances on the new version after each step, rising to 100; empty: one instance at a time.
-    pub step_percents: Vec<u8>,
+    /// The steps, their sizes rising; empty: one instance at a time. After the last one the whole rest moves.
+    #[serde(rename = "step_percents")]
+    pub steps: Vec<RolloutStep>,
     /// Percent of the desired count, rounded up, that stays healthy throughout.
     pub floor_percent: u8,
     /// Instances added while traffic shifts.
     pub surge: u32,
-    /// Longest time of a step.
+    /// Longest time of a step, its bake aside.
     pub step_timeout: Duration,
     /// Task failures in a step after which the new version has failed.
     pub max_task_failures: u32,
+    /// What becomes of a deployment whose step failed.
+    #[serde(default)]
+    pub on_failure: OnFailure,
+}
+
+/// One step of a policy: how far traffic moves, and what has to be so before it moves on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredStep")]
+pub struct RolloutStep {
+    /// Share of the new version.
+    pub size: Size,
+    /// Time for which the new version serves its share, healthy all the while.
+    pub bake: Duration,
+    /// Whether a person has to promote it.
+    pub hold: bool,
+}
+
+/// Share of the new version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Size {
+    /// Percent of the desired count, 1 to 100.
+    Percent(u8),
+    /// Instances.
+    Count(u32),
+}
+
+/// What becomes of a deployment whose step failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum OnFailure {
+    /// The old version comes back.
+    #[default]
+    RollBack,
+    /// Everything stays as it is until a person decides.
+    Pause,
+}
+
+/// Policies by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preset {
+    /// One instance at a time. The default.
+    OneByOne,
+    /// A tenth, then a half, each watched for some minutes.
+    Canary,
+    /// All of the new version beside the old one, then the old one goes.
+    BlueGreen,
+    /// The old version goes and the new one comes: an interruption, and no instance more.
+    AllAtOnce,
+}
+
+/// A step as it was stored: once a bare percentage.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum StoredStep {
+    Percent(u8),
+    Step {
+        size: Size,
+        #[serde(default)]
+        bake: Duration,
+        #[serde(default)]
+        hold: bool,
+    },
+}
+
+impl From<StoredStep> for RolloutStep {
+    fn from(stored: StoredStep) -> Self {
+        match stored {
+            StoredStep::Percent(percent) => Self::to(Size::Percent(percent)),
+            StoredStep::Step { size, bake, hold } => Self { size, bake, hold },
+        }
+    }
+}
+
+impl RolloutStep {
+    /// A step without a wait.
+    #[must_use]
+    pub fn to(size: Size) -> Self {
+        Self { size, bake: Duration::ZERO, hold: false }
+    }
+
+    /// Whether something has to be so before traffic moves on.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.hold || !self.bake.is_zero()
+    }
+}
+
+/// Where a shift stands after a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stage {
+    /// Tasks of the new version.
+    pub count: u32,
+    /// See [`RolloutStep`].
+    pub bake: Duration,
+    /// See [`RolloutStep`].
+    pub hold: bool,
 }
 
 impl Default for RolloutPolicy {
     fn default() -> Self {
         Self {
-            step_percents: Vec::new(),
+            steps: Vec::new(),
             floor_percent: 100,
             surge: 1,
             // A new host boots, joins, pulls an image and passes its health checks in a few minutes.
             step_timeout: Duration::from_mins(10),
             // As many as ECS's own circuit breaker tolerates at the least.
             max_task_failures: 3,
+            on_failure: OnFailure::RollBack,
         }
     }
 }
 
 impl RolloutPolicy {
+    /// The policy of that name, for so many tasks.
+    #[must_use]
+    pub fn preset(preset: Preset, desired: u32) -> Self {
+        let watched = |percent| RolloutStep { bake: Duration::from_mins(5), ..RolloutStep::to(Size::Percent(percent)) };
+        let all = vec![RolloutStep::to(Size::Percent(100))];
+        let default = Self::default();
+        match preset {
+            Preset::OneByOne => default,
+            Preset::Canary => Self { steps: vec![watched(10), watched(50)], ..default },
+            Preset::BlueGreen => Self { steps: all, surge: desired, ..default },
+            Preset::AllAtOnce => Self { steps: all, floor_percent: 0, surge: 0, ..default },
+        }
+    }
+
+    /// The same floor and surge, without a stop on the way: for the way back.
+    #[must_use]
+    pub fn straight(self) -> Self {
+        Self { steps: vec![RolloutStep::to(Size::Percent(100))], ..self }
+    }
+
     /// Healthy tasks below which a shift of `desired` tasks never goes.
     #[must_use]
     pub fn floor(&self, desired: u32) -> u32 {
@@ -53,28 +172,44 @@ impl RolloutPolicy {
         desired.saturating_add(self.surge)
     }
 
-    /// Tasks of the new version after each step: rising, without repeats, the last one `desired`.
+    /// The stages of a shift of `desired` tasks: rising, the last one at full strength. Of steps that come to the same
+    /// count, those that wait for nothing fall away.
     #[must_use]
-    pub fn stages(&self, desired: u32) -> Vec<u32> {
-        if self.step_percents.is_empty() {
-            return (1..=desired).collect();
+    pub fn stages(&self, desired: u32) -> Vec<Stage> {
+        let pass = |count| Stage { count, bake: Duration::ZERO, hold: false };
+        if self.steps.is_empty() {
+            return (1..=desired).map(pass).collect();
         }
-        let mut stages: Vec<u32> = self.step_percents.iter().map(|percent| count_of(*percent, desired)).collect();
-        stages.push(desired);
-        stages.dedup();
+        let mut stages: Vec<Stage> = Vec::new();
+        for RolloutStep { size, bake, hold } in &self.steps {
+            let stage = Stage { count: size.count(desired), bake: *bake, hold: *hold };
+            stages.pop_if(|last| *last == pass(stage.count));
+            if stages.last().is_none_or(|last| last.count < stage.count || stage != pass(stage.count)) {
+                stages.push(stage);
+            }
+        }
+        if stages.last().is_none_or(|last| last.count < desired) {
+            stages.push(pass(desired));
+        }
         stages
     }
 }
 
-/// Tasks that come nearest to `percent` of `desired`, but at least one, and all of them only at 100 percent (a canary of
-/// 99 percent leaves one instance on the old version).
-fn count_of(percent: u8, desired: u32) -> u32 {
-    if percent >= 100 {
-        return desired;
+impl Size {
+    /// Tasks of `desired`: at least one, and all of them only at 100 percent (a canary of 99 percent leaves one instance on
+    /// the old version).
+    #[must_use]
+    pub fn count(self, desired: u32) -> u32 {
+        match self {
+            Self::Count(count) => count.clamp(1, desired.max(1)),
+            Self::Percent(100..) => desired,
+            Self::Percent(percent) => {
+                let nearest = (u64::from(desired) * u64::from(percent) + 50) / 100;
+                let most = desired.saturating_sub(1).max(1);
+                u32::try_from(nearest).unwrap_or(desired).clamp(1, most)
+            }
+        }
     }
-    let nearest = (u64::from(desired) * u64::from(percent) + 50) / 100;
-    let most = desired.saturating_sub(1).max(1);
-    u32::try_from(nearest).unwrap_or(desired).clamp(1, most)
 }
 
 #[cfg(test)]
@@ -82,20 +217,44 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn policy(step_percents: Vec<u8>) -> RolloutPolicy {
-        RolloutPolicy { step_percents, ..RolloutPolicy::default() }
+    fn policy(percents: Vec<u8>) -> RolloutPolicy {
+        let steps = percents.into_iter().map(|percent| RolloutStep::to(Size::Percent(percent))).collect();
+        RolloutPolicy { steps, ..RolloutPolicy::default() }
+    }
+
+    fn counts(policy: &RolloutPolicy, desired: u32) -> Vec<u32> {
+        policy.stages(desired).iter().map(|stage| stage.count).collect()
     }
 
     #[test]
     fn one_by_one_is_the_default() {
-        assert_eq!(policy(vec![]).stages(3), [1, 2, 3]);
+        assert_eq!(counts(&policy(vec![]), 3), [1, 2, 3]);
     }
 
     #[test]
     fn percentages_become_counts() {
-        assert_eq!(policy(vec![33, 67, 100]).stages(3), [1, 2, 3]);
-        assert_eq!(policy(vec![1, 50, 99, 100]).stages(10), [1, 5, 9, 10]);
-        assert_eq!(policy(vec![10, 100]).stages(1), [1]);
+        assert_eq!(counts(&policy(vec![33, 67, 100]), 3), [1, 2, 3]);
+        assert_eq!(counts(&policy(vec![1, 50, 99, 100]), 10), [1, 5, 9, 10]);
+        assert_eq!(counts(&policy(vec![10, 100]), 1), [1]);
+        assert_eq!(counts(&policy(vec![10]), 3), [1, 3]);
+    }
+
+    #[test]
+    fn a_step_that_waits_is_kept_where_it_moves_nothing() {
+        let baked = RolloutStep { bake: Duration::from_secs(60), ..RolloutStep::to(Size::Percent(10)) };
+        let steps = vec![baked, RolloutStep::to(Size::Count(1)), RolloutStep::to(Size::Percent(40))];
+        let stages = RolloutPolicy { steps, ..RolloutPolicy::default() }.stages(3);
+        let seen: Vec<(u32, u64)> = stages.iter().map(|stage| (stage.count, stage.bake.as_secs())).collect();
+        assert_eq!(seen, [(1, 60), (3, 0)]);
+    }
+
+    #[test]
+    fn presets_keep_what_their_names_promise() {
+        let canary = RolloutPolicy::preset(Preset::Canary, 10);
+        assert_eq!(counts(&canary, 10), [1, 5, 10]);
+        assert_eq!(RolloutPolicy::preset(Preset::BlueGreen, 10).ceiling(10), 20);
+        let at_once = RolloutPolicy::preset(Preset::AllAtOnce, 10);
+        assert_eq!((at_once.floor(10), at_once.ceiling(10), counts(&at_once, 10)), (0, 10, vec![10]));
     }
 
     proptest! {
@@ -105,8 +264,8 @@ mod tests {
             mut percents in proptest::collection::vec(1u8..=100, 0..20),
         ) {
             percents.sort_unstable();
-            let stages = policy(percents).stages(desired);
-            prop_assert!(stages.windows(2).all(|pair| pair[0] < pair[1]), "{stages:?}");
+            let stages = counts(&policy(percents), desired);
+            prop_assert!(stages.windows(2).all(|pair| pair[0] <= pair[1]), "{stages:?}");
             prop_assert!(stages[0] >= 1);
             prop_assert_eq!(*stages.last().unwrap(), desired);
         }

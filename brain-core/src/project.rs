@@ -1,6 +1,12 @@
 //! A project's definition: what a person writes, checked whole, and what brain keeps.
 
-use crate::{id::ProjectId, image::ImageRepository, names::hash_hex, policy::RolloutPolicy, version::VersionPart};
+use crate::{
+    id::ProjectId,
+    image::ImageRepository,
+    names::hash_hex,
+    policy::{OnFailure, Preset, RolloutPolicy},
+    version::VersionPart,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use url::Url;
@@ -62,16 +68,36 @@ pub struct TargetDraft {
     pub registry_credential: String,
 }
 
-/// [`RolloutPolicy`] as a person defines it.
+/// [`RolloutPolicy`] as a person defines it. What is left out is as the preset has it.
 #[derive(Debug, Clone, Default)]
 #[allow(missing_docs, reason = "the fields are those of `RolloutPolicy`")]
 pub struct RolloutPolicyDraft {
-    pub step_percents: Vec<u32>,
+    pub preset: Option<Preset>,
+    pub steps: Vec<RolloutStepDraft>,
     pub floor_percent: Option<u32>,
     pub surge: Option<u32>,
     /// Milliseconds; `None`: the default. Negative ones are refused.
     pub step_timeout_ms: Option<i64>,
     pub max_task_failures: u32,
+    pub on_failure: Option<OnFailure>,
+}
+
+/// [`crate::policy::RolloutStep`] as a person defines it.
+#[derive(Debug, Clone, Default)]
+#[allow(missing_docs, reason = "the fields are those of `RolloutStep`")]
+pub struct RolloutStepDraft {
+    pub size: Option<SizeDraft>,
+    /// Milliseconds. Negative ones are refused.
+    pub bake_ms: i64,
+    pub hold: bool,
+}
+
+/// [`crate::policy::Size`] as a person defines it.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs, reason = "the variants are those of `Size`")]
+pub enum SizeDraft {
+    Percent(u32),
+    Count(u32),
 }
 
 /// A project's definition, checked and complete.
@@ -178,6 +204,13 @@ impl ProjectDraft {
         claim_port: impl FnOnce(Option<u16>) -> Result<u16, String>,
     ) -> Result<ProjectSpec, Vec<Violation>> {
         rules::check(self, claim_port)
+    }
+}
+
+impl RolloutPolicyDraft {
+    /// Checks a policy for one deployment to `target`.
+    pub fn validate_for(self, target: &Target) -> Result<RolloutPolicy, Vec<Violation>> {
+        rules::check_override(self, target)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     image::Digest,
     names,
     observation::{Observation, ObservedBranch, ObservedHead, PollTarget},
-    plan::{self, Goal, ServiceCount},
+    plan::ServiceCount,
     production::Production,
     project::ProjectSpec,
     release::{Head, Image, Moved, Release, Tag},
@@ -20,8 +20,11 @@ use std::{
 };
 use thiserror::Error;
 
+mod request;
 #[cfg(test)]
 mod tests;
+
+pub use request::{Refusal, WayBack, Wish};
 
 /// Deployments that are kept, the newest.
 pub const DEPLOYMENTS_KEPT: usize = 100;
@@ -77,28 +80,6 @@ pub struct PollFailure {
     pub why: String,
     /// Since when it fails at all.
     pub since: Timestamp,
-}
-
-/// Why a deployment cannot begin.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Refusal {
-    /// No such tag and no such image.
-    #[error("there is no release {0}: neither a git tag nor an image of that name has been seen")]
-    UnknownRelease(String),
-    /// The tag has no image yet.
-    #[error("{image} is not available yet: the deployment can begin once the image is in the registry")]
-    NoImage {
-        /// The image that it waits for.
-        image: String,
-    },
-    /// Another deployment is in progress.
-    #[error("deployment {number} of {tag} is in progress: wait for its end")]
-    InProgress {
-        /// Its number.
-        number: u64,
-        /// What it deploys.
-        tag: String,
-    },
 }
 
 /// An event that does not fit the state: the log is damaged, or was written by something else.
@@ -308,27 +289,6 @@ impl ProjectState {
             changes.push(Change::ImageObserved { tag, digest });
         }
         changes
-    }
-
-    /// Decides a request to deploy `tag`.
-    pub fn request_deployment(&self, tag: &str, requested_by: &str, request_id: &str) -> Result<Request, Refusal> {
-        if let Some(active) = self.active() {
-            return Err(Refusal::InProgress { number: active.number, tag: active.tag.clone() });
-        }
-        let release = self.release(tag).ok_or_else(|| Refusal::UnknownRelease(tag.to_owned()))?;
-        let Some(image) = release.image else {
-            return Err(Refusal::NoImage { image: self.spec.image_repository.with_tag(release.tag) });
-        };
-        let number = self.deployments.back().map_or(0, |latest| latest.number) + 1;
-        let goal = Goal { deployment: number, tag: release.tag, digest: &image.digest };
-        Ok(Request {
-            number,
-            tag: release.tag.to_owned(),
-            digest: image.digest.clone(),
-            requested_by: requested_by.to_owned(),
-            request_id: request_id.to_owned(),
-            plan: plan::plan(&self.spec, goal, &self.serving),
-        })
     }
 
     /// The release of that tag or version: a leading `v` may be left out or put in, where only one release fits.

@@ -1,6 +1,11 @@
 //! The sentences of the board, all from one pure function.
 
-use crate::{deployment::Phase, release::Release, state::ProjectState, time::Timestamp};
+use crate::{
+    deployment::{Pause, Phase},
+    release::Release,
+    state::ProjectState,
+    time::Timestamp,
+};
 
 /// Releases without an image that are named one by one; a repository with years of tags and no images would fill the board.
 const WAITING_NAMED: usize = 3;
@@ -51,6 +56,15 @@ fn deployment(project: &ProjectState) -> Option<Sentence> {
     let latest = project.deployments.back()?;
     let image = project.spec.image_repository.with_tag(&latest.tag);
     let reason = latest.reason.clone().unwrap_or_default();
+    if let Some(Pause { by, why, since, .. }) = &latest.paused {
+        let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+        return Some(Sentence {
+            text: format!("{image} deploy is paused by {by}{why}"),
+            since: *since,
+            waits_for: "somebody to promote, resume or cancel it".into(),
+            freed_by: "whoever deploys the project".into(),
+        });
+    }
     let sentence = match latest.phase {
         Phase::Succeeded => return None,
         Phase::Pending => Sentence {
@@ -76,6 +90,12 @@ fn deployment(project: &ProjectState) -> Option<Sentence> {
             since: latest.ended.unwrap_or(latest.created),
             waits_for: "another deployment".into(),
             freed_by: "whoever mends the version".into(),
+        },
+        Phase::Cancelled => Sentence {
+            text: format!("{image} deploy was {reason}"),
+            since: latest.ended.unwrap_or(latest.created),
+            waits_for: "another deployment".into(),
+            freed_by: "whoever deploys the project".into(),
         },
     };
     Some(sentence)

@@ -118,8 +118,10 @@ async fn welcome(
 }
 
 struct Worker {
+    deployment: String,
     generation: u64,
-    end: CancellationToken,
+    /// Asks it to leave, once the call that it is at is answered.
+    leave: CancellationToken,
     task: JoinHandle<()>,
 }
 
@@ -129,6 +131,7 @@ struct Session<'a> {
     reporter: Arc<Reporter>,
     lease: Arc<LeaseClock>,
     observers: Observers,
+    /// By project: one thing at a time is done to it.
     workers: HashMap<String, Worker>,
     tasks: TaskTracker,
     end: CancellationToken,
@@ -166,8 +169,9 @@ impl Session<'_> {
             Some(Message::Observe(observe)) => self.observers.set(observe.projects),
             Some(Message::Assignment(assignment)) => self.take_up(assignment).await,
             Some(Message::Revoked(DeploymentRevoked { deployment, generation })) => {
-                if let Some(worker) = self.workers.get(&deployment).filter(|worker| worker.generation <= generation) {
-                    worker.end.cancel();
+                let revoked = |worker: &&Worker| worker.deployment == deployment && worker.generation <= generation;
+                if let Some(worker) = self.workers.values().find(revoked) {
+                    worker.leave.cancel();
                 }
             }
             Some(Message::Welcome(_)) | None => {}
@@ -183,22 +187,26 @@ impl Session<'_> {
             // Nothing can be reported in terms that are not understood: the step's timeout brings it to a person.
             Err(error) => return warn!(deployment, %error, "an assignment is not understood"),
         };
-        let former = self.workers.remove(&deployment);
-        let end = self.end.child_token();
-        let ended = end.clone();
+        let project = work.project.clone();
+        let former = self.workers.remove(&project);
+        let leave = CancellationToken::new();
+        let (asked, ended) = (leave.clone(), self.end.clone());
         let (reporter, lease) = (Arc::clone(&self.reporter), Arc::clone(&self.lease));
         let span = info_span!("deployment", name = deployment);
         let task = self.tasks.spawn(
             async move {
-                if let Some(former) = former {
-                    former.end.cancel();
-                    let _ = former.task.await;
-                }
-                ended.run_until_cancelled(worker::run(work, reporter, lease)).await;
+                let work = async {
+                    if let Some(former) = former {
+                        former.leave.cancel();
+                        let _ = former.task.await;
+                    }
+                    worker::run(work, reporter, lease, asked).await;
+                };
+                ended.run_until_cancelled(work).await;
             }
             .instrument(span),
         );
-        self.workers.insert(deployment, Worker { generation, end, task });
+        self.workers.insert(project, Worker { deployment, generation, leave, task });
     }
 
     async fn work(&self, assignment: DeploymentAssignment) -> anyhow::Result<Work> {
@@ -214,6 +222,7 @@ impl Session<'_> {
             spec: Arc::new(spec),
             credentials: Arc::clone(&self.credentials),
             step_began_ms: 0,
+            step_elapsed: Duration::ZERO,
         };
         Ok(Work {
             context,

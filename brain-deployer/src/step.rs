@@ -12,7 +12,7 @@ use brain_core::{
     project::{ProjectSpec, Target},
 };
 use futures::future::BoxFuture;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 mod capacity;
 mod setup;
@@ -52,6 +52,8 @@ pub struct Context {
     pub credentials: Arc<Credentials>,
     /// When the step began, milliseconds since 1970.
     pub step_began_ms: i64,
+    /// Time that the step has taken.
+    pub step_elapsed: Duration,
 }
 
 /// Looks whether a step's goal is reached.
@@ -73,6 +75,11 @@ pub async fn observe(context: &Context, step: &Step) -> Result<Observed> {
         Step::Verify { service, healthy, max_task_failures } => {
             shift::verify(context, service, *healthy, *max_task_failures).await
         }
+        Step::Bake { service, healthy, duration, max_task_failures } => {
+            shift::bake(context, service, *healthy, *duration, *max_task_failures).await
+        }
+        // The server alone passes a hold; no deployer is leased one.
+        Step::Hold => Ok(wait("somebody to promote the deployment")),
         Step::ReturnCapacity { instances } => capacity::return_capacity(context, *instances).await,
     }
 }

@@ -16,6 +16,7 @@ use brain_core::{
 };
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 /// Times that an error which does not pass is met before the step fails: consistency is eventual, and what was just made may
@@ -37,14 +38,15 @@ pub(crate) struct Work {
     pub(crate) interval: Duration,
 }
 
-/// Carries out the plan from the key's step on. Ends early when the deployment is somebody else's, or a step failed: the
-/// server then decides what comes next.
-pub(crate) async fn run(mut work: Work, reporter: Arc<Reporter>, lease: Arc<LeaseClock>) {
+/// Carries out the plan from the key's step on. Ends early when it is asked to `leave`, the deployment is somebody else's,
+/// or a step failed: the server then decides what comes next. A call that changes AWS is never given up half-way by `leave`:
+/// whoever comes next has to find it done or not begun.
+pub(crate) async fn run(mut work: Work, reporter: Arc<Reporter>, lease: Arc<LeaseClock>, leave: CancellationToken) {
     info!(deployment = work.key.deployment, generation = work.key.generation, step = work.key.step, "taken up");
     let first = usize::try_from(work.key.step).unwrap_or(usize::MAX);
     let steps: Vec<Step> = work.plan.steps.iter().skip(first).cloned().collect();
     for step in steps {
-        let mut runner = StepRunner::new(&work, &step, &reporter, &lease);
+        let mut runner = StepRunner::new(&work, &step, &reporter, &lease, &leave);
         match runner.run().await {
             Ok(Ended::Done) => {}
             Ok(Ended::Failed) => return,
@@ -69,6 +71,8 @@ struct StepRunner<'a> {
     step: &'a Step,
     reporter: &'a Reporter,
     lease: &'a LeaseClock,
+    leave: &'a CancellationToken,
+    began: Instant,
     waiting: Option<String>,
     errors: u32,
     /// Pauses after looks that failed, and after acts that did: a look that succeeds says nothing of the next act.
@@ -77,7 +81,13 @@ struct StepRunner<'a> {
 }
 
 impl<'a> StepRunner<'a> {
-    fn new(work: &'a Work, step: &'a Step, reporter: &'a Reporter, lease: &'a LeaseClock) -> Self {
+    fn new(
+        work: &'a Work,
+        step: &'a Step,
+        reporter: &'a Reporter,
+        lease: &'a LeaseClock,
+        leave: &'a CancellationToken,
+    ) -> Self {
         let mut context = work.context.clone();
         let before = i64::try_from((work.elapsed + BEFORE_STEP).as_millis()).unwrap_or(i64::MAX);
         context.step_began_ms = jiff::Timestamp::now().as_millisecond().saturating_sub(before);
@@ -87,6 +97,8 @@ impl<'a> StepRunner<'a> {
             step,
             reporter,
             lease,
+            leave,
+            began: Instant::now(),
             waiting: None,
             errors: 0,
             look_pauses: pauses(),
@@ -97,7 +109,8 @@ impl<'a> StepRunner<'a> {
     async fn run(&mut self) -> Result<Ended, Leave> {
         let mut acted = false;
         loop {
-            let observed = step::observe(&self.context, self.step).await;
+            self.context.step_elapsed = self.work.elapsed + self.began.elapsed();
+            let observed = self.unless_left(step::observe(&self.context, self.step)).await?;
             if observed.is_ok() {
                 self.look_pauses = pauses();
             }
@@ -110,23 +123,23 @@ impl<'a> StepRunner<'a> {
                 }
                 Ok(Observed::Done(task_failures)) => {
                     self.observe_production().await?;
-                    self.reporter.report(&self.work.key, &Outcome::Done { task_failures }).await?;
+                    self.report(Outcome::Done { task_failures }).await?;
                     return Ok(Ended::Done);
                 }
                 Ok(Observed::Blocked(reason, task_failures)) => {
                     warn!(step = %self.step, reason, "the step has failed");
-                    self.reporter.report(&self.work.key, &Outcome::Failed { reason, task_failures }).await?;
+                    self.report(Outcome::Failed { reason, task_failures }).await?;
                     return Ok(Ended::Failed);
                 }
                 Ok(Observed::Wait(why)) => {
                     acted = false;
                     self.wait(why).await?;
-                    sleep(self.work.interval).await;
+                    self.unless_left(sleep(self.work.interval)).await?;
                 }
                 Ok(Observed::Ready(act)) => {
                     // What was just done may not show yet.
                     if std::mem::replace(&mut acted, true) {
-                        sleep(self.work.interval).await;
+                        self.unless_left(sleep(self.work.interval)).await?;
                         acted = false;
                         continue;
                     }
@@ -139,7 +152,7 @@ impl<'a> StepRunner<'a> {
     }
 
     async fn act(&mut self, act: Act) -> Result<Option<Ended>, Leave> {
-        if !self.lease.holds(Instant::now()) {
+        if !self.lease.holds(Instant::now()) || self.leave.is_cancelled() {
             return Err(Leave);
         }
         info!(step = %self.step, "{}", act.what);
@@ -164,8 +177,7 @@ impl<'a> StepRunner<'a> {
             self.errors += 1;
             if self.errors >= ERRORS_MAX {
                 let reason = format!("AWS refuses {action} with {code}: {message}");
-                let outcome = Outcome::Failed { reason, task_failures: Vec::new() };
-                self.reporter.report(&self.work.key, &outcome).await?;
+                self.report(Outcome::Failed { reason, task_failures: Vec::new() }).await?;
                 return Ok(Some(Ended::Failed));
             }
         }
@@ -174,8 +186,17 @@ impl<'a> StepRunner<'a> {
             _ => format!("AWS answers {action} with {code}; trying again"),
         };
         self.wait(why).await?;
-        sleep(pause.unwrap_or(PAUSE.1)).await;
+        self.unless_left(sleep(pause.unwrap_or(PAUSE.1))).await?;
         Ok(None)
+    }
+
+    async fn report(&self, outcome: Outcome) -> Result<(), Leave> {
+        self.unless_left(self.reporter.report(&self.work.key, &outcome)).await?
+    }
+
+    /// Waits for something that may be given up.
+    async fn unless_left<T>(&self, wait: impl Future<Output = T>) -> Result<T, Leave> {
+        self.leave.run_until_cancelled(wait).await.ok_or(Leave)
     }
 
     /// Reports why the step waits, when that is news.
@@ -184,7 +205,7 @@ impl<'a> StepRunner<'a> {
             return Ok(());
         }
         self.waiting = Some(why.clone());
-        self.reporter.report(&self.work.key, &Outcome::Waiting { why }).await
+        self.report(Outcome::Waiting { why }).await
     }
 
     /// What a step of the shift changed is told before the step is: whoever watches production sees every stage.
@@ -193,7 +214,7 @@ impl<'a> StepRunner<'a> {
             return Ok(());
         }
         let Context { cloud, names, .. } = &self.context;
-        match self.reporter.observe(&**cloud, names, &self.work.project).await {
+        match self.unless_left(self.reporter.observe(&**cloud, names, &self.work.project)).await? {
             Ok(told) => told,
             // The regular observation will tell it.
             Err(error) => {

@@ -70,7 +70,7 @@ pub(crate) enum ToHub {
     },
     HandOut(ProjectId),
     Withdraw(ProjectId, u64, u64),
-    Ended(ProjectId, u64),
+    Ended(ProjectId, u64, bool),
     Defined,
     List(oneshot::Sender<Vec<(AgentName, Timestamp)>>),
     /// A lease was committed, or refused.
@@ -101,9 +101,9 @@ impl DeployersHandle {
         self.send(ToHub::Withdraw(project.clone(), number, generation)).await;
     }
 
-    /// The deployment is over.
-    pub(crate) async fn ended(&self, project: &ProjectId, number: u64) {
-        self.send(ToHub::Ended(project.clone(), number)).await;
+    /// The deployment is over. Where its holder is left over, that one may act until its lease ends.
+    pub(crate) async fn ended(&self, project: &ProjectId, number: u64, leftover: bool) {
+        self.send(ToHub::Ended(project.clone(), number, leftover)).await;
     }
 
     /// All connected deployers, and since when they are.
@@ -140,6 +140,7 @@ pub async fn run(
         tasks,
         deployers: Connected::new(),
         leases: HashMap::new(),
+        leftovers: HashMap::new(),
         pending: BTreeSet::new(),
         lists_changed: false,
     };
@@ -168,6 +169,9 @@ struct Hub {
     tasks: TaskTracker,
     deployers: Connected<Deployer>,
     leases: HashMap<DeploymentKey, HeldLease>,
+    /// Deployers that were to leave a deployment which is over, and may still act until then: the next deployment of the
+    /// project is theirs, for a process does one thing to a project at a time, or waits.
+    leftovers: HashMap<ProjectId, (Lease, Instant)>,
     /// Projects whose active deployment waits for a deployer.
     pending: BTreeSet<ProjectId>,
     lists_changed: bool,
@@ -229,9 +233,10 @@ impl Hub {
                     self.tell(&held.lease, Message::Revoked(revoked));
                 }
             }
-            ToHub::Ended(project, number) => {
-                self.pending.remove(&project);
-                self.leases.remove(&(project, number));
+            ToHub::Ended(project, number, leftover) => {
+                if let Some(held) = self.leases.remove(&(project.clone(), number)).filter(|_| leftover) {
+                    self.leftovers.insert(project, (held.lease, held.expires));
+                }
             }
             ToHub::Defined => self.lists_changed = true,
             ToHub::Leased(key, stream, result) => self.leased(key, stream, result),
@@ -279,6 +284,7 @@ impl Hub {
 
     fn tick(&mut self) {
         let now = Instant::now();
+        self.leftovers.retain(|_, (_, expires)| *expires > now);
         let expired: Vec<DeploymentKey> = self
             .leases
             .iter()
@@ -322,23 +328,26 @@ impl Hub {
             self.pending.remove(id);
             return;
         };
-        let number = project.read().state.active().map(|deployment| deployment.number);
+        let wanting = |deployment: &&Deployment| deployment.wants_deployer();
+        let number = project.read().state.active().filter(wanting).map(|deployment| deployment.number);
         let Some(number) = number else {
             self.pending.remove(id);
             return;
         };
+        let leftover = self.leftovers.get(id).map(|(lease, _)| lease);
         let key = (id.clone(), number);
         let agent = match self.leases.get(&key) {
             Some(held) if held.busy => return,
             Some(held) => held.lease.agent.clone(),
-            None => match agent_for(id, self.alive()) {
+            None => match leftover.map(|lease| &lease.agent).or_else(|| agent_for(id, self.alive())) {
                 Some(agent) => agent.clone(),
                 None => return,
             },
         };
         let Some(deployer) = self.deployers.get(&agent) else { return };
         let lease = Lease { agent: agent.clone(), instance: deployer.instance.clone() };
-        if self.leases.get(&key).is_some_and(|held| held.lease != lease) {
+        let held = self.leases.get(&key).map(|held| &held.lease).or(leftover);
+        if held.is_some_and(|held| *held != lease) {
             // Another process of that name: the former one's lease has to run out first.
             return;
         }

@@ -10,7 +10,7 @@ use brain_core::{
     id::ProjectId,
     observation::Observation,
     project::repository_key,
-    state::{Misfit, ProjectState, Refusal},
+    state::{Misfit, ProjectState, Refusal, Wish},
 };
 use std::sync::{
     Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard,
@@ -122,9 +122,12 @@ pub(crate) enum Command {
         reply: Reply<()>,
     },
     Deploy {
-        tag: String,
-        requested_by: String,
-        request_id: String,
+        wish: Wish,
+        reply: Reply<Deployment>,
+    },
+    RollBack {
+        wish: Wish,
+        why: String,
         reply: Reply<Deployment>,
     },
     Fact {
@@ -180,13 +183,13 @@ impl Project {
     }
 
     /// Asks for a deployment.
-    pub(crate) async fn deploy(
-        self: &Arc<Self>,
-        tag: String,
-        requested_by: String,
-        request_id: String,
-    ) -> Result<Deployment, CommandError> {
-        self.ask(|reply| Command::Deploy { tag, requested_by, request_id, reply }).await
+    pub(crate) async fn deploy(self: &Arc<Self>, wish: Wish) -> Result<Deployment, CommandError> {
+        self.ask(|reply| Command::Deploy { wish, reply }).await
+    }
+
+    /// Asks for a release that was there before.
+    pub(crate) async fn roll_back(self: &Arc<Self>, wish: Wish, why: String) -> Result<Deployment, CommandError> {
+        self.ask(|reply| Command::RollBack { wish, why, reply }).await
     }
 
     /// Hands over a fact about a deployment; the answer, the deployment after it, comes when it is durable. What was

@@ -151,6 +151,17 @@ impl World {
         Ok(text(&answer["production"]["summary"]))
     }
 
+    /// Fails unless the floor held from the first sample with three healthy tasks on, and no live task lost its host.
+    pub async fn unharmed(&self) -> Result<()> {
+        let record = self.lab.record().await?;
+        ensure!(record["live_tasks_killed"] == json!([]), "live tasks killed: {}", record["live_tasks_killed"]);
+        let samples = record["samples"].as_array().cloned().unwrap_or_default();
+        let totals = samples.iter().filter_map(|sample| sample["elbs"]["user-ecs-lb"]["in_service_total"].as_u64());
+        let fewest = totals.skip_while(|total| *total < 3).min();
+        ensure!(fewest.is_some_and(|fewest| fewest >= 3), "fewest healthy tasks: {fewest:?}");
+        Ok(())
+    }
+
     /// Kills the deployer (kill -9) and starts another process of the same name.
     pub async fn replace_deployer(&mut self) -> Result<()> {
         self.deployer.kill().await?;

@@ -35,7 +35,7 @@ async fn every_fault_of_a_definition_is_a_violation_of_its_field() -> Result<()>
     bad["imageRepository"] = json!("not a reference");
     bad["target"]["containerPort"] = json!(65_536);
     bad["target"]["ecsAgentSettings"] = json!({"ECS_X": "two\nlines"});
-    bad["rolloutPolicy"] = json!({"stepPercents": [50, 40, 101]});
+    bad["rolloutPolicy"] = json!({"steps": [{"percent": 50}, {"percent": 40}, {"percent": 101}]});
     let answer = refused(&server, "ProjectService/CreateProject", json!({"project": bad})).await;
     for expected in [
         "InvalidArgument",
@@ -47,8 +47,8 @@ async fn every_fault_of_a_definition_is_a_violation_of_its_field() -> Result<()>
         "6041 is taken by projects/first",
         "project.target.ecs_agent_settings",
         "cannot be quoted",
-        "must rise",
-        "must each be 1 to 100",
+        "project.rollout_policy.steps[1].percent must be more than the step before",
+        "project.rollout_policy.steps[2].percent must be 1 to 100, not 101",
     ] {
         assert!(answer.contains(expected), "{expected:?} is not in {answer}");
     }
@@ -79,6 +79,9 @@ async fn what_does_not_exist_is_not_found_and_what_is_malformed_is_invalid() -> 
         ("DeploymentService/GetDeployment", json!({"name": "projects/none/deployments/1"})),
         ("DeploymentService/CreateDeployment", json!({"parent": "projects/none", "version": "1.0.0"})),
         ("DeploymentService/CreateDeployment", json!({"image": "flowcommerce/none:1.0.0"})),
+        ("DeploymentService/PlanDeployment", json!({"parent": "projects/none", "version": "1.0.0"})),
+        ("DeploymentService/PauseDeployment", json!({"name": "projects/none/deployments/1"})),
+        ("DeploymentService/RollbackProject", json!({"parent": "projects/none"})),
     ] {
         let answer = refused(&server, method, request).await;
         assert!(answer.contains("NotFound"), "{method}: {answer}");
@@ -92,9 +95,35 @@ async fn what_does_not_exist_is_not_found_and_what_is_malformed_is_invalid() -> 
         ("DeploymentService/CreateDeployment", json!({"image": "flowcommerce/user"})),
         ("DeploymentService/CreateDeployment", json!({"image": "NOT A REFERENCE:1"})),
         ("DeploymentService/GetDeployment", json!({"name": "projects/user/deployments/first"})),
+        ("DeploymentService/PromoteDeployment", json!({"name": "projects/user/deployments/first"})),
+        ("DeploymentService/CancelDeployment", json!({"name": "projects/user/deployments/1", "reason": "a\nb"})),
+        ("DeploymentService/RollbackProject", json!({"parent": "user"})),
     ] {
         let answer = refused(&server, method, request).await;
         assert!(answer.contains("InvalidArgument"), "{method}: {answer}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_faulty_policy_of_one_deployment_names_every_fault() -> Result<()> {
+    let server = Server::start().await?;
+    let create = json!({"project": definition("projects/user", 6041)});
+    server.caller().grpcurl("ProjectService/CreateProject", &create).await?;
+    let steps = json!([{"percent": 50, "bake": "-1s"}, {"percent": 20}, {"hold": true}]);
+    let request = json!({
+        "parent": "projects/user", "version": "1.0.0", "requestedBy": "a\tb",
+        "rolloutPolicy": {"steps": steps, "floorPercent": 101, "surge": 1001},
+    });
+    for method in ["DeploymentService/CreateDeployment", "DeploymentService/PlanDeployment"] {
+        let mut request = request.clone();
+        if method.ends_with("PlanDeployment") {
+            request.as_object_mut().map(|fields| fields.remove("requestedBy"));
+        }
+        let answer = refused(&server, method, request).await;
+        for field in ["steps[0].bake", "steps[1].percent", "steps[2].percent", "floor_percent", "surge"] {
+            assert!(answer.contains(&format!("rollout_policy.{field}")), "{method}: {field} is not in {answer}");
+        }
     }
     Ok(())
 }

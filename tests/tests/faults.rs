@@ -17,17 +17,6 @@ async fn uninterrupted() -> Result<Value> {
     world.lab.fingerprint().await
 }
 
-/// The floor held from the first sample with three healthy tasks on, and no live task lost its host.
-async fn assert_unharmed(world: &World) -> Result<()> {
-    let record = world.lab.record().await?;
-    assert_eq!(record["live_tasks_killed"], json!([]));
-    let samples = record["samples"].as_array().cloned().unwrap_or_default();
-    let totals = samples.iter().filter_map(|sample| sample["elbs"]["user-ecs-lb"]["in_service_total"].as_u64());
-    let fewest = totals.skip_while(|total| *total < 3).min();
-    assert!(fewest.is_some_and(|fewest| fewest >= 3), "fewest healthy tasks: {fewest:?}");
-    Ok(())
-}
-
 /// Follows a deployment and kills the deployer whenever a step was done.
 async fn kill_after_each_step(world: &mut World, name: &str) -> Result<usize> {
     let mut following = Following::begin(&world.server.address(), name).await?;
@@ -54,7 +43,7 @@ async fn a_deployer_killed_after_each_step_leaves_what_an_uninterrupted_run_leav
     let kills = kill_after_each_step(&mut world, &shift).await?;
     ensure!(kills >= 16, "only {kills} kills in the shift");
     world.succeeded(&shift).await?;
-    assert_unharmed(&world).await?;
+    world.unharmed().await?;
     assert_eq!(world.lab.fingerprint().await?, expected.await??);
     Ok(())
 }
@@ -80,7 +69,7 @@ async fn a_deployer_that_freezes_loses_its_lease_and_does_not_act_when_it_wakes(
     let deployment = world.succeeded(&shift).await?;
     let generation: u64 = text(&deployment["generation"]).parse()?;
     assert!(generation >= 2, "it was handed out anew: generation {generation}");
-    assert_unharmed(&world).await?;
+    world.unharmed().await?;
     assert_eq!(world.lab.fingerprint().await?, expected.await??);
     Ok(())
 }
@@ -101,7 +90,7 @@ async fn a_server_killed_in_mid_shift_completes_it() -> Result<()> {
     let deployment = world.succeeded(&shift).await?;
     let generation: u64 = text(&deployment["generation"]).parse()?;
     assert!(generation >= 3, "each server handed it out anew: generation {generation}");
-    assert_unharmed(&world).await?;
+    world.unharmed().await?;
     assert_eq!(world.lab.fingerprint().await?, expected.await??);
     Ok(())
 }
@@ -145,7 +134,7 @@ async fn aws_that_throttles_errs_and_stalls_is_waited_out_and_nothing_is_doubled
     let faulted: u64 =
         record["faulted"].as_object().map(|calls| calls.values().filter_map(Value::as_u64).sum()).unwrap_or_default();
     assert!(faulted > 50, "only {faulted} calls were faulted");
-    assert_unharmed(&world).await?;
+    world.unharmed().await?;
     assert_eq!(world.lab.fingerprint().await?, expected.await??);
     Ok(())
 }
@@ -159,7 +148,7 @@ async fn bad_version(behaviour: Value) -> Result<Value> {
     let name = world.begin_shift().await?;
     let deployment = world.ended(&name).await?;
     assert_eq!(deployment["phase"], "DEPLOYMENT_PHASE_FAILED", "{deployment}");
-    assert_unharmed(&world).await?;
+    world.unharmed().await?;
     let after = world.lab.fingerprint().await?;
     assert_eq!(after["groups"], before["groups"]);
     for (name, service) in after["services"].as_object().cloned().unwrap_or_default() {
@@ -213,7 +202,7 @@ async fn a_step_that_takes_too_long_is_rolled_back_with_what_it_waited_for() -> 
     assert_eq!(deployment["phase"], "DEPLOYMENT_PHASE_FAILED");
     let reason = text(&deployment["reason"]);
     assert!(reason.contains("took longer than 12 s") && reason.contains("0 of 1 tasks healthy"), "{reason}");
-    assert_unharmed(&world).await
+    world.unharmed().await
 }
 
 /// Deploys a project that differs from the story's; answers why the first deployment failed.

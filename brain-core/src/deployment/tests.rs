@@ -1,6 +1,8 @@
 use super::*;
 use crate::{
+    deployment::control::Control,
     plan::{Goal, ServiceCount, plan},
+    policy::{RolloutStep, Size},
     project::{ProjectDraft, TargetDraft},
 };
 use proptest::prelude::*;
@@ -21,9 +23,16 @@ fn spec() -> ProjectSpec {
 fn deployment(spec: &ProjectSpec) -> Deployment {
     let digest = Digest::parse(&format!("sha256:{}", "a1".repeat(32))).unwrap();
     let serving = [ServiceCount { service: "old".into(), version: "0.0.4".into(), count: 3 }];
-    let plan = plan(spec, Goal { deployment: 1, tag: "0.0.5", digest: &digest }, &serving);
-    let request =
-        Request { number: 1, tag: "0.0.5".into(), digest, requested_by: "".into(), request_id: "".into(), plan };
+    let plan = plan(spec, &spec.rollout_policy, Goal { deployment: 1, tag: "0.0.5", digest: &digest }, &serving);
+    let request = Request {
+        number: 1,
+        tag: "0.0.5".into(),
+        digest,
+        requested_by: "".into(),
+        request_id: "".into(),
+        plan,
+        policy: None,
+    };
     Deployment::new(request, Timestamp(0))
 }
 
@@ -94,7 +103,7 @@ fn a_step_that_fails_before_anything_moved_ends_the_deployment() {
     let fact = failed(&deployment);
     let (deployment, effects) = deployment.apply(&spec, fact, Timestamp(2)).unwrap();
     assert_eq!((deployment.phase, deployment.rollback.is_none()), (Phase::Failed, true));
-    assert!(effects.contains(&Effect::Ended));
+    assert!(effects.contains(&Effect::Ended { leftover: false }));
     assert_eq!(deployment.serving()[0].count, 3);
 }
 
@@ -164,5 +173,169 @@ proptest! {
         prop_assert!(deployment.phase.is_final());
         let healthy: u32 = deployment.serving().iter().map(|service| service.count).sum();
         prop_assert_eq!(healthy, 3);
+    }
+}
+
+fn control(control: Control) -> Fact {
+    Fact::Controlled(ControlUsed { at: Timestamp(10), by: "ann".into(), why: "to look".into(), control })
+}
+
+/// A policy that stops after a third, once for a bake and once for a person.
+fn careful() -> ProjectSpec {
+    let mut spec = spec();
+    let baked = RolloutStep { bake: Duration::from_secs(60), ..RolloutStep::to(Size::Count(1)) };
+    let held = RolloutStep { hold: true, ..RolloutStep::to(Size::Count(2)) };
+    spec.rollout_policy.steps = vec![baked, held];
+    spec
+}
+
+fn until(spec: &ProjectSpec, mut deployment: Deployment, stop: impl Fn(&Step) -> bool) -> Deployment {
+    while !deployment.current_step().is_some_and(&stop) {
+        let fact = done(&deployment);
+        deployment = apply(spec, deployment, fact);
+    }
+    deployment
+}
+
+#[test]
+fn a_pause_stops_whoever_acts_and_the_clock_and_may_be_repeated() {
+    let spec = spec();
+    let first = running(&spec);
+    let late = done(&first);
+    let (paused, effects) = first.apply(&spec, control(Control::Pause), Timestamp(10)).unwrap();
+    assert_eq!(effects, [Effect::Withdraw(1)]);
+    assert_eq!((paused.deadline(), paused.wants_deployer()), (None, false));
+    assert_eq!(apply(&spec, paused.clone(), control(Control::Pause)), paused);
+    let refused = paused.clone().apply(&spec, late, Timestamp(11)).unwrap_err();
+    assert_eq!(refused, IllegalEvent::StaleGeneration { reported: 1, current: 2 });
+    let leased = paused.clone().apply(&spec, Fact::Leased(lease("a")), Timestamp(11)).unwrap_err();
+    assert_eq!(leased, IllegalEvent::Paused);
+    let resume = Fact::Controlled(ControlUsed {
+        at: Timestamp(70_000),
+        by: "ann".into(),
+        why: String::new(),
+        control: Control::Resume,
+    });
+    let (resumed, effects) = paused.apply(&spec, resume, Timestamp(70_000)).unwrap();
+    assert_eq!(effects, [Effect::HandOut]);
+    let resumed = resumed.apply(&spec, Fact::Leased(lease("a")), Timestamp(70_010)).unwrap().0;
+    assert_eq!(resumed.step_elapsed(Timestamp(70_020)), Duration::from_millis(20), "the pause does not count");
+    assert_eq!(resumed.controls.len(), 2);
+}
+
+#[test]
+fn a_bake_has_its_own_time_before_the_timeout_counts() {
+    let spec = careful();
+    let deployment = until(&spec, running(&spec), |step| matches!(step, Step::Bake { .. }));
+    assert_eq!(deployment.deadline(), Some(Timestamp(10).plus(Duration::from_secs(660))));
+}
+
+#[test]
+fn a_hold_waits_for_a_promotion_and_one_that_is_repeated_passes_nothing_else_over() {
+    let spec = careful();
+    let held = until(&spec, running(&spec), |step| matches!(step, Step::Hold));
+    assert_eq!(held.paused.as_ref().map(|pause| &*pause.by), Some("rollout policy"));
+    let promote = |step| control(Control::Promote { step: Some(step), to_end: false });
+    let (promoted, effects) = held.clone().apply(&spec, promote(held.cursor), Timestamp(10)).unwrap();
+    assert!(effects.contains(&Effect::HandOut) && promoted.cursor == held.cursor + 1, "{effects:?}");
+    assert_eq!(apply(&spec, promoted.clone(), promote(held.cursor)), promoted);
+    let nothing = promoted.apply(&spec, control(Control::Promote { step: None, to_end: false }), Timestamp(10));
+    assert_eq!(nothing.unwrap_err(), IllegalEvent::NothingToPromote);
+}
+
+#[test]
+fn a_promotion_ahead_of_time_and_one_to_the_end_pass_waits_over() {
+    let spec = careful();
+    let early = apply(&spec, running(&spec), control(Control::Promote { step: None, to_end: false }));
+    let held = until(&spec, early, Step::only_waits);
+    assert!(held.holds(), "the bake was passed over, the hold was not");
+    let mut all = apply(&spec, running(&spec), control(Control::Promote { step: None, to_end: true }));
+    while !all.phase.is_final() {
+        assert!(!all.current_step().unwrap().only_waits());
+        let fact = done(&all);
+        all = apply(&spec, all, fact);
+    }
+    assert_eq!(all.phase, Phase::Succeeded);
+}
+
+#[test]
+fn a_cancelled_deployment_goes_back_or_stays_as_it_is() {
+    let spec = careful();
+    let baking = until(&spec, running(&spec), |step| matches!(step, Step::Bake { .. }));
+    let (left, effects) =
+        baking.clone().apply(&spec, control(Control::Cancel { rollback: false }), Timestamp(10)).unwrap();
+    assert!(effects.contains(&Effect::Ended { leftover: true }), "its deployer may still be acting");
+    let counts: Vec<u32> = left.serving().iter().map(|count| count.count).collect();
+    assert_eq!((left.phase, counts), (Phase::Cancelled, vec![2, 1]));
+    assert_eq!(left.reason.as_deref(), Some("cancelled by ann: to look; all services stay as they are"));
+    let mut back = apply(&spec, baking, control(Control::Cancel { rollback: true }));
+    assert_eq!(back.phase, Phase::RollingBack);
+    back = apply(&spec, back, Fact::Leased(lease("a")));
+    assert_eq!(apply(&spec, back.clone(), control(Control::Cancel { rollback: true })), back);
+    while !back.phase.is_final() {
+        let fact = done(&back);
+        back = apply(&spec, back, fact);
+    }
+    let mut serving = back.serving();
+    serving.retain(|service| service.count > 0);
+    assert_eq!((back.phase, serving), (Phase::Cancelled, back.plan.from.clone()));
+}
+
+#[test]
+fn where_the_policy_pauses_on_failure_the_step_begins_anew() {
+    let mut spec = spec();
+    spec.rollout_policy.on_failure = OnFailure::Pause;
+    let running = until(&spec, running(&spec), |step| matches!(step, Step::Verify { .. }));
+    let fact = failed(&running);
+    let paused = apply(&spec, running, fact);
+    assert_eq!(paused.phase, Phase::Running);
+    assert_eq!(paused.paused.as_ref().map(|pause| &*pause.why), Some("it crashes"));
+    let resumed = apply(&spec, paused, control(Control::Resume));
+    let resumed = resumed.apply(&spec, Fact::Leased(lease("a")), Timestamp(50)).unwrap().0;
+    assert_eq!(resumed.step_elapsed(Timestamp(60)), Duration::from_millis(10));
+}
+
+proptest! {
+    #[test]
+    fn whatever_people_do_it_ends_and_only_they_leave_it_halfway(
+        deeds in proptest::collection::vec((0u8..9, any::<bool>()), 0..60),
+    ) {
+        let spec = careful();
+        let mut deployment = deployment(&spec);
+        let mut left = false;
+        let mut at = 0;
+        for (deed, flag) in deeds.into_iter().chain([(7, true)]).chain(std::iter::repeat_n((9, true), 200)) {
+            if deployment.phase.is_final() {
+                break;
+            }
+            at += 10;
+            let fact = match deed {
+                0 => control(Control::Pause),
+                1 => control(Control::Resume),
+                2 => control(Control::Promote { step: None, to_end: flag }),
+                3 => control(Control::Cancel { rollback: flag }),
+                4 => Fact::LeaseEnded,
+                5 => failed(&deployment),
+                6 => Fact::TimedOut,
+                7 => control(Control::Resume),
+                _ if deployment.paused.is_some() => control(Control::Promote { step: None, to_end: false }),
+                _ if deployment.lease.is_none() => Fact::Leased(lease("a")),
+                _ => done(&deployment),
+            };
+            let Ok((next, effects)) = deployment.clone().apply(&spec, fact, Timestamp(at)) else { continue };
+            prop_assert!(next.generation >= deployment.generation);
+            prop_assert!(next.deadline().is_none() || next.wants_deployer());
+            prop_assert_eq!(next.phase.is_final(), effects.iter().any(|effect| matches!(effect, Effect::Ended { .. })));
+            left |= deed == 3 && !flag;
+            deployment = next;
+        }
+        prop_assert!(deployment.phase.is_final(), "{:?} {:?}", deployment.phase, deployment.paused);
+        let mut serving = deployment.serving();
+        serving.retain(|service| service.count > 0);
+        match deployment.phase {
+            Phase::Succeeded => prop_assert_eq!(serving, deployment.plan.to),
+            Phase::Failed => prop_assert!(serving == deployment.plan.from || deployment.reason.unwrap().contains("person")),
+            _ => prop_assert!(serving == deployment.plan.from || left || deployment.reason.unwrap().contains("person")),
+        }
     }
 }

@@ -46,7 +46,7 @@ fn replay(plan: &Plan, until: usize, counts: &mut Counts) -> (u32, u32) {
 #[test]
 fn the_first_deployment_sets_up_and_starts_all_tasks_at_once() {
     let digest = digest();
-    let plan = plan(&spec(3), Goal { deployment: 1, tag: "0.0.4", digest: &digest }, &[]);
+    let plan = plan(&spec(3), &RolloutPolicy::default(), Goal { deployment: 1, tag: "0.0.4", digest: &digest }, &[]);
     let said: Vec<String> = plan.steps.iter().map(ToString::to_string).collect();
     let service = "user-ecs-service-0-0-4-a1a1a1a1";
     assert_eq!(
@@ -70,7 +70,7 @@ fn the_first_deployment_sets_up_and_starts_all_tasks_at_once() {
 #[test]
 fn the_next_one_shifts_one_by_one_with_an_instance_more() {
     let digest = digest();
-    let plan = plan(&spec(3), goal(&digest), &serving(3));
+    let plan = plan(&spec(3), &RolloutPolicy::default(), goal(&digest), &serving(3));
     let shift: Vec<String> = plan.steps[7..].iter().map(ToString::to_string).collect();
     let new = "user-ecs-service-0-0-5-a1a1a1a1";
     let mut expected = Vec::new();
@@ -95,9 +95,9 @@ fn the_next_one_shifts_one_by_one_with_an_instance_more() {
 fn a_failure_before_capacity_was_asked_for_needs_no_rollback() {
     let digest = digest();
     let spec = spec(3);
-    let plan = plan(&spec, goal(&digest), &serving(3));
+    let plan = plan(&spec, &spec.rollout_policy, goal(&digest), &serving(3));
     for cursor in 0..7 {
-        assert!(rollback(&spec, &plan, cursor).steps.is_empty(), "step {cursor}");
+        assert!(rollback(&spec, &spec.rollout_policy, &plan, cursor).steps.is_empty(), "step {cursor}");
     }
 }
 
@@ -105,10 +105,10 @@ fn a_failure_before_capacity_was_asked_for_needs_no_rollback() {
 fn a_rollback_first_takes_the_tasks_that_never_became_healthy() {
     let digest = digest();
     let spec = spec(3);
-    let plan = plan(&spec, goal(&digest), &serving(3));
+    let plan = plan(&spec, &spec.rollout_policy, goal(&digest), &serving(3));
     let cursor =
         plan.steps.iter().position(|step| matches!(step, Step::Verify { healthy: 2, max_task_failures: 1.., .. }));
-    let back = rollback(&spec, &plan, cursor.unwrap());
+    let back = rollback(&spec, &spec.rollout_policy, &plan, cursor.unwrap());
     let said: Vec<String> = back.steps.iter().map(ToString::to_string).collect();
     let new = "user-ecs-service-0-0-5-a1a1a1a1";
     assert_eq!(
@@ -130,8 +130,8 @@ fn a_rollback_first_takes_the_tasks_that_never_became_healthy() {
 fn deploying_what_already_serves_moves_nothing() {
     let digest = digest();
     let spec = spec(3);
-    let first = plan(&spec, goal(&digest), &[]);
-    let again = plan(&spec, Goal { deployment: 3, ..goal(&digest) }, &first.to);
+    let first = plan(&spec, &spec.rollout_policy, goal(&digest), &[]);
+    let again = plan(&spec, &spec.rollout_policy, Goal { deployment: 3, ..goal(&digest) }, &first.to);
     assert!(!again.steps.iter().any(|step| matches!(step, Step::Scale { .. })));
 }
 
@@ -142,7 +142,7 @@ proptest! {
     ) {
         let digest = digest();
         let spec = spec(desired);
-        let plan = plan(&spec, goal(&digest), &serving(old));
+        let plan = plan(&spec, &spec.rollout_policy, goal(&digest), &serving(old));
         let floor = desired.min(old);
         let ceiling = (desired + 1).max(old);
         let mut counts = counts_of(&plan.from);
@@ -154,7 +154,7 @@ proptest! {
         let stop = stop.min(plan.steps.len() - 1);
         let mut counts = counts_of(&plan.from);
         replay(&plan, stop + 1, &mut counts);
-        let back = rollback(&spec, &plan, stop);
+        let back = rollback(&spec, &spec.rollout_policy, &plan, stop);
         let (least, most) = replay(&back, back.steps.len(), &mut counts);
         prop_assert!(least >= floor.min(old) && most <= (desired.max(old) + 1), "{} to {}: {:?}", least, most, back.steps);
         counts.retain(|_, count| *count > 0);

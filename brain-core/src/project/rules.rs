@@ -1,13 +1,11 @@
 //! The rules of a project's definition. Every rule is checked, so that one answer names every fault.
 
 use super::{ProjectDraft, ProjectSpec, RolloutPolicyDraft, Source, Target, TargetDraft, Violation};
-use crate::{
-    id::ProjectId,
-    image::ImageRepository,
-    policy::{RolloutPolicy, STEP_TIMEOUT_MAX, STEPS_MAX, SURGE_MAX},
-};
-use std::{collections::BTreeMap, time::Duration};
+use crate::{id::ProjectId, image::ImageRepository, policy::RolloutPolicy};
+use std::collections::BTreeMap;
 use url::Url;
+
+mod policy;
 
 const URL_MAX: usize = 2_000;
 const BRANCH_MAX: usize = 250;
@@ -21,11 +19,20 @@ const VALUE_MAX: usize = 2_000;
 const NAME_MAX: usize = 255;
 
 /// Collects faults while values are taken.
-struct Faults(Vec<Violation>);
+struct Faults {
+    /// What the fields' paths begin with.
+    prefix: &'static str,
+    found: Vec<Violation>,
+}
 
 impl Faults {
+    fn under(prefix: &'static str) -> Self {
+        Self { prefix, found: Vec::new() }
+    }
+
     fn add(&mut self, field: &str, description: impl Into<String>) {
-        self.0.push(Violation { field: format!("project.{field}"), description: description.into() });
+        let field = format!("{}{field}", self.prefix);
+        self.found.push(Violation { field, description: description.into() });
     }
 
     fn require(&mut self, ok: bool, field: &str, description: &str) {
@@ -64,7 +71,7 @@ pub(super) fn check(
     claim_port: impl FnOnce(Option<u16>) -> Result<u16, String>,
 ) -> Result<ProjectSpec, Vec<Violation>> {
     let ProjectDraft { id, git_url, branch, auto_tag, image_repository, target, rollout_policy } = draft;
-    let mut faults = Faults(Vec::new());
+    let mut faults = Faults::under("project.");
     let id = ProjectId::parse(&id).map_err(|error| faults.add("name", error.to_string())).ok();
     check_git_url(&mut faults, &git_url);
     let branch = if branch.is_empty() { "master".to_owned() } else { branch };
@@ -72,7 +79,8 @@ pub(super) fn check(
     let image_repository = ImageRepository::parse(&image_repository)
         .map_err(|error| faults.add("image_repository", error.to_string()))
         .ok();
-    let rollout_policy = check_policy(&mut faults, rollout_policy.unwrap_or_default());
+    let desired = target.as_ref().map_or(1, |target| target.desired_count.clamp(1, DESIRED_MAX));
+    let rollout_policy = policy::check(&mut faults, rollout_policy.unwrap_or_default(), desired);
     let target = match target {
         Some(target) => Some(check_target(&mut faults, target, &rollout_policy, claim_port)),
         None => {
@@ -81,11 +89,11 @@ pub(super) fn check(
         }
     };
     match (id, image_repository, target) {
-        (Some(id), Some(image_repository), Some(target)) if faults.0.is_empty() => {
+        (Some(id), Some(image_repository), Some(target)) if faults.found.is_empty() => {
             let source = Source { git_url, branch, auto_tag };
             Ok(ProjectSpec { id, source, image_repository, target, rollout_policy })
         }
-        _ => Err(faults.0),
+        _ => Err(faults.found),
     }
 }
 
@@ -124,36 +132,16 @@ fn check_branch(faults: &mut Faults, branch: &str) {
     faults.require(ok, "source.branch", "must be a git branch name of at most 250 characters");
 }
 
-fn check_policy(faults: &mut Faults, draft: RolloutPolicyDraft) -> RolloutPolicy {
-    let RolloutPolicyDraft { step_percents, floor_percent, surge, step_timeout_ms, max_task_failures } = draft;
-    let default = RolloutPolicy::default();
-    let field = "rollout_policy.step_percents";
-    faults.require(step_percents.len() <= STEPS_MAX, field, "must have at most 100 entries");
-    if step_percents.iter().any(|percent| !(1..=100).contains(percent)) {
-        faults.add(field, "must each be 1 to 100");
+/// Checks the policy of one deployment.
+pub(super) fn check_override(draft: RolloutPolicyDraft, target: &Target) -> Result<RolloutPolicy, Vec<Violation>> {
+    let mut faults = Faults::under("");
+    let policy = policy::check(&mut faults, draft, target.desired_count);
+    if policy.ceiling(target.desired_count) > target.max_instances {
+        let needed = policy.ceiling(target.desired_count);
+        let most = target.max_instances;
+        faults.add("rollout_policy.surge", format!("needs {needed} instances, and target.max_instances is {most}"));
     }
-    if step_percents.windows(2).any(|pair| pair[0] >= pair[1]) {
-        faults.add(field, "must rise: traffic moves forward only");
-    }
-    faults.require(step_percents.last().is_none_or(|last| *last == 100), field, "must end with 100");
-    let floor = floor_percent.unwrap_or(u32::from(default.floor_percent));
-    let step_timeout = match step_timeout_ms {
-        None => default.step_timeout,
-        Some(ms) => {
-            let timeout = Duration::from_millis(u64::try_from(ms).unwrap_or(0));
-            let ok = timeout >= Duration::from_secs(1) && timeout <= STEP_TIMEOUT_MAX;
-            faults.require(ok, "rollout_policy.step_timeout", "must be 1 s to 24 h");
-            timeout
-        }
-    };
-    let failures = if max_task_failures == 0 { default.max_task_failures } else { max_task_failures };
-    RolloutPolicy {
-        step_percents: step_percents.into_iter().filter_map(|percent| u8::try_from(percent).ok()).collect(),
-        floor_percent: u8::try_from(faults.within("rollout_policy.floor_percent", floor, 0, 100)).unwrap_or(100),
-        surge: faults.within("rollout_policy.surge", surge.unwrap_or(default.surge), 0, SURGE_MAX),
-        step_timeout,
-        max_task_failures: faults.within("rollout_policy.max_task_failures", failures, 1, 100),
-    }
+    if faults.found.is_empty() { Ok(policy) } else { Err(faults.found) }
 }
 
 fn check_target(
@@ -165,11 +153,6 @@ fn check_target(
     faults.require(!draft.region.is_empty(), "target.region", "is required, such as \"us-east-1\"");
     let container_port = faults.port("target.container_port", draft.container_port);
     let desired_count = faults.within("target.desired_count", draft.desired_count, 1, DESIRED_MAX);
-    faults.require(
-        policy.ceiling(desired_count) > policy.floor(desired_count),
-        "rollout_policy.floor_percent",
-        "leaves no room to move: lower the floor or allow a surge",
-    );
     let least = policy.ceiling(desired_count);
     let max_instances = match draft.max_instances {
         0 => least,
@@ -292,6 +275,7 @@ fn check_agent_settings(faults: &mut Faults, settings: &BTreeMap<String, String>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::project::{RolloutStepDraft, SizeDraft};
 
     fn draft() -> ProjectDraft {
         ProjectDraft {
@@ -306,6 +290,10 @@ mod tests {
             }),
             ..ProjectDraft::default()
         }
+    }
+
+    fn percent(percent: u32) -> RolloutStepDraft {
+        RolloutStepDraft { size: Some(SizeDraft::Percent(percent)), ..RolloutStepDraft::default() }
     }
 
     fn fields(draft: ProjectDraft) -> Vec<String> {
@@ -332,7 +320,8 @@ mod tests {
         target.container_port = 0;
         target.ssh_cidrs = vec!["0.0.0.0/0".into()];
         target.ecs_agent_settings = [("ECS_X".to_owned(), "a\nb".to_owned())].into();
-        bad.rollout_policy = Some(RolloutPolicyDraft { step_percents: vec![50, 40, 120], ..Default::default() });
+        bad.rollout_policy =
+            Some(RolloutPolicyDraft { steps: vec![percent(50), percent(40), percent(120)], ..Default::default() });
         let mut named = fields(bad);
         named.sort();
         named.dedup();
@@ -341,7 +330,8 @@ mod tests {
             [
                 "project.image_repository",
                 "project.name",
-                "project.rollout_policy.step_percents",
+                "project.rollout_policy.steps[1].percent",
+                "project.rollout_policy.steps[2].percent",
                 "project.source.git_url",
                 "project.target.container_port",
                 "project.target.ecs_agent_settings[\"ECS_X\"]",

@@ -20,6 +20,10 @@ fn project() -> ProjectState {
     ProjectState::new(draft.validate(|_| Ok(6000)).unwrap(), Timestamp(1))
 }
 
+fn wish(tag: &str) -> Wish {
+    Wish { tag: tag.to_owned(), ..Wish::default() }
+}
+
 fn digest(seed: u8) -> Digest {
     Digest::parse(&format!("sha256:{}", format!("{seed:02x}").repeat(32))).unwrap()
 }
@@ -89,13 +93,13 @@ fn a_complete_observation_takes_away_what_it_does_not_list() {
 fn only_a_release_with_an_image_is_deployed_and_only_one_at_a_time() {
     let mut state = seeds();
     let image = "flowcommerce/user:0.0.5".to_owned();
-    assert_eq!(state.request_deployment("0.0.5", "", "").unwrap_err(), Refusal::NoImage { image });
-    assert_eq!(state.request_deployment("0.0.9", "", "").unwrap_err(), Refusal::UnknownRelease("0.0.9".into()));
-    let request = state.request_deployment("v0.0.4", "", "").unwrap();
+    assert_eq!(state.request_deployment(wish("0.0.5")).unwrap_err(), Refusal::NoImage { image });
+    assert_eq!(state.request_deployment(wish("0.0.9")).unwrap_err(), Refusal::UnknownRelease("0.0.9".into()));
+    let request = state.request_deployment(wish("v0.0.4")).unwrap();
     assert_eq!((request.number, request.tag.as_str()), (1, "0.0.4"));
     let change = Change::DeploymentRequested(Box::new(request));
     state.apply(&Event { at: Timestamp(6), by: "test".into(), change }).unwrap();
-    assert!(matches!(state.request_deployment("0.0.4", "", ""), Err(Refusal::InProgress { number: 1, .. })));
+    assert!(matches!(state.request_deployment(wish("0.0.4")), Err(Refusal::InProgress { number: 1, .. })));
     assert_eq!(status(&state).sentences[0].text, "flowcommerce/user:0.0.4 deploy is in process");
 }
 

@@ -10,7 +10,7 @@ use brain_core::{
     names::ResourceNames,
     production::ServiceState,
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 /// Stop codes with which ECS tells that a task was ended on purpose.
 const ENDED_ON_PURPOSE: [&str; 3] = ["UserInitiated", "SpotInterruption", "TerminationNotice"];
@@ -139,6 +139,22 @@ pub(super) async fn verify(context: &Context, name: &str, healthy: u32, max_task
         why += &format!("; {} failed, the last one: {}", failures.len(), failure.reason);
     }
     Ok(wait(why))
+}
+
+/// The service has run so many healthy tasks for a while. Tasks that failed in that time are told, or fail the step.
+pub(super) async fn bake(
+    context: &Context,
+    name: &str,
+    healthy: u32,
+    duration: Duration,
+    max_task_failures: u32,
+) -> Result<Observed> {
+    match verify(context, name, healthy, max_task_failures).await? {
+        Observed::Done(_) if context.step_elapsed < duration => {
+            Ok(wait(format!("watching {healthy} healthy tasks of {name} for {} s", duration.as_secs())))
+        }
+        other => Ok(other),
+    }
 }
 
 async fn active(context: &Context, name: &str) -> Result<Result<Service, Observed>> {

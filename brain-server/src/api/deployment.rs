@@ -1,24 +1,29 @@
 //! DeploymentService.
 
-use super::{Api, Watch, command_status, cut_off, page};
-use crate::project::{CommandError, Project};
-use brain_core::{deployment::Deployment, image::parse_tagged, project::Violation, state::Refusal};
+use self::request::{Asked, What, refused};
+use super::{Api, Watch, cut_off, page};
+use crate::project::Project;
+use brain_core::{
+    deployment::{Deployment, control::Control},
+    state::Wish,
+};
 use brain_proto::{
     convert::{deployment_to_proto, plan_to_proto},
     error, name,
     v1::{
-        CreateDeploymentRequest, CreateDeploymentResponse, GetDeploymentRequest, GetDeploymentResponse,
-        ListDeploymentsRequest, ListDeploymentsResponse, WatchDeploymentRequest, WatchDeploymentResponse,
-        create_deployment_request::What, deployment_service_server::DeploymentService,
+        CancelDeploymentRequest, CancelDeploymentResponse, CreateDeploymentRequest, CreateDeploymentResponse,
+        GetDeploymentRequest, GetDeploymentResponse, ListDeploymentsRequest, ListDeploymentsResponse,
+        PauseDeploymentRequest, PauseDeploymentResponse, PlanDeploymentRequest, PlanDeploymentResponse,
+        PromoteDeploymentRequest, PromoteDeploymentResponse, ResumeDeploymentRequest, ResumeDeploymentResponse,
+        RollbackProjectRequest, RollbackProjectResponse, WatchDeploymentRequest, WatchDeploymentResponse,
+        create_deployment_request, deployment_service_server::DeploymentService, plan_deployment_request,
     },
 };
 use std::sync::Arc;
 use tokio::sync::{broadcast::error::RecvError, mpsc};
 use tonic::{Request, Response, Status};
 
-const REQUEST_ID_MAX: usize = 64;
-const REQUESTED_BY_MAX: usize = 100;
-const TAG_MAX: usize = 250;
+mod request;
 
 #[tonic::async_trait]
 impl DeploymentService for Api {
@@ -26,10 +31,14 @@ impl DeploymentService for Api {
         &self,
         request: Request<CreateDeploymentRequest>,
     ) -> Result<Response<CreateDeploymentResponse>, Status> {
-        let CreateDeploymentRequest { parent, what, request_id, requested_by } = request.into_inner();
-        let (project, tag) = self.wanted(&parent, what, &request_id, &requested_by)?;
-        let answer = project.deploy(tag, requested_by, request_id).await;
-        let deployment = answer.map_err(|error| refused(&project, error))?;
+        let CreateDeploymentRequest { parent, what, request_id, requested_by, rollout_policy } = request.into_inner();
+        let what = what.map(|what| match what {
+            create_deployment_request::What::Version(version) => What::Version(version),
+            create_deployment_request::What::Image(image) => What::Image(image),
+        });
+        let asked = Asked { parent, what, request_id, requested_by, rollout_policy };
+        let (project, wish) = self.wanted(asked)?;
+        let deployment = project.deploy(wish).await.map_err(|error| refused(&project, error))?;
         let deployment = Some(deployment_to_proto(&project.read().state.spec, &deployment));
         Ok(Response::new(CreateDeploymentResponse { deployment }))
     }
@@ -86,91 +95,74 @@ impl DeploymentService for Api {
         find(&project, &project.read().state, number)?;
         Ok(Response::new(self.watch(|sender| watch(project, number, sender))))
     }
-}
 
-impl Api {
-    /// Project and tag that a request to deploy wants, checked whole.
-    fn wanted(
+    async fn plan_deployment(
         &self,
-        parent: &str,
-        what: Option<What>,
-        request_id: &str,
-        requested_by: &str,
-    ) -> Result<(Arc<Project>, String), Status> {
-        let mut faults = Vec::new();
-        let mut fault = |field: &str, description: String| {
-            faults.push(Violation { field: field.to_owned(), description });
-        };
-        if request_id.len() > REQUEST_ID_MAX {
-            fault("request_id", format!("must be at most {REQUEST_ID_MAX} characters"));
-        }
-        if requested_by.len() > REQUESTED_BY_MAX || requested_by.contains(char::is_control) {
-            fault("requested_by", format!("must be one line of at most {REQUESTED_BY_MAX} characters"));
-        }
-        let parent_id = (!parent.is_empty()).then(|| name::parse_project(parent)).transpose();
-        if let Err(error) = &parent_id {
-            fault("parent", error.to_string());
-        }
-        let (repository, tag) = match what {
-            Some(What::Version(tag)) => {
-                if parent.is_empty() {
-                    fault("parent", "is required with a version".to_owned());
-                }
-                if tag.is_empty() || tag.len() > TAG_MAX {
-                    fault("version", format!("must be 1 to {TAG_MAX} characters"));
-                }
-                (None, tag)
-            }
-            Some(What::Image(image)) => match parse_tagged(&image) {
-                Ok((repository, tag)) => (Some(repository), tag),
-                Err(error) => {
-                    fault("image", error.to_string());
-                    (None, String::new())
-                }
-            },
-            None => {
-                fault("version", "or image is required".to_owned());
-                (None, String::new())
-            }
-        };
-        if !faults.is_empty() {
-            return Err(error::invalid(faults));
-        }
-        let project = match (parent_id, &repository) {
-            (Ok(Some(id)), _) => self.project(&id)?,
-            (_, Some(repository)) => self.project_of(repository.as_str())?,
-            _ => return Err(error::invalid_field("parent", "is required")),
-        };
-        let expected = project.read().state.spec.image_repository.clone();
-        match repository {
-            Some(repository) if repository != expected => {
-                let description = format!("must be of the project's repository, {expected}");
-                Err(error::invalid_field("image", description))
-            }
-            _ => Ok((project, tag)),
-        }
+        request: Request<PlanDeploymentRequest>,
+    ) -> Result<Response<PlanDeploymentResponse>, Status> {
+        let PlanDeploymentRequest { parent, what, rollout_policy } = request.into_inner();
+        let what = what.map(|what| match what {
+            plan_deployment_request::What::Version(version) => What::Version(version),
+            plan_deployment_request::What::Image(image) => What::Image(image),
+        });
+        let (project, wish) = self.wanted(Asked { parent, what, rollout_policy, ..Asked::default() })?;
+        let planned = project.read().state.request_deployment(wish);
+        let planned = planned.map_err(|refusal| refused(&project, refusal.into()))?;
+        Ok(Response::new(PlanDeploymentResponse { plan: Some(plan_to_proto(&planned.plan)) }))
     }
 
-    /// The one project of that image repository.
-    fn project_of(&self, repository: &str) -> Result<Arc<Project>, Status> {
-        let mut fitting = self
-            .directory
-            .all()
-            .into_iter()
-            .filter(|project| project.read().state.spec.image_repository.as_str() == repository);
-        match (fitting.next(), fitting.next()) {
-            (Some(only), None) => Ok(only),
-            (None, _) => Err(error::not_found(&format!("project with the image repository {repository}"))),
-            _ => Err(error::invalid_field(
-                "parent",
-                format!("is required: several projects have images of {repository}"),
-            )),
-        }
+    async fn pause_deployment(
+        &self,
+        request: Request<PauseDeploymentRequest>,
+    ) -> Result<Response<PauseDeploymentResponse>, Status> {
+        let PauseDeploymentRequest { name, requested_by, reason } = request.into_inner();
+        let deployment = self.control(&name, requested_by, reason, Control::Pause).await?;
+        Ok(Response::new(PauseDeploymentResponse { deployment: Some(deployment) }))
     }
 
-    fn deployment_named(&self, name: &str) -> Result<(Arc<Project>, u64), Status> {
-        let (id, number) = name::parse_deployment(name).map_err(|error| error::invalid_field("name", error))?;
-        Ok((self.project(&id)?, number))
+    async fn resume_deployment(
+        &self,
+        request: Request<ResumeDeploymentRequest>,
+    ) -> Result<Response<ResumeDeploymentResponse>, Status> {
+        let ResumeDeploymentRequest { name, requested_by, reason } = request.into_inner();
+        let deployment = self.control(&name, requested_by, reason, Control::Resume).await?;
+        Ok(Response::new(ResumeDeploymentResponse { deployment: Some(deployment) }))
+    }
+
+    async fn promote_deployment(
+        &self,
+        request: Request<PromoteDeploymentRequest>,
+    ) -> Result<Response<PromoteDeploymentResponse>, Status> {
+        let PromoteDeploymentRequest { name, requested_by, reason, to_end, step } = request.into_inner();
+        let step = step.checked_sub(1).and_then(|step| usize::try_from(step).ok());
+        let deployment = self.control(&name, requested_by, reason, Control::Promote { step, to_end }).await?;
+        Ok(Response::new(PromoteDeploymentResponse { deployment: Some(deployment) }))
+    }
+
+    async fn cancel_deployment(
+        &self,
+        request: Request<CancelDeploymentRequest>,
+    ) -> Result<Response<CancelDeploymentResponse>, Status> {
+        let CancelDeploymentRequest { name, requested_by, reason, rollback } = request.into_inner();
+        let deployment = self.control(&name, requested_by, reason, Control::Cancel { rollback }).await?;
+        Ok(Response::new(CancelDeploymentResponse { deployment: Some(deployment) }))
+    }
+
+    async fn rollback_project(
+        &self,
+        request: Request<RollbackProjectRequest>,
+    ) -> Result<Response<RollbackProjectResponse>, Status> {
+        let RollbackProjectRequest { parent, version, request_id, requested_by, reason } = request.into_inner();
+        let mut faults = request::Faults::default();
+        faults.request(&request_id, &requested_by);
+        faults.reason(&reason);
+        faults.check(version.len() <= request::TAG_MAX, "version", "must be at most 250 characters");
+        let id = faults.project("parent", &parent);
+        let project = self.project(&faults.end(id)?)?;
+        let wish = Wish { tag: version, requested_by, request_id, policy: None };
+        let deployment = project.roll_back(wish, reason).await.map_err(|error| refused(&project, error))?;
+        let deployment = Some(deployment_to_proto(&project.read().state.spec, &deployment));
+        Ok(Response::new(RollbackProjectResponse { deployment }))
     }
 }
 
@@ -180,19 +172,6 @@ fn find<'a>(
     number: u64,
 ) -> Result<&'a Deployment, Status> {
     state.deployment(number).ok_or_else(|| error::not_found(&name::deployment(&project.id, number)))
-}
-
-fn refused(project: &Project, failure: CommandError) -> Status {
-    let CommandError::Refused(refusal) = failure else { return command_status(failure) };
-    let message = refusal.to_string();
-    match refusal {
-        Refusal::UnknownRelease(tag) => error::not_found(&name::release(&project.id, &tag)),
-        Refusal::NoImage { image } => error::precondition("IMAGE_NOT_AVAILABLE", &image, message),
-        Refusal::InProgress { number, .. } => {
-            let first = name::deployment(&project.id, number);
-            error::precondition("DEPLOYMENT_IN_PROGRESS", &first, format!("{first}: {message}"))
-        }
-    }
 }
 
 async fn watch(project: Arc<Project>, number: u64, sender: mpsc::Sender<Result<WatchDeploymentResponse, Status>>) {

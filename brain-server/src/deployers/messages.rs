@@ -17,12 +17,7 @@ use std::{collections::BTreeMap, time::Duration};
 /// A deployment to carry out, from the step that comes next.
 pub(super) fn assignment(project: &Project, deployment: &Deployment) -> DeploymentAssignment {
     let rollback = deployment.rollback.as_ref();
-    let times = rollback.map_or(&deployment.times, |rollback| &rollback.times);
-    let started = times.get(deployment.cursor).and_then(|times| times.started);
-    let elapsed = match (started, deployment.counts_from) {
-        (Some(started), Some(leased)) => leased.since(started),
-        _ => Duration::ZERO,
-    };
+    let elapsed = deployment.counts_from.map_or(Duration::ZERO, |leased| deployment.step_elapsed(leased));
     DeploymentAssignment {
         deployment: name::deployment(&project.id, deployment.number),
         generation: deployment.generation,

@@ -3,9 +3,13 @@
 use super::{Command, CommandError, Project, Reply, batch::Batch};
 use crate::store::{StoreError, Transition};
 use brain_core::{
-    deployment::{Deployment, Effect, Fact},
+    deployment::{
+        Deployment, Effect, Fact, Request,
+        control::{Control, ControlUsed},
+    },
     event::{Change, Event},
     observation::Observation,
+    state::{WayBack, Wish},
     time::Timestamp,
 };
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -59,9 +63,11 @@ impl Actor {
     async fn handle(&mut self, command: Command) {
         match command {
             Command::Observe { by, observation, reply } => self.observe(by, observation, reply).await,
-            Command::Deploy { tag, requested_by, request_id, reply } => {
-                let answer = self.deploy(&tag, requested_by, request_id).await;
-                let _ = reply.send(answer);
+            Command::Deploy { wish, reply } => {
+                let _ = reply.send(self.deploy(wish).await);
+            }
+            Command::RollBack { wish, why, reply } => {
+                let _ = reply.send(self.roll_back(wish, why).await);
             }
             Command::Fact { by, number, fact, reply } => {
                 let _ = reply.send(self.fact(by, number, fact).await);
@@ -101,24 +107,49 @@ impl Actor {
         events.extend(changes.into_iter().map(|change| Event { at, by: by.to_owned(), change }));
     }
 
-    async fn deploy(
-        &mut self,
-        tag: &str,
-        requested_by: String,
-        request_id: String,
-    ) -> Result<Deployment, CommandError> {
-        let request = {
-            let inner = self.project.read();
-            let repeated = |deployment: &&Deployment| !request_id.is_empty() && deployment.request_id == request_id;
-            if let Some(deployment) = inner.state.deployments.iter().rev().find(repeated) {
-                return Ok(deployment.clone());
+    async fn deploy(&mut self, wish: Wish) -> Result<Deployment, CommandError> {
+        if let Some(deployment) = self.repeated(&wish) {
+            return Ok(deployment);
+        }
+        let request = self.project.read().state.request_deployment(wish)?;
+        self.begin(Box::new(request), Vec::new()).await
+    }
+
+    async fn roll_back(&mut self, wish: Wish, why: String) -> Result<Deployment, CommandError> {
+        if let Some(deployment) = self.repeated(&wish) {
+            return Ok(deployment);
+        }
+        let at = self.project.shared.clock.now();
+        let by = name_of(&wish.requested_by);
+        let way = self.project.read().state.request_rollback(wish, at)?;
+        match way {
+            WayBack::Cancel(number) => {
+                let control = Control::Cancel { rollback: true };
+                let used = ControlUsed { at, by: by.clone(), why, control };
+                self.fact(by, number, Fact::Controlled(used)).await
             }
-            inner.state.request_deployment(tag, &requested_by, &request_id)?
-        };
-        let number = request.number;
-        let change = Change::DeploymentRequested(Box::new(request));
-        let by = if requested_by.is_empty() { "unknown".to_owned() } else { requested_by };
-        self.commit(vec![Event { at: self.project.shared.clock.now(), by, change }]).await?;
+            WayBack::Deploy { cancel, request } => {
+                let change = |(number, used)| Change::DeploymentChanged { number, fact: Fact::Controlled(used) };
+                let cancelled = cancel.map(change).map(|change| Event { at, by, change });
+                self.begin(request, cancelled.into_iter().collect()).await
+            }
+        }
+    }
+
+    /// The deployment that a request with the same id has made.
+    fn repeated(&self, wish: &Wish) -> Option<Deployment> {
+        let inner = self.project.read();
+        let repeated = |deployment: &&Deployment| deployment.request_id == wish.request_id;
+        let mut latest = inner.state.deployments.iter().rev();
+        latest.find(repeated).filter(|_| !wish.request_id.is_empty()).cloned()
+    }
+
+    /// Begins a deployment, after other events in the same commit.
+    async fn begin(&mut self, request: Box<Request>, mut events: Vec<Event>) -> Result<Deployment, CommandError> {
+        let (number, by) = (request.number, name_of(&request.requested_by));
+        let at = self.project.shared.clock.now();
+        events.push(Event { at, by, change: Change::DeploymentRequested(request) });
+        self.commit(events).await?;
         self.project.shared.deployers.hand_out(&self.project.id).await;
         self.deployment(number)
     }
@@ -177,7 +208,9 @@ impl Actor {
                 (Effect::Withdraw(generation), Some(number)) => {
                     deployers.withdraw(&self.project.id, number, generation).await;
                 }
-                (Effect::Ended, Some(number)) => deployers.ended(&self.project.id, number).await,
+                (Effect::Ended { leftover }, Some(number)) => {
+                    deployers.ended(&self.project.id, number, leftover).await;
+                }
                 (_, None) => {}
             }
         }
@@ -197,6 +230,11 @@ impl Actor {
             tokio::time::sleep(RETRY_DEADLINE).await;
         }
     }
+}
+
+/// Who is named in events.
+fn name_of(requested_by: &str) -> String {
+    if requested_by.is_empty() { "unknown".to_owned() } else { requested_by.to_owned() }
 }
 
 fn deployment_number(change: &Change) -> Option<u64> {

@@ -1,12 +1,15 @@
 //! Deployments and what is reported of their steps.
 
-use super::{ConvertError, timestamp_to_proto};
+use super::{ConvertError, project::policy_to_proto, timestamp_to_proto};
 use crate::{
     name,
     v1::{self, step_report},
 };
 use brain_core::{
-    deployment::{Deployment, Outcome, Phase, StepTimes, TASK_FAILURES_KEPT, TaskFailure},
+    deployment::{
+        Deployment, Outcome, Pause, Phase, StepTimes, TASK_FAILURES_KEPT, TaskFailure,
+        control::{Control, ControlUsed},
+    },
     plan::Plan,
     project::ProjectSpec,
 };
@@ -40,7 +43,29 @@ pub fn deployment_to_proto(spec: &ProjectSpec, deployment: &Deployment) -> v1::D
         requested_by: deployment.requested_by.clone(),
         create_time: Some(timestamp_to_proto(deployment.created)),
         end_time: deployment.ended.map(timestamp_to_proto),
+        pause: deployment.paused.as_ref().map(pause_to_proto),
+        controls: deployment.controls.iter().map(control_to_proto).collect(),
+        step: u32::try_from(deployment.cursor + 1).unwrap_or(u32::MAX),
+        rollout_policy: deployment.policy.as_ref().map(policy_to_proto),
     }
+}
+
+fn pause_to_proto(pause: &Pause) -> v1::DeploymentPause {
+    let Pause { by, why, since, failed: _ } = pause.clone();
+    v1::DeploymentPause { paused_by: by, reason: why, pause_time: Some(timestamp_to_proto(since)) }
+}
+
+fn control_to_proto(used: &ControlUsed) -> v1::DeploymentControl {
+    let ControlUsed { at, by, why, control } = used.clone();
+    let what = match control {
+        Control::Pause => "pause",
+        Control::Resume => "resume",
+        Control::Promote { to_end: false, .. } => "promote",
+        Control::Promote { to_end: true, .. } => "promote to the end",
+        Control::Cancel { rollback: false } => "cancel",
+        Control::Cancel { rollback: true } => "cancel with a rollback",
+    };
+    v1::DeploymentControl { time: Some(timestamp_to_proto(at)), requested_by: by, reason: why, what: what.to_owned() }
 }
 
 fn phase_to_proto(phase: Phase) -> v1::DeploymentPhase {
@@ -50,6 +75,7 @@ fn phase_to_proto(phase: Phase) -> v1::DeploymentPhase {
         Phase::RollingBack => v1::DeploymentPhase::RollingBack,
         Phase::Succeeded => v1::DeploymentPhase::Succeeded,
         Phase::Failed => v1::DeploymentPhase::Failed,
+        Phase::Cancelled => v1::DeploymentPhase::Cancelled,
     }
 }
 
@@ -59,12 +85,16 @@ fn headline(deployment: &Deployment) -> String {
         let what = deployment.current_step().map(ToString::to_string).unwrap_or_default();
         format!("step {} of {steps}: {what}", deployment.cursor + 1)
     };
+    if let Some(pause) = &deployment.paused {
+        return format!("paused by {}, {}", pause.by, step());
+    }
     match deployment.phase {
         Phase::Pending => "waiting for a deployer".to_owned(),
         Phase::Running => step(),
         Phase::RollingBack => format!("rolling back, {}", step()),
         Phase::Succeeded => format!("{} has all traffic", deployment.tag),
         Phase::Failed => "failed".to_owned(),
+        Phase::Cancelled => "cancelled".to_owned(),
     }
 }
 

@@ -108,6 +108,11 @@ fn step_to_proto(step: &Step, timeout: Duration) -> v1::Step {
         Step::Verify { service, healthy, max_task_failures } => {
             Action::Verify(v1::VerifyStep { service, healthy, max_task_failures })
         }
+        Step::Bake { service, healthy, duration, max_task_failures } => {
+            let duration = Some(duration_to_proto(duration));
+            Action::Bake(v1::BakeStep { service, healthy, duration, max_task_failures })
+        }
+        Step::Hold => Action::Hold(v1::HoldStep {}),
         Step::ReturnCapacity { instances } => Action::ReturnCapacity(v1::ReturnCapacityStep { instances }),
     };
     v1::Step { action: Some(action), timeout: Some(duration_to_proto(timeout)), description }
@@ -136,6 +141,11 @@ fn step_from_proto(step: v1::Step) -> Result<Step, ConvertError> {
         Action::Verify(v1::VerifyStep { service, healthy, max_task_failures }) => {
             Step::Verify { service, healthy, max_task_failures }
         }
+        Action::Bake(v1::BakeStep { service, healthy, duration, max_task_failures }) => {
+            let duration = duration.map(duration_from_proto).unwrap_or_default();
+            Step::Bake { service, healthy, duration, max_task_failures }
+        }
+        Action::Hold(v1::HoldStep {}) => Step::Hold,
         Action::ReturnCapacity(v1::ReturnCapacityStep { instances }) => Step::ReturnCapacity { instances },
     })
 }

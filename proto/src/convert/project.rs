@@ -1,10 +1,15 @@
 //! Project definitions.
 
 use super::{ConvertError, duration_to_proto};
-use crate::{name, v1};
+use crate::{
+    name,
+    v1::{self, rollout_step},
+};
 use brain_core::{
-    policy::RolloutPolicy,
-    project::{ProjectDraft, ProjectSpec, RolloutPolicyDraft, Source, Target, TargetDraft},
+    policy::{OnFailure, Preset, RolloutPolicy, RolloutStep, Size},
+    project::{
+        ProjectDraft, ProjectSpec, RolloutPolicyDraft, RolloutStepDraft, SizeDraft, Source, Target, TargetDraft,
+    },
     version::VersionPart,
 };
 
@@ -95,17 +100,41 @@ fn target_from_proto(target: v1::Target) -> TargetDraft {
     }
 }
 
-fn policy_from_proto(policy: v1::RolloutPolicy) -> RolloutPolicyDraft {
-    let v1::RolloutPolicy { step_percents, floor_percent, surge, step_timeout, max_task_failures } = policy;
+/// A rollout policy as a person sends it.
+#[must_use]
+pub fn policy_from_proto(policy: v1::RolloutPolicy) -> RolloutPolicyDraft {
+    let preset = match policy.preset() {
+        v1::RolloutPreset::Unspecified => None,
+        v1::RolloutPreset::OneByOne => Some(Preset::OneByOne),
+        v1::RolloutPreset::Canary => Some(Preset::Canary),
+        v1::RolloutPreset::BlueGreen => Some(Preset::BlueGreen),
+        v1::RolloutPreset::AllAtOnce => Some(Preset::AllAtOnce),
+    };
+    let on_failure = match policy.on_failure() {
+        v1::OnFailure::Unspecified => None,
+        v1::OnFailure::RollBack => Some(OnFailure::RollBack),
+        v1::OnFailure::Pause => Some(OnFailure::Pause),
+    };
+    let v1::RolloutPolicy { floor_percent, surge, step_timeout, max_task_failures, steps, .. } = policy;
     let milliseconds = |timeout: prost_types::Duration| {
         timeout.seconds.saturating_mul(1_000).saturating_add(i64::from(timeout.nanos) / 1_000_000)
     };
+    let step = |step: v1::RolloutStep| RolloutStepDraft {
+        size: step.size.map(|size| match size {
+            rollout_step::Size::Percent(percent) => SizeDraft::Percent(percent),
+            rollout_step::Size::Count(count) => SizeDraft::Count(count),
+        }),
+        bake_ms: step.bake.map(milliseconds).unwrap_or_default(),
+        hold: step.hold,
+    };
     RolloutPolicyDraft {
-        step_percents,
+        preset,
+        steps: steps.into_iter().map(step).collect(),
         floor_percent,
         surge,
         step_timeout_ms: step_timeout.map(milliseconds),
         max_task_failures,
+        on_failure,
     }
 }
 
@@ -183,14 +212,28 @@ fn target_to_proto(target: &Target) -> v1::Target {
     }
 }
 
-fn policy_to_proto(policy: &RolloutPolicy) -> v1::RolloutPolicy {
-    let RolloutPolicy { step_percents, floor_percent, surge, step_timeout, max_task_failures } = policy;
+pub(super) fn policy_to_proto(policy: &RolloutPolicy) -> v1::RolloutPolicy {
+    let RolloutPolicy { steps, floor_percent, surge, step_timeout, max_task_failures, on_failure } = policy;
+    let step = |step: &RolloutStep| v1::RolloutStep {
+        size: Some(match step.size {
+            Size::Percent(percent) => rollout_step::Size::Percent(percent.into()),
+            Size::Count(count) => rollout_step::Size::Count(count),
+        }),
+        bake: Some(duration_to_proto(step.bake)),
+        hold: step.hold,
+    };
+    let on_failure = match on_failure {
+        OnFailure::RollBack => v1::OnFailure::RollBack,
+        OnFailure::Pause => v1::OnFailure::Pause,
+    };
     v1::RolloutPolicy {
-        step_percents: step_percents.iter().map(|percent| u32::from(*percent)).collect(),
+        preset: v1::RolloutPreset::Unspecified.into(),
+        steps: steps.iter().map(step).collect(),
         floor_percent: Some(u32::from(*floor_percent)),
         surge: Some(*surge),
         step_timeout: Some(duration_to_proto(*step_timeout)),
         max_task_failures: *max_task_failures,
+        on_failure: on_failure.into(),
     }
 }
 

@@ -1,23 +1,29 @@
 use super::*;
 use brain_core::{
-    deployment::{Fact, Lease, Outcome, Request, TaskFailure},
+    deployment::{
+        Fact, Lease, Outcome, Request, TaskFailure,
+        control::{Control, ControlUsed},
+    },
     event::Change,
     id::AgentName,
     image::Digest,
     observation::PollTarget,
-    plan::{Goal, plan},
+    plan::{Goal, ServiceCount, plan},
+    policy::{OnFailure, RolloutStep, Size},
     production::ServiceState,
     project::{ProjectDraft, ProjectSpec, TargetDraft},
     release::{AheadOf, Commit},
     time::Timestamp,
     version::VersionPart,
 };
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 /// Bytes of one transition with every kind of event, as the first release wrote them.
 const GOLDEN: &str = include_str!("golden.hex");
 /// Those that came with the knowledge of sources: moves, tags that could not be made, commits that are not tagged.
 const GOLDEN_KNOWLEDGE: &str = include_str!("golden_knowledge.hex");
+/// Those that came with steering: policies with bakes and holds, and what people do to a deployment.
+const GOLDEN_STEERING: &str = include_str!("golden_steering.hex");
 
 fn spec() -> ProjectSpec {
     let target = TargetDraft {
@@ -41,7 +47,7 @@ fn spec() -> ProjectSpec {
 /// One event of each kind, and each kind of fact and outcome.
 fn every_kind() -> Transition {
     let digest = Digest::parse(&format!("sha256:{}", "a1".repeat(32))).unwrap();
-    let plan = plan(&spec(), Goal { deployment: 1, tag: "0.0.5", digest: &digest }, &[]);
+    let plan = plan(&spec(), &spec().rollout_policy, Goal { deployment: 1, tag: "0.0.5", digest: &digest }, &[]);
     let failure = TaskFailure { task: "t".into(), reason: "r".into(), exit_code: Some(1) };
     let request = Request {
         number: 1,
@@ -50,6 +56,7 @@ fn every_kind() -> Transition {
         requested_by: "paolo".into(),
         request_id: "id".into(),
         plan,
+        policy: None,
     };
     let service = ServiceState { service: "s".into(), version: "0.0.5".into(), desired: 3, running: 2, healthy: 1 };
     let reported = |outcome| Fact::Reported { generation: 1, rollback: false, step: 2, outcome };
@@ -104,6 +111,38 @@ fn knowledge() -> Transition {
     ])
 }
 
+fn steering() -> Transition {
+    let mut spec = spec();
+    let baked = RolloutStep { bake: Duration::from_mins(5), hold: true, ..RolloutStep::to(Size::Percent(33)) };
+    spec.rollout_policy.steps = vec![baked, RolloutStep::to(Size::Count(2))];
+    spec.rollout_policy.on_failure = OnFailure::Pause;
+    let digest = Digest::parse(&format!("sha256:{}", "a1".repeat(32))).unwrap();
+    let goal = Goal { deployment: 1, tag: "0.0.5", digest: &digest };
+    let from = ServiceCount { service: "old".into(), version: "0.0.4".into(), count: 3 };
+    let request = Request {
+        number: 1,
+        tag: "0.0.5".into(),
+        requested_by: "paolo".into(),
+        request_id: String::new(),
+        plan: plan(&spec, &spec.rollout_policy, goal, &[from]),
+        policy: Some(spec.rollout_policy.clone()),
+        digest,
+    };
+    let mut changes = vec![Change::ProjectCreated(Box::new(spec)), Change::DeploymentRequested(Box::new(request))];
+    let controls = [
+        Control::Pause,
+        Control::Resume,
+        Control::Promote { step: Some(9), to_end: false },
+        Control::Promote { step: None, to_end: true },
+        Control::Cancel { rollback: true },
+    ];
+    changes.extend(controls.map(|control| {
+        let used = ControlUsed { at: Timestamp(1_700_000_000_456), by: "ann".into(), why: "w".into(), control };
+        Change::DeploymentChanged { number: 1, fact: Fact::Controlled(used) }
+    }));
+    transition(changes)
+}
+
 fn hex(bytes: &[u8]) -> String {
     let mut text = String::new();
     for (index, byte) in bytes.iter().enumerate() {
@@ -120,7 +159,8 @@ fn bytes(hex: &str) -> Vec<u8> {
 
 #[test]
 fn events_that_earlier_releases_wrote_are_read_for_ever() {
-    for (golden, transition) in [(GOLDEN, every_kind()), (GOLDEN_KNOWLEDGE, knowledge())] {
+    for (golden, transition) in [(GOLDEN, every_kind()), (GOLDEN_KNOWLEDGE, knowledge()), (GOLDEN_STEERING, steering())]
+    {
         let now = hex(&encode_transitions(std::slice::from_ref(&transition)).unwrap());
         let golden = bytes(golden);
         let read = decode_transitions(&golden).unwrap_or_else(|error| panic!("{error}; today's bytes are:\n{now}"));

@@ -1,0 +1,149 @@
+//! What people do to a deployment while it runs: pause, resume, promote, cancel. All of them may be repeated.
+
+use super::{Deployment, Effect, Fact, IllegalEvent, Pause, Phase, StepTimes};
+use crate::{plan::Step, project::ProjectSpec, time::Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// Controls that a deployment keeps, the newest.
+pub const CONTROLS_KEPT: usize = 50;
+
+/// What a person wants of a running deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Control {
+    /// Nothing more is done until it is resumed or promoted; what runs, runs on.
+    Pause,
+    /// It goes on where it stood.
+    Resume,
+    /// What it waits for, or will wait for next, is passed over.
+    Promote {
+        /// Index of the step that is meant, so that a repeated request does not pass over the next one; `None`: whichever
+        /// comes next.
+        step: Option<usize>,
+        /// Nothing is waited for any more.
+        to_end: bool,
+    },
+    /// It ends.
+    Cancel {
+        /// The old version comes back first; otherwise everything stays as it is.
+        rollback: bool,
+    },
+}
+
+/// A control, as it was used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlUsed {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub by: String,
+    /// Why; may be empty.
+    pub why: String,
+    /// What.
+    pub control: Control,
+}
+
+impl Deployment {
+    /// Whether a deployer is to act on it.
+    #[must_use]
+    pub fn wants_deployer(&self) -> bool {
+        !self.phase.is_final() && self.paused.is_none()
+    }
+
+    /// Whether a person asks once more for the end that came.
+    pub(super) fn is_repeated(&self, fact: &Fact) -> bool {
+        let cancels = matches!(fact, Fact::Controlled(ControlUsed { control: Control::Cancel { .. }, .. }));
+        cancels && self.phase == Phase::Cancelled
+    }
+
+    pub(super) fn controlled(&mut self, spec: &ProjectSpec, used: ControlUsed) -> Result<Vec<Effect>, IllegalEvent> {
+        let at = used.at;
+        let effects = match used.control.clone() {
+            Control::Pause if self.paused.is_some() => return Ok(Vec::new()),
+            Control::Pause => {
+                self.paused = Some(Pause { by: used.by.clone(), why: used.why.clone(), since: at, failed: false });
+                vec![self.interrupt()]
+            }
+            Control::Resume if self.paused.is_none() => return Ok(Vec::new()),
+            // Nothing but a promotion ends a hold.
+            Control::Resume if self.holds() => self.promote(None, false, at)?,
+            Control::Resume => self.go_on(at),
+            Control::Promote { step, .. } if step.is_some_and(|step| step < self.cursor) => return Ok(Vec::new()),
+            Control::Promote { step, to_end } => self.promote(step, to_end, at)?,
+            Control::Cancel { rollback: true } if self.rollback.is_some() => match &self.paused {
+                None => return Ok(Vec::new()),
+                Some(_) => self.go_on(at),
+            },
+            Control::Cancel { rollback } => self.cancel(spec, rollback, &used),
+        };
+        self.controls.push(used);
+        let excess = self.controls.len().saturating_sub(CONTROLS_KEPT);
+        self.controls.drain(..excess);
+        Ok(effects)
+    }
+
+    /// The deployer leaves it at once, and stays first in line: nobody else may act while it may still do so.
+    pub(super) fn interrupt(&mut self) -> Effect {
+        let generation = self.generation;
+        self.generation += 1;
+        self.waiting = None;
+        Effect::Withdraw(generation)
+    }
+
+    /// Ends a pause. The time that it took does not count.
+    fn go_on(&mut self, at: Timestamp) -> Vec<Effect> {
+        if let Some(pause) = self.paused.take()
+            && let Some(times) = self.current_times()
+        {
+            times.paused += at.since(pause.since);
+            if pause.failed {
+                *times = StepTimes::default();
+            }
+        }
+        self.counts_from = None;
+        vec![Effect::HandOut]
+    }
+
+    fn promote(&mut self, step: Option<usize>, to_end: bool, at: Timestamp) -> Result<Vec<Effect>, IllegalEvent> {
+        if self.rollback.is_some() {
+            return Err(IllegalEvent::NothingToPromote);
+        }
+        let steps = &self.plan.steps;
+        let from = step.unwrap_or(self.cursor);
+        let waits = (from..steps.len()).find(|index| steps[*index].only_waits());
+        let until = match (to_end, waits) {
+            (true, _) => steps.len(),
+            (false, Some(first)) => first + steps[first..].iter().take_while(|step| step.only_waits()).count(),
+            (false, None) => return Err(IllegalEvent::NothingToPromote),
+        };
+        self.promoted = self.promoted.max(until);
+        let mut effects = if self.paused.is_some() { self.go_on(at) } else { Vec::new() };
+        if self.cursor < self.promoted && self.current_step().is_some_and(Step::only_waits) {
+            effects = vec![self.interrupt()];
+            effects.extend(self.advance(at));
+            if self.wants_deployer() {
+                effects.push(Effect::HandOut);
+            }
+        }
+        Ok(effects)
+    }
+
+    fn cancel(&mut self, spec: &ProjectSpec, rollback: bool, used: &ControlUsed) -> Vec<Effect> {
+        let ControlUsed { at, by, why, .. } = used;
+        let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+        let reason = format!("cancelled by {by}{why}");
+        self.paused = None;
+        self.cancelled = true;
+        if rollback {
+            return self.roll_back(spec, reason, *at);
+        }
+        let rolling_back = self.reason.take().map(|first| format!("{first}; the rollback was "));
+        self.reason = Some(format!("{}{reason}; all services stay as they are", rolling_back.unwrap_or_default()));
+        self.end(Phase::Cancelled, *at)
+    }
+
+    /// Whether it stands at a hold.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        matches!(self.current_step(), Some(Step::Hold))
+    }
+}

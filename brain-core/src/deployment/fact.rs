@@ -1,0 +1,88 @@
+//! What happens to a deployment, what is to be done then, and what does not fit.
+
+use super::{Lease, TaskFailure, control::ControlUsed};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// What happened to a deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fact {
+    /// A deployer took the lease; the generation rises by one.
+    Leased(Lease),
+    /// The lease ended without a renewal, or the deployer left.
+    LeaseEnded,
+    /// A report about the current step.
+    Reported {
+        /// Generation of the reporter's lease.
+        generation: u64,
+        /// Whether the step is the rollback's.
+        rollback: bool,
+        /// Index of the step.
+        step: usize,
+        /// How it stands.
+        outcome: Outcome,
+    },
+    /// The current step took longer than it may.
+    TimedOut,
+    /// A person did something to it.
+    Controlled(ControlUsed),
+}
+
+/// How a step stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "named by the variants")]
+pub enum Outcome {
+    Done { task_failures: Vec<TaskFailure> },
+    Waiting { why: String },
+    Failed { reason: String, task_failures: Vec<TaskFailure> },
+}
+
+/// What is to be done after a fact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Hand the deployment to a deployer.
+    HandOut,
+    /// Tell the holder of this generation to leave it.
+    Withdraw(u64),
+    /// The deployment is over.
+    Ended {
+        /// Whether its deployer may still be acting.
+        leftover: bool,
+    },
+}
+
+/// A fact that does not fit the deployment's state. Nothing changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum IllegalEvent {
+    /// The deployment is over.
+    #[error("the deployment has ended")]
+    Ended,
+    /// The report is of an older lease.
+    #[error("generation {reported} is not the current one, {current}")]
+    StaleGeneration {
+        /// The report's.
+        reported: u64,
+        /// The deployment's.
+        current: u64,
+    },
+    /// The report is of another step.
+    #[error("step {reported} is not the current one, {current}")]
+    WrongStep {
+        /// The report's.
+        reported: usize,
+        /// The deployment's.
+        current: usize,
+    },
+    /// Another deployer holds the lease.
+    #[error("another deployer holds the lease")]
+    AlreadyLeased,
+    /// Nobody holds the lease.
+    #[error("nobody holds the lease")]
+    NotLeased,
+    /// It is paused.
+    #[error("the deployment is paused")]
+    Paused,
+    /// No step that only waits lies ahead.
+    #[error("there is nothing to promote: no bake and no hold lies ahead")]
+    NothingToPromote,
+}

@@ -1,0 +1,148 @@
+//! Requests to deploy and to go back, decided against a project's state.
+
+use super::ProjectState;
+use crate::{
+    deployment::{
+        Deployment, Fact, Phase, Request,
+        control::{Control, ControlUsed},
+    },
+    image::Digest,
+    names,
+    plan::{self, Goal, ServiceCount},
+    policy::RolloutPolicy,
+    time::Timestamp,
+};
+use thiserror::Error;
+
+/// What somebody wants deployed.
+#[derive(Debug, Clone, Default)]
+pub struct Wish {
+    /// Tag or version; empty, for a rollback: the release before.
+    pub tag: String,
+    /// Who asks.
+    pub requested_by: String,
+    /// Makes the request safe to repeat; may be empty.
+    pub request_id: String,
+    /// The rollout policy, where it is not to be the project's.
+    pub policy: Option<RolloutPolicy>,
+}
+
+/// How a project goes back to a release.
+#[derive(Debug)]
+pub enum WayBack {
+    /// The deployment of that number is cancelled, and goes back by itself.
+    Cancel(u64),
+    /// Another deployment is made.
+    Deploy {
+        /// The deployment that is in progress and ends where it stands.
+        cancel: Option<(u64, ControlUsed)>,
+        /// The deployment.
+        request: Box<Request>,
+    },
+}
+
+/// Why a deployment cannot begin.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// No such tag and no such image.
+    #[error("there is no release {0}: neither a git tag nor an image of that name has been seen")]
+    UnknownRelease(String),
+    /// The tag has no image yet.
+    #[error("{image} is not available yet: the deployment can begin once the image is in the registry")]
+    NoImage {
+        /// The image that it waits for.
+        image: String,
+    },
+    /// Another deployment is in progress.
+    #[error("deployment {number} of {tag} is in progress: wait for its end")]
+    InProgress {
+        /// Its number.
+        number: u64,
+        /// What it deploys.
+        tag: String,
+    },
+    /// No deployment before the current one has succeeded.
+    #[error("there is no release to go back to: no other one was deployed successfully")]
+    NothingBefore,
+}
+
+impl ProjectState {
+    /// Decides a request to deploy.
+    pub fn request_deployment(&self, wish: Wish) -> Result<Request, Refusal> {
+        if let Some(active) = self.active() {
+            return Err(Refusal::InProgress { number: active.number, tag: active.tag.clone() });
+        }
+        let release = self.release(&wish.tag).ok_or_else(|| Refusal::UnknownRelease(wish.tag.clone()))?;
+        let Some(image) = release.image else {
+            return Err(Refusal::NoImage { image: self.spec.image_repository.with_tag(release.tag) });
+        };
+        let (tag, digest) = (release.tag.to_owned(), image.digest.clone());
+        Ok(self.request(Wish { tag, ..wish }, digest, &self.serving))
+    }
+
+    /// Decides a request to go back to a release, or without a tag to the one before. The images that were deployed then
+    /// are deployed again, whatever their tags name now.
+    pub fn request_rollback(&self, wish: Wish, at: Timestamp) -> Result<WayBack, Refusal> {
+        let active = self.active();
+        let (tag, digest) = match (&*wish.tag, active) {
+            ("", Some(active)) => return Ok(WayBack::Cancel(active.number)),
+            ("", None) => self.release_before()?,
+            (tag, _) => self.deployed_or_released(tag)?,
+        };
+        let back = active.filter(|active| {
+            let came_from = names::service(&self.spec.id, &tag, &digest);
+            matches!(&*active.plan.from, [only] if only.service == came_from && only.count >= self.spec.target.desired_count)
+        });
+        if let Some(active) = back {
+            return Ok(WayBack::Cancel(active.number));
+        }
+        let policy = self.spec.rollout_policy.clone().straight();
+        let wish = Wish { tag, policy: Some(policy), ..wish };
+        let Some(active) = active else {
+            return Ok(WayBack::Deploy { cancel: None, request: Box::new(self.request(wish, digest, &self.serving)) });
+        };
+        let control = ControlUsed {
+            at,
+            by: wish.requested_by.clone(),
+            why: format!("rolled back to {}", wish.tag),
+            control: Control::Cancel { rollback: false },
+        };
+        // It is not over, so that nothing but a cancellation could be refused.
+        let cancelled = active.clone().apply(&self.spec, Fact::Controlled(control.clone()), at);
+        let serving = cancelled.map(|(cancelled, _)| cancelled.serving()).unwrap_or_default();
+        let request = Box::new(self.request(wish, digest, &serving));
+        Ok(WayBack::Deploy { cancel: Some((active.number, control)), request })
+    }
+
+    fn request(&self, wish: Wish, digest: Digest, serving: &[ServiceCount]) -> Request {
+        let Wish { tag, requested_by, request_id, policy } = wish;
+        let number = self.deployments.back().map_or(0, |latest| latest.number) + 1;
+        let goal = Goal { deployment: number, tag: &tag, digest: &digest };
+        let by_policy = policy.as_ref().unwrap_or(&self.spec.rollout_policy);
+        let plan = plan::plan(&self.spec, by_policy, goal, serving);
+        Request { number, tag, digest, requested_by, request_id, plan, policy }
+    }
+
+    /// What the newest successful deployment before the one that serves has brought.
+    fn release_before(&self) -> Result<(String, Digest), Refusal> {
+        let serves = |deployment: &Deployment| {
+            let service = names::service(&self.spec.id, &deployment.tag, &deployment.digest);
+            self.serving.iter().any(|serving| serving.service == service)
+        };
+        let mut succeeded = self.deployments.iter().rev().filter(|deployment| deployment.phase == Phase::Succeeded);
+        let before = succeeded.find(|deployment| !serves(deployment)).ok_or(Refusal::NothingBefore)?;
+        Ok((before.tag.clone(), before.digest.clone()))
+    }
+
+    fn deployed_or_released(&self, tag: &str) -> Result<(String, Digest), Refusal> {
+        let known = self.release(tag);
+        let name = known.as_ref().map_or(tag, |release| release.tag);
+        let succeeded = |deployment: &&Deployment| deployment.tag == name && deployment.phase == Phase::Succeeded;
+        if let Some(deployed) = self.deployments.iter().rev().find(succeeded) {
+            return Ok((deployed.tag.clone(), deployed.digest.clone()));
+        }
+        let release = known.ok_or_else(|| Refusal::UnknownRelease(tag.to_owned()))?;
+        let image = self.spec.image_repository.with_tag(release.tag);
+        release.image.map(|image| (release.tag.to_owned(), image.digest.clone())).ok_or(Refusal::NoImage { image })
+    }
+}

@@ -1,0 +1,216 @@
+//! What requests to deploy and to steer say, checked whole, and how they are refused.
+
+use super::super::{Api, command_status};
+use crate::project::{CommandError, Project};
+use brain_core::{
+    deployment::{
+        Fact, IllegalEvent,
+        control::{Control, ControlUsed},
+    },
+    id::ProjectId,
+    image::parse_tagged,
+    project::Violation,
+    state::{Misfit, Refusal, Wish},
+};
+use brain_proto::{
+    convert::{deployment_to_proto, policy_from_proto},
+    error, name, v1,
+};
+use std::sync::Arc;
+use tonic::Status;
+
+const REQUEST_ID_MAX: usize = 64;
+const REQUESTED_BY_MAX: usize = 100;
+const REASON_MAX: usize = 500;
+/// Longest tag or version that is looked for.
+pub(super) const TAG_MAX: usize = 250;
+
+/// What is to be deployed.
+pub(super) enum What {
+    Version(String),
+    Image(String),
+}
+
+/// A request to deploy, as it came.
+#[derive(Default)]
+pub(super) struct Asked {
+    pub(super) parent: String,
+    pub(super) what: Option<What>,
+    pub(super) request_id: String,
+    pub(super) requested_by: String,
+    pub(super) rollout_policy: Option<v1::RolloutPolicy>,
+}
+
+/// Faults of a request, all of which are answered at once.
+#[derive(Default)]
+pub(super) struct Faults(Vec<Violation>);
+
+impl Faults {
+    fn add(&mut self, field: &str, description: impl Into<String>) {
+        self.0.push(Violation { field: field.to_owned(), description: description.into() });
+    }
+
+    pub(super) fn check(&mut self, ok: bool, field: &str, description: &str) {
+        if !ok {
+            self.add(field, description);
+        }
+    }
+
+    /// Who asks, under which id.
+    pub(super) fn request(&mut self, request_id: &str, requested_by: &str) {
+        if request_id.len() > REQUEST_ID_MAX {
+            self.add("request_id", format!("must be at most {REQUEST_ID_MAX} characters"));
+        }
+        if requested_by.len() > REQUESTED_BY_MAX || requested_by.contains(char::is_control) {
+            self.add("requested_by", format!("must be one line of at most {REQUESTED_BY_MAX} characters"));
+        }
+    }
+
+    pub(super) fn reason(&mut self, reason: &str) {
+        if reason.len() > REASON_MAX || reason.contains(char::is_control) {
+            self.add("reason", format!("must be one line of at most {REASON_MAX} characters"));
+        }
+    }
+
+    pub(super) fn project(&mut self, field: &str, text: &str) -> Option<ProjectId> {
+        name::parse_project(text).map_err(|error| self.add(field, error.to_string())).ok()
+    }
+
+    /// The value, if nothing is wrong.
+    pub(super) fn end<T>(self, value: Option<T>) -> Result<T, Status> {
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
+            _ => Err(error::invalid(self.0)),
+        }
+    }
+}
+
+impl Api {
+    /// Project and wish of a request to deploy, checked whole.
+    pub(super) fn wanted(&self, asked: Asked) -> Result<(Arc<Project>, Wish), Status> {
+        let Asked { parent, what, request_id, requested_by, rollout_policy } = asked;
+        let mut faults = Faults::default();
+        faults.request(&request_id, &requested_by);
+        let id = if parent.is_empty() { None } else { faults.project("parent", &parent) };
+        let (repository, tag) = match what {
+            Some(What::Version(tag)) => {
+                faults.check(!parent.is_empty(), "parent", "is required with a version");
+                if tag.is_empty() || tag.len() > TAG_MAX {
+                    faults.add("version", format!("must be 1 to {TAG_MAX} characters"));
+                }
+                (None, tag)
+            }
+            Some(What::Image(image)) => match parse_tagged(&image) {
+                Ok((repository, tag)) => (Some(repository), tag),
+                Err(error) => {
+                    faults.add("image", error.to_string());
+                    (None, String::new())
+                }
+            },
+            None => {
+                faults.add("version", "or image is required");
+                (None, String::new())
+            }
+        };
+        // The policy's rules depend on the project, which may be named by the image alone.
+        let project = match (&id, &repository) {
+            (Some(id), _) => self.directory.get(id),
+            (None, Some(repository)) if parent.is_empty() => self.project_of(repository.as_str()).ok(),
+            _ => None,
+        };
+        let mut policy = None;
+        if let (Some(project), Some(draft)) = (&project, rollout_policy) {
+            let target = project.read().state.spec.target.clone();
+            match policy_from_proto(draft).validate_for(&target) {
+                Ok(valid) => policy = Some(valid),
+                Err(violations) => faults.0.extend(violations),
+            }
+        }
+        faults.end(Some(()))?;
+        let project = match (project, id, &repository) {
+            (Some(project), ..) => project,
+            (None, Some(id), _) => self.project(&id)?,
+            (None, None, Some(repository)) => self.project_of(repository.as_str())?,
+            (None, None, None) => return Err(error::invalid_field("parent", "is required")),
+        };
+        let expected = project.read().state.spec.image_repository.clone();
+        match repository {
+            Some(repository) if repository != expected => {
+                let description = format!("must be of the project's repository, {expected}");
+                Err(error::invalid_field("image", description))
+            }
+            _ => Ok((project, Wish { tag, requested_by, request_id, policy })),
+        }
+    }
+
+    /// Uses a control on a deployment.
+    pub(super) async fn control(
+        &self,
+        deployment: &str,
+        by: String,
+        why: String,
+        control: Control,
+    ) -> Result<v1::Deployment, Status> {
+        let mut faults = Faults::default();
+        faults.request("", &by);
+        faults.reason(&why);
+        let named = name::parse_deployment(deployment).map_err(|error| faults.add("name", error.to_string())).ok();
+        let (id, number) = faults.end(named)?;
+        let project = self.project(&id)?;
+        super::find(&project, &project.read().state, number)?;
+        let by = if by.is_empty() { "unknown".to_owned() } else { by };
+        let used = ControlUsed { at: self.shared.clock.now(), by: by.clone(), why, control };
+        let answer = project.fact(by, number, Fact::Controlled(used)).await.await;
+        let changed = answer.unwrap_or(Err(CommandError::ShuttingDown));
+        let changed = changed.map_err(|failure| refused(&project, failure))?;
+        Ok(deployment_to_proto(&project.read().state.spec, &changed))
+    }
+
+    /// The one project of that image repository.
+    fn project_of(&self, repository: &str) -> Result<Arc<Project>, Status> {
+        let mut fitting = self
+            .directory
+            .all()
+            .into_iter()
+            .filter(|project| project.read().state.spec.image_repository.as_str() == repository);
+        match (fitting.next(), fitting.next()) {
+            (Some(only), None) => Ok(only),
+            (None, _) => Err(error::not_found(&format!("project with the image repository {repository}"))),
+            _ => Err(error::invalid_field(
+                "parent",
+                format!("is required: several projects have images of {repository}"),
+            )),
+        }
+    }
+
+    pub(super) fn deployment_named(&self, name: &str) -> Result<(Arc<Project>, u64), Status> {
+        let (id, number) = name::parse_deployment(name).map_err(|error| error::invalid_field("name", error))?;
+        Ok((self.project(&id)?, number))
+    }
+}
+
+/// How a command about a deployment was refused.
+pub(super) fn refused(project: &Project, failure: CommandError) -> Status {
+    let refusal = match failure {
+        CommandError::Refused(refusal) => refusal,
+        CommandError::Misfit(Misfit::Illegal(
+            number,
+            illegal @ (IllegalEvent::Ended | IllegalEvent::NothingToPromote),
+        )) => {
+            let named = name::deployment(&project.id, number);
+            let reason = if illegal == IllegalEvent::Ended { "DEPLOYMENT_ENDED" } else { "NOTHING_TO_PROMOTE" };
+            return error::precondition(reason, &named, format!("{named}: {illegal}"));
+        }
+        other => return command_status(other),
+    };
+    let message = refusal.to_string();
+    match refusal {
+        Refusal::UnknownRelease(tag) => error::not_found(&name::release(&project.id, &tag)),
+        Refusal::NoImage { image } => error::precondition("IMAGE_NOT_AVAILABLE", &image, message),
+        Refusal::InProgress { number, .. } => {
+            let first = name::deployment(&project.id, number);
+            error::precondition("DEPLOYMENT_IN_PROGRESS", &first, format!("{first}: {message}"))
+        }
+        Refusal::NothingBefore => error::precondition("NOTHING_TO_GO_BACK_TO", &name::project(&project.id), message),
+    }
+}

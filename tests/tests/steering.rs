@@ -1,0 +1,184 @@
+//! Steering: what people do to a deployment while it runs, seen through grpcurl and in the lab.
+
+use anyhow::{Result, ensure};
+use brain_tests::{
+    trigger::Following,
+    wait::eventually,
+    world::{World, text},
+};
+use serde_json::{Value, json};
+
+/// Uses a control; answers the deployment after it.
+async fn control(world: &World, method: &str, name: &str, more: Value) -> Result<Value> {
+    let mut request = json!({"name": name, "requestedBy": "ann", "reason": "to look"});
+    for (field, value) in more.as_object().cloned().unwrap_or_default() {
+        request[field] = value;
+    }
+    let answer = world.caller().grpcurl(&format!("DeploymentService/{method}"), &request).await?;
+    Ok(answer["deployment"].clone())
+}
+
+async fn runs(world: &World, summary: &str) -> Result<()> {
+    eventually(&format!("production reads {summary}"), || async {
+        let production = world.production().await?;
+        ensure!(production == summary, "{production:?}");
+        Ok(())
+    })
+    .await
+}
+
+async fn paused(world: &World, name: &str) -> Result<Value> {
+    eventually("the deployment to be paused", || async {
+        let deployment = world.deployment(name).await?;
+        ensure!(deployment["pause"].is_object(), "{}", deployment["headline"]);
+        Ok(deployment)
+    })
+    .await
+}
+
+/// A world in which 0.0.4 runs under a policy.
+async fn world_with(policy: Value) -> Result<World> {
+    let world = World::start().await?;
+    let mut project = world.definition();
+    project["rolloutPolicy"] = policy;
+    world.create(project).await?;
+    world.image_known("0.0.4").await?;
+    let first = world.deploy("flowcommerce/user:0.0.4").await?;
+    world.succeeded(&first).await?;
+    Ok(world)
+}
+
+/// Desired counts of project `user`'s services.
+async fn desired(world: &World) -> Result<Vec<(String, Value)>> {
+    let services = world.lab.fingerprint().await?["services"].as_object().cloned().unwrap_or_default();
+    let ours = services.into_iter().filter(|(name, _)| name.contains("user-ecs"));
+    Ok(ours.map(|(name, service)| (name, service["desired"].clone())).collect())
+}
+
+#[tokio::test]
+async fn a_canary_bakes_holds_and_goes_on_when_promoted() -> Result<()> {
+    let world = world_with(json!({"steps": [{"percent": 33, "bake": "1s", "hold": true}]})).await?;
+    let shift = world.begin_shift().await?;
+    let held = paused(&world, &shift).await?;
+    assert_eq!(held["pause"]["pausedBy"], "rollout policy");
+    runs(&world, "0.0.4: 67% 0.0.5: 33%").await?;
+    let steps = held["steps"].as_array().cloned().unwrap_or_default();
+    let bake = steps.iter().find(|step| text(&step["description"]).starts_with("watch user-ecs-service-0-0-5"));
+    assert!(bake.is_some_and(|bake| bake["endTime"].is_string()), "the bake is over: {steps:?}");
+    let board = world.caller().buf("BoardService/GetBoard", &json!({})).await?;
+    let sentence = text(&board["projects"][0]["sentences"][0]["text"]);
+    assert!(sentence.starts_with("flowcommerce/user:0.0.5 deploy is paused by rollout policy"), "{sentence}");
+    let this_step = json!({"step": held["step"]});
+    control(&world, "PromoteDeployment", &shift, this_step.clone()).await?;
+    control(&world, "PromoteDeployment", &shift, this_step).await?;
+    let deployment = world.succeeded(&shift).await?;
+    let controls = deployment["controls"].as_array().cloned().unwrap_or_default();
+    assert_eq!(controls.len(), 1, "the repeated request changed nothing: {controls:?}");
+    assert_eq!(controls[0]["what"], "promote");
+    assert_eq!((&controls[0]["requestedBy"], &controls[0]["reason"]), (&json!("ann"), &json!("to look")));
+    world.unharmed().await
+}
+
+#[tokio::test]
+async fn nothing_is_done_to_a_paused_deployment_until_it_is_resumed() -> Result<()> {
+    let mut world = World::start().await?;
+    world.first_deployment().await?;
+    let shift = world.begin_shift().await?;
+    Following::begin(&world.server.address(), &shift).await?.steps_done(9).await?;
+    let paused = control(&world, "PauseDeployment", &shift, json!({})).await?;
+    assert_eq!((&paused["pause"]["pausedBy"], &paused["pause"]["reason"]), (&json!("ann"), &json!("to look")));
+    let again = control(&world, "PauseDeployment", &shift, json!({})).await?;
+    assert_eq!(again["controls"].as_array().map(Vec::len), Some(1));
+    // A call that was under way is finished; from the next process on, the counts stand still.
+    world.replace_deployer().await?;
+    let before = desired(&world).await?;
+    // The deployer is free for others meanwhile: it brings another project into production.
+    let other = world.git.repository("other").await?;
+    world.registry.push("flowcommerce/other", "0.1.0", "other").await?;
+    let mut project = world.definition();
+    project["name"] = json!("projects/other");
+    project["source"]["gitUrl"] = json!(other.url);
+    project["imageRepository"] = json!("flowcommerce/other");
+    project["target"]["hostPort"] = json!(6042);
+    world.create(project).await?;
+    let name = eventually("an image of the other project", || world.deploy("flowcommerce/other:0.1.0")).await?;
+    world.succeeded(&name).await?;
+    let still = world.deployment(&shift).await?;
+    assert_eq!(still["step"], paused["step"]);
+    assert_eq!(desired(&world).await?, before);
+    let resumed = control(&world, "ResumeDeployment", &shift, json!({})).await?;
+    assert!(resumed["pause"].is_null());
+    world.succeeded(&shift).await?;
+    world.unharmed().await
+}
+
+#[tokio::test]
+async fn a_deployment_cancelled_with_a_rollback_brings_the_old_version_back() -> Result<()> {
+    let world = World::start().await?;
+    world.first_deployment().await?;
+    let before = world.lab.fingerprint().await?;
+    let shift = world.begin_shift().await?;
+    Following::begin(&world.server.address(), &shift).await?.steps_done(13).await?;
+    control(&world, "CancelDeployment", &shift, json!({"rollback": true})).await?;
+    control(&world, "CancelDeployment", &shift, json!({"rollback": true})).await?;
+    let ended = world.ended(&shift).await?;
+    assert_eq!(ended["phase"], "DEPLOYMENT_PHASE_CANCELLED");
+    assert_eq!(ended["reason"], "cancelled by ann: to look");
+    control(&world, "CancelDeployment", &shift, json!({"rollback": true})).await?;
+    let late = control(&world, "PauseDeployment", &shift, json!({})).await.expect_err("it is over").to_string();
+    assert!(late.contains("FailedPrecondition") && late.contains("DEPLOYMENT_ENDED"), "{late}");
+    runs(&world, "0.0.4: 100%").await?;
+    assert_eq!(world.lab.fingerprint().await?["groups"], before["groups"]);
+    world.unharmed().await
+}
+
+#[tokio::test]
+async fn a_deployment_cancelled_as_it_stands_is_left_so_and_a_rollback_goes_on_from_there() -> Result<()> {
+    let world = world_with(json!({"steps": [{"count": 1, "hold": true}]})).await?;
+    let shift = world.begin_shift().await?;
+    paused(&world, &shift).await?;
+    control(&world, "CancelDeployment", &shift, json!({})).await?;
+    let ended = world.ended(&shift).await?;
+    assert_eq!(ended["phase"], "DEPLOYMENT_PHASE_CANCELLED");
+    runs(&world, "0.0.4: 67% 0.0.5: 33%").await?;
+    let request = json!({"parent": "projects/user", "version": "0.0.4", "requestId": "back", "requestedBy": "ann"});
+    let back = world.caller().grpcurl("DeploymentService/RollbackProject", &request).await?;
+    let name = text(&back["deployment"]["name"]);
+    assert_eq!(name, "projects/user/deployments/3");
+    let repeated = world.caller().grpcurl("DeploymentService/RollbackProject", &request).await?;
+    assert_eq!(repeated["deployment"]["name"], json!(name));
+    world.succeeded(&name).await?;
+    runs(&world, "0.0.4: 100%").await?;
+    world.unharmed().await
+}
+
+#[tokio::test]
+async fn a_project_goes_back_to_the_release_before_and_refuses_when_there_is_none() -> Result<()> {
+    let world = World::start().await?;
+    world.first_deployment().await?;
+    let request = json!({"parent": "projects/user", "requestedBy": "ann"});
+    let none = world.caller().grpcurl("DeploymentService/RollbackProject", &request).await;
+    let none = none.expect_err("only one release was deployed").to_string();
+    assert!(none.contains("FailedPrecondition") && none.contains("NOTHING_TO_GO_BACK_TO"), "{none}");
+    let shift = world.begin_shift().await?;
+    world.succeeded(&shift).await?;
+    let back = world.caller().grpcurl("DeploymentService/RollbackProject", &request).await?;
+    assert_eq!(back["deployment"]["version"], "0.0.4");
+    world.succeeded(&text(&back["deployment"]["name"])).await?;
+    runs(&world, "0.0.4: 100%").await?;
+    world.unharmed().await
+}
+
+#[tokio::test]
+async fn where_the_policy_says_so_a_failed_step_waits_for_a_person() -> Result<()> {
+    let world = world_with(json!({"onFailure": "ON_FAILURE_PAUSE"})).await?;
+    world.lab.settings(json!({"behaviours": [{"match": "0-0-5", "behaviour": "crash", "delay_ms": 50}]})).await?;
+    let shift = world.begin_shift().await?;
+    let held = paused(&world, &shift).await?;
+    assert!(text(&held["pause"]["reason"]).contains("exit code 1"), "{}", held["pause"]);
+    control(&world, "CancelDeployment", &shift, json!({"rollback": true})).await?;
+    let ended = world.ended(&shift).await?;
+    assert_eq!(ended["phase"], "DEPLOYMENT_PHASE_CANCELLED");
+    runs(&world, "0.0.4: 100%").await?;
+    world.unharmed().await
+}

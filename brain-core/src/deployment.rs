@@ -69,8 +69,11 @@ pub struct Deployment {
     pub counts_from: Option<Timestamp>,
     /// Why the current step waits.
     pub waiting: Option<String>,
-    /// Tasks of the new version that failed.
+    /// Tasks of the new version that failed, the newest.
     pub task_failures: Vec<TaskFailure>,
+    /// Tasks of the new version that failed in the steps that are done.
+    #[serde(default)]
+    pub failed_before: u32,
     /// Who may act now.
     pub lease: Option<Lease>,
     /// Number of the latest lease.
@@ -211,6 +214,7 @@ impl Deployment {
             counts_from: None,
             waiting: None,
             task_failures: Vec::new(),
+            failed_before: 0,
             lease: None,
             generation: 0,
             reason: None,
@@ -288,10 +292,7 @@ impl Deployment {
                         self.waiting = Some(why);
                         Vec::new()
                     }
-                    Outcome::Done { task_failures } => {
-                        self.remember(task_failures);
-                        self.step_done(at)
-                    }
+                    Outcome::Done { task_failures } => self.step_done(spec, task_failures, at),
                     Outcome::Failed { reason, task_failures } => {
                         self.remember(task_failures);
                         self.step_failed(spec, reason, at)
@@ -358,9 +359,21 @@ impl Deployment {
         Ok(())
     }
 
-    fn step_done(&mut self, at: Timestamp) -> Vec<Effect> {
+    /// A step that is done may still have cost tasks. A version that loses a few in each step is as bad as one that loses
+    /// them in one.
+    fn step_done(&mut self, spec: &ProjectSpec, failures: Vec<TaskFailure>, at: Timestamp) -> Vec<Effect> {
         self.waiting = None;
-        self.advance(at)
+        self.failed_before = self.failed_before.saturating_add(u32::try_from(failures.len()).unwrap_or(u32::MAX));
+        let last = failures.last().map(|failure| failure.reason.clone());
+        self.remember(failures);
+        let most = self.policy(spec).max_task_failures_in_all(spec.target.desired_count);
+        match last {
+            Some(last) if self.rollback.is_none() && self.failed_before >= most => {
+                let failed = self.failed_before;
+                self.step_failed(spec, format!("{failed} tasks failed in all; the last one: {last}"), at)
+            }
+            _ => self.advance(at),
+        }
     }
 
     /// Goes on to the next step, past those that only wait and were promoted.

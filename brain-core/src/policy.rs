@@ -166,6 +166,13 @@ impl RolloutPolicy {
         u32::try_from((u64::from(desired) * percent).div_ceil(100)).unwrap_or(desired)
     }
 
+    /// Task failures in all steps together after which the new version has failed: half of the tasks, as ECS's own circuit
+    /// breaker has it for long deployments, and never fewer than in one step.
+    #[must_use]
+    pub fn max_task_failures_in_all(&self, desired: u32) -> u32 {
+        self.max_task_failures.max(desired.div_ceil(2))
+    }
+
     /// Most tasks, of all versions, at any moment of the shift.
     #[must_use]
     pub fn ceiling(&self, desired: u32) -> u32 {

@@ -259,6 +259,22 @@ fn a_promotion_ahead_of_time_and_one_to_the_end_pass_waits_over() {
 }
 
 #[test]
+fn a_version_that_loses_a_task_in_each_step_fails_in_the_end() {
+    let spec = spec();
+    let mut deployment = until(&spec, running(&spec), |step| matches!(step, Step::Verify { .. }));
+    let mut steps = 0;
+    while deployment.rollback.is_none() {
+        let failure = TaskFailure { task: format!("t{steps}"), reason: "exit code 1".into(), exit_code: Some(1) };
+        let outcome = Outcome::Done { task_failures: vec![failure] };
+        let (generation, step) = (deployment.generation, deployment.cursor);
+        deployment = apply(&spec, deployment, Fact::Reported { generation, rollback: false, step, outcome });
+        steps += 1;
+    }
+    assert_eq!((steps, deployment.phase), (3, Phase::RollingBack));
+    assert_eq!(deployment.reason.as_deref(), Some("3 tasks failed in all; the last one: exit code 1"));
+}
+
+#[test]
 fn a_cancelled_deployment_goes_back_or_stays_as_it_is() {
     let spec = careful();
     let baking = until(&spec, running(&spec), |step| matches!(step, Step::Bake { .. }));

@@ -55,6 +55,12 @@ pub fn service(project: &ProjectId, tag: &str, digest: &Digest) -> String {
     format!("{project}-ecs-service-{tag}-{}", digest.short())
 }
 
+/// Name of the launch configuration with these settings. It can never be changed, so other settings are another one.
+#[must_use]
+pub fn launch_configuration(project: &ProjectId, settings: &str) -> String {
+    format!("{project}-ecs-lc-{}", &hash_hex(settings)[..8])
+}
+
 /// Idempotency token for AWS, the same whenever the same deployment creates the same service.
 #[must_use]
 pub fn client_token(project: &ProjectId, deployment: u64, service: &str) -> String {

@@ -66,6 +66,8 @@ pub struct TargetDraft {
     pub ami_id: String,
     pub ecs_agent_settings: BTreeMap<String, String>,
     pub registry_credential: String,
+    pub role_arn: String,
+    pub launch_kind: LaunchKind,
 }
 
 /// [`RolloutPolicy`] as a person defines it. What is left out is as the preset has it.
@@ -172,6 +174,22 @@ pub struct Target {
     pub ecs_agent_settings: BTreeMap<String, String>,
     /// Name of the registry credential at the deployer; `None`: public images.
     pub registry_credential: Option<String>,
+    /// Role that the deployer takes; `None`: its own credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role_arn: Option<String>,
+    /// What instances are launched from.
+    #[serde(default)]
+    pub launch_kind: LaunchKind,
+}
+
+/// What instances are launched from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum LaunchKind {
+    /// A launch template.
+    #[default]
+    Template,
+    /// A launch configuration, which AWS lets only older accounts make.
+    Configuration,
 }
 
 impl ProjectSpec {

@@ -1,7 +1,10 @@
 //! The AWS SDK behind the ports: the only place that knows its types.
 
 use crate::cloud::{CloudError, ErrorKind, Tags};
-use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, retry::RetryConfig, sts::AssumeRoleProvider, timeout::TimeoutConfig,
+};
+use aws_sdk_ecs::config::SharedCredentialsProvider;
 use aws_sdk_ecs::error::{ProvideErrorMetadata, SdkError};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -18,7 +21,10 @@ mod network;
 const CONNECT: Duration = Duration::from_secs(5);
 const ATTEMPT: Duration = Duration::from_secs(20);
 
-/// Clients of one region.
+/// How sessions of a role are named, in CloudTrail for one.
+const SESSION: &str = "brain-deployer";
+
+/// Clients of one region and role.
 #[derive(Debug)]
 pub struct Aws {
     ecs: aws_sdk_ecs::Client,
@@ -33,8 +39,9 @@ pub struct Aws {
 }
 
 impl Aws {
-    /// Clients for `region`, with the credentials of the environment, as AWS's own tools find them.
-    pub async fn connect(region: &str) -> Self {
+    /// Clients for `region`, with the credentials of the environment, as AWS's own tools find them, or those of a role that
+    /// they may take.
+    pub async fn connect(region: &str, role: &str) -> Self {
         let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build();
         let config = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new(region.to_owned()))
@@ -43,6 +50,7 @@ impl Aws {
             .retry_config(RetryConfig::disabled())
             .load()
             .await;
+        let config = if role.is_empty() { config } else { taking(role, config).await };
         Self {
             ecs: aws_sdk_ecs::Client::new(&config),
             ec2: aws_sdk_ec2::Client::new(&config),
@@ -53,6 +61,12 @@ impl Aws {
             instances: Mutex::default(),
         }
     }
+}
+
+/// The same with the credentials of `role`, which are taken anew before they end.
+async fn taking(role: &str, config: SdkConfig) -> SdkConfig {
+    let provider = AssumeRoleProvider::builder(role).session_name(SESSION).configure(&config).build().await;
+    config.into_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build()
 }
 
 /// Makes our error of the SDK's.

@@ -128,6 +128,16 @@ pub struct Group {
     pub instances: Vec<String>,
     pub rebalances: bool,
     pub tags: Tags,
+    /// What its instances are launched from; `None` where that is neither template nor configuration.
+    pub launch: Option<Launch>,
+}
+
+/// What instances are launched from, by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "as AWS names them")]
+pub enum Launch {
+    Template(String),
+    Configuration(String),
 }
 
 /// What a new group is made of.
@@ -135,7 +145,7 @@ pub struct Group {
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct NewGroup {
     pub name: String,
-    pub launch_template: String,
+    pub launch: Launch,
     pub load_balancer: String,
     pub subnets: Vec<String>,
     pub desired: u32,
@@ -301,6 +311,12 @@ pub trait GroupPort: Send + Sync {
     async fn create_launch_template_version(&self, id: &str, settings: &LaunchSettings) -> Result<()>;
     /// Makes a version the default.
     async fn set_default_version(&self, id: &str, version: i64) -> Result<()>;
+    /// The launch configuration of that name.
+    async fn launch_configuration(&self, name: &str) -> Result<Option<LaunchSettings>>;
+    /// Makes one.
+    async fn create_launch_configuration(&self, name: &str, settings: &LaunchSettings) -> Result<()>;
+    /// Sets what a group launches its instances from, from the next one on.
+    async fn set_group_launch(&self, group: &str, launch: &Launch) -> Result<()>;
     /// The group of that name.
     async fn group(&self, name: &str) -> Result<Option<Group>>;
     /// Makes one.

@@ -217,7 +217,11 @@ impl Session<'_> {
         let spec = spec_from_proto(project)?;
         let plan = plan_from_proto(plan.unwrap_or_default())?;
         let context = Context {
-            cloud: self.deployer.clouds.get(&spec.target.region).await,
+            cloud: self
+                .deployer
+                .clouds
+                .get(&spec.target.region, spec.target.role_arn.as_deref().unwrap_or_default())
+                .await,
             names: Arc::new(plan.names.clone()),
             spec: Arc::new(spec),
             credentials: Arc::clone(&self.credentials),

@@ -60,10 +60,10 @@ impl Observers {
 }
 
 async fn observe(project: ObservedProject, clouds: Arc<Clouds>, reporter: Arc<Reporter>, turns: Arc<Semaphore>) {
-    let ObservedProject { project, region, names, interval } = project;
+    let ObservedProject { project, region, names, interval, role_arn } = project;
     let names = names_from_proto(names.unwrap_or_default());
     let interval = interval.map(duration_from_proto).unwrap_or_default().max(INTERVAL_MIN);
-    let cloud = clouds.get(&region).await;
+    let cloud = clouds.get(&region, &role_arn).await;
     loop {
         let turn = turns.acquire().await;
         match reporter.observe(&*cloud, &names, &project).await {

@@ -61,7 +61,7 @@ pub async fn observe(context: &Context, step: &Step) -> Result<Observed> {
     match step {
         Step::SecurityGroup => setup::security_group(context).await,
         Step::LoadBalancer => setup::load_balancer(context).await,
-        Step::LaunchTemplate => setup::launch_template(context).await,
+        Step::LaunchTemplate => setup::launch(context).await,
         Step::AutoScalingGroup { instances, max_instances } => {
             setup::auto_scaling_group(context, *instances, *max_instances).await
         }

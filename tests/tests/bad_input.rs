@@ -35,6 +35,7 @@ async fn every_fault_of_a_definition_is_a_violation_of_its_field() -> Result<()>
     bad["imageRepository"] = json!("not a reference");
     bad["target"]["containerPort"] = json!(65_536);
     bad["target"]["ecsAgentSettings"] = json!({"ECS_X": "two\nlines"});
+    bad["target"]["roleArn"] = json!("brain");
     bad["rolloutPolicy"] = json!({"steps": [{"percent": 50}, {"percent": 40}, {"percent": 101}]});
     let answer = refused(&server, "ProjectService/CreateProject", json!({"project": bad})).await;
     for expected in [
@@ -47,6 +48,7 @@ async fn every_fault_of_a_definition_is_a_violation_of_its_field() -> Result<()>
         "6041 is taken by projects/first",
         "project.target.ecs_agent_settings",
         "cannot be quoted",
+        "project.target.role_arn",
         "project.rollout_policy.steps[1].percent must be more than the step before",
         "project.rollout_policy.steps[2].percent must be 1 to 100, not 101",
     ] {

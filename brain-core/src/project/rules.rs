@@ -198,7 +198,16 @@ fn check_target(
         ami_id: faults.optional_word("target.ami_id", draft.ami_id),
         ecs_agent_settings: draft.ecs_agent_settings,
         registry_credential: faults.optional_word("target.registry_credential", draft.registry_credential),
+        role_arn: check_role(faults, draft.role_arn),
+        launch_kind: draft.launch_kind,
     }
+}
+
+fn check_role(faults: &mut Faults, role: String) -> Option<String> {
+    let role = faults.optional_word("target.role_arn", role)?;
+    let ok = role.starts_with("arn:") && role.contains(":iam::") && role.contains(":role/");
+    faults.require(ok, "target.role_arn", "must be of the form \"arn:aws:iam::123456789012:role/brain\"");
+    Some(role)
 }
 
 fn or(given: String, default: &str) -> String {

@@ -1,9 +1,9 @@
 //! Launch templates and auto-scaling groups.
 
 use super::{Aws, collect_tags, count, failed, signed};
-use crate::cloud::{Group, GroupPort, LaunchSettings, LaunchTemplate, NewGroup, Result, Tags};
+use crate::cloud::{Group, GroupPort, Launch, LaunchSettings, LaunchTemplate, NewGroup, Result, Tags};
 use async_trait::async_trait;
-use aws_sdk_autoscaling::types::{LaunchTemplateSpecification, Tag as GroupTag};
+use aws_sdk_autoscaling::types::{AutoScalingGroup, LaunchTemplateSpecification, Tag as GroupTag};
 use aws_sdk_ec2::types::{
     InstanceType, LaunchTemplateIamInstanceProfileSpecificationRequest, RequestLaunchTemplateData, ResourceType,
     ResponseLaunchTemplateData, Tag, TagSpecification,
@@ -80,19 +80,51 @@ impl GroupPort for Aws {
                 .collect(),
             rebalances: !group.suspended_processes().iter().any(|process| process.process_name() == Some(REBALANCE)),
             tags: collect_tags(group.tags().iter().map(|tag| (tag.key(), tag.value()))),
+            launch: launch_of(group),
         }))
     }
 
-    async fn create_group(&self, group: &NewGroup) -> Result<()> {
-        let template = LaunchTemplateSpecification::builder()
-            .launch_template_name(&group.launch_template)
-            .version("$Default")
-            .build();
-        let mut request = self
+    async fn launch_configuration(&self, name: &str) -> Result<Option<LaunchSettings>> {
+        let request = self.scaling.describe_launch_configurations().launch_configuration_names(name);
+        let answer = request.send().await.map_err(failed("DescribeLaunchConfigurations"))?;
+        Ok(answer.launch_configurations().first().map(|found| LaunchSettings {
+            image: found.image_id().unwrap_or_default().to_owned(),
+            instance_type: found.instance_type().unwrap_or_default().to_owned(),
+            instance_profile: found.iam_instance_profile().unwrap_or_default().to_owned(),
+            security_groups: found.security_groups().to_vec(),
+            user_data: found.user_data().unwrap_or_default().to_owned(),
+        }))
+    }
+
+    async fn create_launch_configuration(&self, name: &str, settings: &LaunchSettings) -> Result<()> {
+        let request = self
             .scaling
-            .create_auto_scaling_group()
-            .auto_scaling_group_name(&group.name)
-            .launch_template(template)
+            .create_launch_configuration()
+            .launch_configuration_name(name)
+            .image_id(&settings.image)
+            .instance_type(&settings.instance_type)
+            .iam_instance_profile(&settings.instance_profile)
+            .set_security_groups(Some(settings.security_groups.clone()))
+            .user_data(&settings.user_data);
+        request.send().await.map(drop).map_err(failed("CreateLaunchConfiguration"))
+    }
+
+    async fn set_group_launch(&self, group: &str, launch: &Launch) -> Result<()> {
+        let request = self.scaling.update_auto_scaling_group().auto_scaling_group_name(group);
+        let request = match launch {
+            Launch::Template(name) => request.launch_template(template(name)),
+            Launch::Configuration(name) => request.launch_configuration_name(name),
+        };
+        request.send().await.map(drop).map_err(failed("UpdateAutoScalingGroup"))
+    }
+
+    async fn create_group(&self, group: &NewGroup) -> Result<()> {
+        let request = self.scaling.create_auto_scaling_group().auto_scaling_group_name(&group.name);
+        let request = match &group.launch {
+            Launch::Template(name) => request.launch_template(template(name)),
+            Launch::Configuration(name) => request.launch_configuration_name(name),
+        };
+        let mut request = request
             .min_size(0)
             .desired_capacity(signed(group.desired))
             .max_size(signed(group.max))
@@ -132,6 +164,17 @@ impl GroupPort for Aws {
         let request = request.should_decrement_desired_capacity(true);
         request.send().await.map(drop).map_err(failed("TerminateInstanceInAutoScalingGroup"))
     }
+}
+
+fn template(name: &str) -> LaunchTemplateSpecification {
+    LaunchTemplateSpecification::builder().launch_template_name(name).version("$Default").build()
+}
+
+fn launch_of(group: &AutoScalingGroup) -> Option<Launch> {
+    let template = group.launch_template().and_then(|template| template.launch_template_name());
+    let configuration = group.launch_configuration_name();
+    let template = template.map(|name| Launch::Template(name.to_owned()));
+    template.or_else(|| configuration.map(|name| Launch::Configuration(name.to_owned())))
 }
 
 fn data(settings: &LaunchSettings) -> RequestLaunchTemplateData {

@@ -2,10 +2,11 @@
 
 use super::{Context, Observed, blocked, done, wait};
 use crate::{
-    cloud::{LaunchSettings, Listener, NewGroup, Result, Rule},
+    cloud::{Launch, LaunchSettings, Listener, NewGroup, Result, Rule},
     user_data,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
+use brain_core::{names, project::LaunchKind};
 use std::collections::BTreeSet;
 
 const SSH: u16 = 22;
@@ -106,8 +107,44 @@ async fn places(context: &Context) -> Result<Result<(Vec<String>, String), Obser
     })
 }
 
-/// The launch template, with the user data that joins instances to the cluster.
-pub(super) async fn launch_template(context: &Context) -> Result<Observed> {
+/// What instances are launched from, with the user data that joins them to the cluster.
+pub(super) async fn launch(context: &Context) -> Result<Observed> {
+    match context.target().launch_kind {
+        LaunchKind::Template => launch_template(context).await,
+        LaunchKind::Configuration => Ok(match launch_configuration(context).await? {
+            Ok(_) => done(),
+            Err(observed) => observed,
+        }),
+    }
+}
+
+/// The launch configuration's name, once it is there. It is named after its settings, since none of them can be changed.
+async fn launch_configuration(context: &Context) -> Result<Result<String, Observed>> {
+    let group = context.cloud.group(&context.names.auto_scaling_group).await?;
+    let current = match group.and_then(|group| group.launch) {
+        Some(Launch::Configuration(name)) => context.cloud.launch_configuration(&name).await?,
+        _ => None,
+    };
+    let image = match (&context.target().ami_id, current) {
+        (Some(image), _) => image.clone(),
+        // As with templates: a newer image of AWS's alone is no reason for another one.
+        (None, Some(current)) => current.image,
+        (None, None) => context.cloud.ecs_image().await?,
+    };
+    let settings = match settings(context, image).await? {
+        Ok(settings) => settings,
+        Err(observed) => return Ok(Err(observed)),
+    };
+    let name = names::launch_configuration(&context.spec.id, &format!("{settings:?}"));
+    if context.cloud.launch_configuration(&name).await?.is_some() {
+        return Ok(Ok(name));
+    }
+    Ok(Err(context.ready(format!("create launch configuration {name}"), |context| async move {
+        context.cloud.create_launch_configuration(&name, &settings).await
+    })))
+}
+
+async fn launch_template(context: &Context) -> Result<Observed> {
     let target = context.target();
     let name = &context.names.launch_template;
     let found = context.cloud.launch_template(name).await?;
@@ -180,6 +217,13 @@ async fn settings(context: &Context, image: String) -> Result<Result<LaunchSetti
 /// The auto-scaling group. The size of one that exists is left alone; its upper bound is only raised.
 pub(super) async fn auto_scaling_group(context: &Context, instances: u32, max_instances: u32) -> Result<Observed> {
     let name = &context.names.auto_scaling_group;
+    let launch = match context.target().launch_kind {
+        LaunchKind::Template => Launch::Template(context.names.launch_template.clone()),
+        LaunchKind::Configuration => match launch_configuration(context).await? {
+            Ok(name) => Launch::Configuration(name),
+            Err(observed) => return Ok(observed),
+        },
+    };
     let Some(group) = context.cloud.group(name).await? else {
         let subnets = match places(context).await? {
             Ok((subnets, _)) => subnets,
@@ -189,7 +233,7 @@ pub(super) async fn auto_scaling_group(context: &Context, instances: u32, max_in
             let names = &context.names;
             let group = NewGroup {
                 name: names.auto_scaling_group.clone(),
-                launch_template: names.launch_template.clone(),
+                launch,
                 load_balancer: names.load_balancer.clone(),
                 subnets,
                 desired: instances,
@@ -205,6 +249,11 @@ pub(super) async fn auto_scaling_group(context: &Context, instances: u32, max_in
     if group.max < max_instances {
         return Ok(context.ready(format!("raise the maximum of {name} to {max_instances}"), |context| async move {
             context.cloud.set_group_max(&context.names.auto_scaling_group, max_instances).await
+        }));
+    }
+    if group.launch.as_ref() != Some(&launch) {
+        return Ok(context.ready(format!("set what {name} launches its instances from"), |context| async move {
+            context.cloud.set_group_launch(&context.names.auto_scaling_group, &launch).await
         }));
     }
     if group.rebalances {

@@ -6,6 +6,7 @@ use brain_core::{
     deployment::Deployment,
     id::{AgentName, ProjectId},
     names::ResourceNames,
+    project::Target,
 };
 use brain_proto::{
     convert::{duration_to_proto, names_to_proto, plan_to_proto, spec_to_proto},
@@ -40,16 +41,17 @@ pub(super) fn observe_lists<'a>(
     for project in directory.all() {
         let Some(agent) = agent_for(&project.id, agents.clone()) else { break };
         if let Some(list) = lists.get_mut(agent) {
-            list.push(observed(&project.id, &project.read().state.spec.target.region, interval));
+            list.push(observed(&project.id, &project.read().state.spec.target, interval));
         }
     }
     lists.into_iter().map(|(agent, projects)| (agent, Message::Observe(ObserveProjects { projects }))).collect()
 }
 
-fn observed(id: &ProjectId, region: &str, interval: Duration) -> ObservedProject {
+fn observed(id: &ProjectId, target: &Target, interval: Duration) -> ObservedProject {
     ObservedProject {
         project: name::project(id),
-        region: region.to_owned(),
+        region: target.region.clone(),
+        role_arn: target.role_arn.clone().unwrap_or_default(),
         names: Some(names_to_proto(&ResourceNames::of(id))),
         interval: Some(duration_to_proto(interval)),
     }

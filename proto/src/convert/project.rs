@@ -8,7 +8,8 @@ use crate::{
 use brain_core::{
     policy::{OnFailure, Preset, RolloutPolicy, RolloutStep, Size},
     project::{
-        ProjectDraft, ProjectSpec, RolloutPolicyDraft, RolloutStepDraft, SizeDraft, Source, Target, TargetDraft,
+        LaunchKind, ProjectDraft, ProjectSpec, RolloutPolicyDraft, RolloutStepDraft, SizeDraft, Source, Target,
+        TargetDraft,
     },
     version::VersionPart,
 };
@@ -52,6 +53,10 @@ fn version_part_to_proto(part: Option<VersionPart>) -> v1::VersionPart {
 }
 
 fn target_from_proto(target: v1::Target) -> TargetDraft {
+    let launch_kind = match target.launch_kind() {
+        v1::LaunchKind::Unspecified | v1::LaunchKind::Template => LaunchKind::Template,
+        v1::LaunchKind::Configuration => LaunchKind::Configuration,
+    };
     let v1::Target {
         region,
         host_port,
@@ -74,6 +79,8 @@ fn target_from_proto(target: v1::Target) -> TargetDraft {
         ami_id,
         ecs_agent_settings,
         registry_credential,
+        role_arn,
+        launch_kind: _,
     } = target;
     TargetDraft {
         region,
@@ -97,6 +104,8 @@ fn target_from_proto(target: v1::Target) -> TargetDraft {
         ami_id,
         ecs_agent_settings: ecs_agent_settings.into_iter().collect(),
         registry_credential,
+        role_arn,
+        launch_kind,
     }
 }
 
@@ -186,7 +195,13 @@ fn target_to_proto(target: &Target) -> v1::Target {
         ami_id,
         ecs_agent_settings,
         registry_credential,
+        role_arn,
+        launch_kind,
     } = target.clone();
+    let launch_kind = match launch_kind {
+        LaunchKind::Template => v1::LaunchKind::Template,
+        LaunchKind::Configuration => v1::LaunchKind::Configuration,
+    };
     v1::Target {
         region,
         host_port: host_port.into(),
@@ -209,6 +224,8 @@ fn target_to_proto(target: &Target) -> v1::Target {
         ami_id: ami_id.unwrap_or_default(),
         ecs_agent_settings: ecs_agent_settings.into_iter().collect(),
         registry_credential: registry_credential.unwrap_or_default(),
+        role_arn: role_arn.unwrap_or_default(),
+        launch_kind: launch_kind.into(),
     }
 }
 

@@ -25,14 +25,14 @@ use std::time::Duration;
 
 pub mod control;
 mod fact;
+mod findings;
 #[cfg(test)]
 mod tests;
 
 use control::ControlUsed;
 pub use fact::{Effect, Fact, IllegalEvent, Outcome};
+pub use findings::{SERVICE_EVENTS_KEPT, ServiceEvent, TASK_FAILURES_KEPT, TaskFailure};
 
-/// Task failures that a deployment keeps, the newest. ECS forgets stopped tasks within the hour; brain does not.
-pub const TASK_FAILURES_KEPT: usize = 20;
 /// Times that a rollback is begun before a person is called.
 pub const ROLLBACK_ATTEMPTS: u32 = 3;
 /// Name under which the rollout policy pauses.
@@ -74,6 +74,9 @@ pub struct Deployment {
     /// Tasks of the new version that failed in the steps that are done.
     #[serde(default)]
     pub failed_before: u32,
+    /// What ECS said of the new service, oldest first.
+    #[serde(default)]
+    pub service_events: Vec<ServiceEvent>,
     /// Who may act now.
     pub lease: Option<Lease>,
     /// Number of the latest lease.
@@ -162,17 +165,6 @@ pub struct Lease {
     pub instance: String,
 }
 
-/// A task that failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TaskFailure {
-    /// Task id.
-    pub task: String,
-    /// Stop reason, or what the load balancer said.
-    pub reason: String,
-    /// Exit code of the container.
-    pub exit_code: Option<i32>,
-}
-
 /// What a new deployment is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
@@ -215,6 +207,7 @@ impl Deployment {
             waiting: None,
             task_failures: Vec::new(),
             failed_before: 0,
+            service_events: Vec::new(),
             lease: None,
             generation: 0,
             reason: None,
@@ -292,8 +285,12 @@ impl Deployment {
                         self.waiting = Some(why);
                         Vec::new()
                     }
-                    Outcome::Done { task_failures } => self.step_done(spec, task_failures, at),
-                    Outcome::Failed { reason, task_failures } => {
+                    Outcome::Done { task_failures, service_events } => {
+                        self.remember_events(service_events);
+                        self.step_done(spec, task_failures, at)
+                    }
+                    Outcome::Failed { reason, task_failures, service_events } => {
+                        self.remember_events(service_events);
                         self.remember(task_failures);
                         self.step_failed(spec, reason, at)
                     }
@@ -470,15 +467,5 @@ impl Deployment {
             None => &mut self.times,
         };
         times.get_mut(self.cursor)
-    }
-
-    fn remember(&mut self, failures: Vec<TaskFailure>) {
-        for failure in failures {
-            if !self.task_failures.iter().any(|known| known.task == failure.task) {
-                self.task_failures.push(failure);
-            }
-        }
-        let excess = self.task_failures.len().saturating_sub(TASK_FAILURES_KEPT);
-        self.task_failures.drain(..excess);
     }
 }

@@ -201,8 +201,17 @@ pub struct Service {
     pub pending: u32,
     pub task_definition: String,
     pub tags: Tags,
-    /// ECS's newest event.
-    pub event: Option<String>,
+    /// ECS's newest events, newest first.
+    pub events: Vec<ServiceEvent>,
+}
+
+/// What ECS says of a service.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "named by the fields")]
+pub struct ServiceEvent {
+    /// Milliseconds since 1970.
+    pub at_ms: i64,
+    pub message: String,
 }
 
 /// Life of a service.

@@ -6,7 +6,7 @@ use crate::{
     config::Credentials,
 };
 use brain_core::{
-    deployment::TaskFailure,
+    deployment::{ServiceEvent, TaskFailure},
     names::ResourceNames,
     plan::Step,
     project::{ProjectSpec, Target},
@@ -21,14 +21,23 @@ mod version;
 
 /// What is so.
 pub enum Observed {
-    /// The goal is reached. Tasks that failed on the way are told.
-    Done(Vec<TaskFailure>),
+    /// The goal is reached.
+    Done(Findings),
     /// Something is to be done, once.
     Ready(Act),
     /// Nothing can be done but wait.
     Wait(String),
     /// The goal cannot be reached; why, and what a person can do.
-    Blocked(String, Vec<TaskFailure>),
+    Blocked(String, Findings),
+}
+
+/// What was found of the new version on the way.
+#[derive(Default)]
+pub struct Findings {
+    /// Tasks that failed.
+    pub task_failures: Vec<TaskFailure>,
+    /// What ECS said of the service.
+    pub service_events: Vec<ServiceEvent>,
 }
 
 /// Something to do.
@@ -111,7 +120,7 @@ impl Context {
         let why = format!(
             "the {what} {name} exists and is not tagged {TAG_PROJECT}={project}: tag it so to let brain have it, or remove it"
         );
-        Some(Observed::Blocked(why, Vec::new()))
+        Some(Observed::Blocked(why, Findings::default()))
     }
 
     /// The task definition that runs `image`.
@@ -140,7 +149,7 @@ impl Context {
 }
 
 fn done() -> Observed {
-    Observed::Done(Vec::new())
+    Observed::Done(Findings::default())
 }
 
 fn wait(why: impl Into<String>) -> Observed {
@@ -148,5 +157,5 @@ fn wait(why: impl Into<String>) -> Observed {
 }
 
 fn blocked(why: impl Into<String>) -> Observed {
-    Observed::Blocked(why.into(), Vec::new())
+    Observed::Blocked(why.into(), Findings::default())
 }

@@ -7,7 +7,7 @@ use crate::{
     cloud::{CloudError, ErrorKind},
     lease::LeaseClock,
     reporter::{Leave, Reporter, StepKey},
-    step::{self, Act, Context, Observed, shift::is_passing},
+    step::{self, Act, Context, Findings, Observed, shift::is_passing},
 };
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use brain_core::{
@@ -121,14 +121,14 @@ impl<'a> StepRunner<'a> {
                         return Ok(failed);
                     }
                 }
-                Ok(Observed::Done(task_failures)) => {
+                Ok(Observed::Done(Findings { task_failures, service_events })) => {
                     self.observe_production().await?;
-                    self.report(Outcome::Done { task_failures }).await?;
+                    self.report(Outcome::Done { task_failures, service_events }).await?;
                     return Ok(Ended::Done);
                 }
-                Ok(Observed::Blocked(reason, task_failures)) => {
+                Ok(Observed::Blocked(reason, Findings { task_failures, service_events })) => {
                     warn!(step = %self.step, reason, "the step has failed");
-                    self.report(Outcome::Failed { reason, task_failures }).await?;
+                    self.report(Outcome::Failed { reason, task_failures, service_events }).await?;
                     return Ok(Ended::Failed);
                 }
                 Ok(Observed::Wait(why)) => {
@@ -177,7 +177,8 @@ impl<'a> StepRunner<'a> {
             self.errors += 1;
             if self.errors >= ERRORS_MAX {
                 let reason = format!("AWS refuses {action} with {code}: {message}");
-                self.report(Outcome::Failed { reason, task_failures: Vec::new() }).await?;
+                let (task_failures, service_events) = (Vec::new(), Vec::new());
+                self.report(Outcome::Failed { reason, task_failures, service_events }).await?;
                 return Ok(Some(Ended::Failed));
             }
         }

@@ -169,6 +169,8 @@ async fn a_version_that_crashes_is_rolled_back_with_its_exit_code() -> Result<()
     let deployment = bad_version(json!({"match": "0-0-5", "behaviour": "crash", "delay_ms": 50})).await?;
     assert!(text(&deployment["reason"]).contains("exit code 1"), "{}", deployment["reason"]);
     assert_eq!(deployment["taskFailures"][0]["exitCode"], 1);
+    let events = deployment["serviceEvents"].as_array().cloned().unwrap_or_default();
+    assert!(events.iter().any(|event| text(&event["message"]).contains("has started 1 tasks")), "{events:?}");
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! What happens to a deployment, what is to be done then, and what does not fit.
 
-use super::{Lease, TaskFailure, control::ControlUsed};
+use super::{Lease, ServiceEvent, TaskFailure, control::ControlUsed};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -32,9 +32,20 @@ pub enum Fact {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "named by the variants")]
 pub enum Outcome {
-    Done { task_failures: Vec<TaskFailure> },
-    Waiting { why: String },
-    Failed { reason: String, task_failures: Vec<TaskFailure> },
+    Done {
+        task_failures: Vec<TaskFailure>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        service_events: Vec<ServiceEvent>,
+    },
+    Waiting {
+        why: String,
+    },
+    Failed {
+        reason: String,
+        task_failures: Vec<TaskFailure>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        service_events: Vec<ServiceEvent>,
+    },
 }
 
 /// What is to be done after a fact.

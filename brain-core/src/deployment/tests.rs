@@ -50,11 +50,11 @@ fn report(deployment: &Deployment, outcome: Outcome) -> Fact {
 }
 
 fn done(deployment: &Deployment) -> Fact {
-    report(deployment, Outcome::Done { task_failures: vec![] })
+    report(deployment, Outcome::Done { task_failures: vec![], service_events: vec![] })
 }
 
 fn failed(deployment: &Deployment) -> Fact {
-    report(deployment, Outcome::Failed { reason: "it crashes".into(), task_failures: vec![] })
+    report(deployment, Outcome::Failed { reason: "it crashes".into(), task_failures: vec![], service_events: vec![] })
 }
 
 fn apply(spec: &ProjectSpec, deployment: Deployment, fact: Fact) -> Deployment {
@@ -265,13 +265,27 @@ fn a_version_that_loses_a_task_in_each_step_fails_in_the_end() {
     let mut steps = 0;
     while deployment.rollback.is_none() {
         let failure = TaskFailure { task: format!("t{steps}"), reason: "exit code 1".into(), exit_code: Some(1) };
-        let outcome = Outcome::Done { task_failures: vec![failure] };
+        let outcome = Outcome::Done { task_failures: vec![failure], service_events: vec![] };
         let (generation, step) = (deployment.generation, deployment.cursor);
         deployment = apply(&spec, deployment, Fact::Reported { generation, rollback: false, step, outcome });
         steps += 1;
     }
     assert_eq!((steps, deployment.phase), (3, Phase::RollingBack));
     assert_eq!(deployment.reason.as_deref(), Some("3 tasks failed in all; the last one: exit code 1"));
+}
+
+#[test]
+fn what_ecs_said_is_kept_once_in_order_and_bounded() {
+    let spec = spec();
+    let mut deployment = running(&spec);
+    for round in 0..8_i64 {
+        let event = |at| ServiceEvent { at: Timestamp(at), message: "has started 1 tasks".into() };
+        let service_events = (round * 10..round * 10 + 20).rev().map(event).collect();
+        let outcome = Outcome::Done { task_failures: vec![], service_events };
+        deployment = apply(&spec, deployment.clone(), report(&deployment, outcome));
+    }
+    let times: Vec<i64> = deployment.service_events.iter().map(|event| event.at.0).collect();
+    assert_eq!(times, (40..90).collect::<Vec<i64>>());
 }
 
 #[test]

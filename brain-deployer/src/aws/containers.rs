@@ -2,8 +2,8 @@
 
 use super::{Aws, balancer::unbuilt, collect_tags, count, failed, port, signed};
 use crate::cloud::{
-    CloudError, ContainerPort, Host, HostStatus, NewService, Result, Service, ServiceStatus, Stopped, Tags, Task,
-    TaskDefinition,
+    CloudError, ContainerPort, Host, HostStatus, NewService, Result, Service, ServiceEvent, ServiceStatus, Stopped,
+    Tags, Task, TaskDefinition,
 };
 use async_trait::async_trait;
 use aws_sdk_ecs::types::{
@@ -270,7 +270,14 @@ fn service_of(service: &aws_sdk_ecs::types::Service) -> Service {
         pending: count(service.pending_count()),
         task_definition: service.task_definition().unwrap_or_default().to_owned(),
         tags: collect_tags(service.tags().iter().map(|tag| (tag.key(), tag.value()))),
-        event: service.events().first().and_then(|event| event.message().map(ToOwned::to_owned)),
+        events: service.events().iter().map(event_of).collect(),
+    }
+}
+
+fn event_of(event: &aws_sdk_ecs::types::ServiceEvent) -> ServiceEvent {
+    ServiceEvent {
+        at_ms: event.created_at().and_then(|at| at.to_millis().ok()).unwrap_or_default(),
+        message: event.message().unwrap_or_default().to_owned(),
     }
 }
 

@@ -1,14 +1,14 @@
 //! The shift of traffic: desired counts, set only while enough other tasks are healthy, and seen to be reached.
 
-use super::{Context, Observed, blocked, wait};
-use crate::{
-    cloud::{Cloud, ErrorKind, Result, ServiceStatus, TAG_PROJECT, TAG_VERSION, Task},
-    cloud::{CloudError, Service},
+use super::{Context, Findings, Observed, blocked, wait};
+use crate::cloud::{
+    self, Cloud, CloudError, ErrorKind, Result, Service, ServiceStatus, TAG_PROJECT, TAG_VERSION, Task,
 };
 use brain_core::{
-    deployment::{TASK_FAILURES_KEPT, TaskFailure},
+    deployment::{SERVICE_EVENTS_KEPT, ServiceEvent, TASK_FAILURES_KEPT, TaskFailure},
     names::ResourceNames,
     production::ServiceState,
+    time::Timestamp,
 };
 use std::{collections::BTreeSet, time::Duration};
 
@@ -112,18 +112,20 @@ pub(super) async fn verify(context: &Context, name: &str, healthy: u32, max_task
     }
     let stopped = context.cloud.tasks(&context.names.cluster, Some(name), true).await?;
     let failures = failures(context, &stopped);
+    // Of the old version there is nothing to find out.
+    let service_events = if max_task_failures > 0 { events(context, &service) } else { Vec::new() };
     if reached {
         // A task on its way out holds its port until it is gone.
         let draining = stopped.iter().filter(|task| task.is_stopping()).count();
         if healthy == 0 && draining > 0 {
             return Ok(wait(format!("tasks of {name} that still drain: {draining}")));
         }
-        return Ok(Observed::Done(failures));
+        return Ok(Observed::Done(Findings { task_failures: failures, service_events }));
     }
     if max_task_failures > 0 && failures.len() >= max_task_failures as usize {
         let last = failures.last().map(|failure| failure.reason.clone()).unwrap_or_default();
         let why = format!("{} tasks of {name} failed; the last one: {last}", failures.len());
-        return Ok(Observed::Blocked(why, failures));
+        return Ok(Observed::Blocked(why, Findings { task_failures: failures, service_events }));
     }
     let mut why = if live > healthy || healthy == 0 {
         format!("tasks running: {live}, to stay: {healthy}")
@@ -131,9 +133,9 @@ pub(super) async fn verify(context: &Context, name: &str, healthy: u32, max_task
         format!("{} of {healthy} tasks healthy, {} running", seen.healthy, service.running)
     };
     if service.running < healthy
-        && let Some(event) = service.event.filter(|event| event.contains("unable to place"))
+        && let Some(event) = service.events.first().filter(|event| event.message.contains("unable to place"))
     {
-        why += &format!("; ECS says: {event}");
+        why += &format!("; ECS says: {}", event.message);
     }
     if let Some(failure) = failures.last() {
         why += &format!("; {} failed, the last one: {}", failures.len(), failure.reason);
@@ -177,6 +179,16 @@ fn failures(context: &Context, stopped: &[Task]) -> Vec<TaskFailure> {
     failed.sort_by_key(|(task, _)| task.created_ms);
     let excess = failed.len().saturating_sub(TASK_FAILURES_KEPT);
     failed.into_iter().skip(excess).map(|(_, failure)| failure).collect()
+}
+
+/// What ECS has said of the service since the step began, oldest first.
+fn events(context: &Context, service: &Service) -> Vec<ServiceEvent> {
+    let fresh = service.events.iter().filter(|event| event.at_ms >= context.step_began_ms).take(SERVICE_EVENTS_KEPT);
+    let kept =
+        |event: &cloud::ServiceEvent| ServiceEvent { at: Timestamp(event.at_ms), message: event.message.clone() };
+    let mut events: Vec<ServiceEvent> = fresh.map(kept).collect();
+    events.reverse();
+    events
 }
 
 fn failure(task: &Task) -> Option<TaskFailure> {

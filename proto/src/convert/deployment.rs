@@ -1,13 +1,14 @@
 //! Deployments and what is reported of their steps.
 
-use super::{ConvertError, project::policy_to_proto, timestamp_to_proto};
+use super::{ConvertError, project::policy_to_proto, timestamp_from_proto, timestamp_to_proto};
 use crate::{
     name,
     v1::{self, step_report},
 };
 use brain_core::{
     deployment::{
-        Deployment, Outcome, Pause, Phase, StepTimes, TASK_FAILURES_KEPT, TaskFailure,
+        Deployment, Outcome, Pause, Phase, SERVICE_EVENTS_KEPT, ServiceEvent, StepTimes, TASK_FAILURES_KEPT,
+        TaskFailure,
         control::{Control, ControlUsed},
     },
     plan::Plan,
@@ -47,6 +48,7 @@ pub fn deployment_to_proto(spec: &ProjectSpec, deployment: &Deployment) -> v1::D
         controls: deployment.controls.iter().map(control_to_proto).collect(),
         step: u32::try_from(deployment.cursor + 1).unwrap_or(u32::MAX),
         rollout_policy: deployment.policy.as_ref().map(policy_to_proto),
+        service_events: deployment.service_events.iter().map(service_event_to_proto).collect(),
     }
 }
 
@@ -122,16 +124,32 @@ fn task_failures_from_proto(failures: Vec<v1::TaskFailure>) -> Vec<TaskFailure> 
     failures.into_iter().take(TASK_FAILURES_KEPT).map(convert).collect()
 }
 
+fn service_event_to_proto(event: &ServiceEvent) -> v1::ServiceEvent {
+    let ServiceEvent { at, message } = event.clone();
+    v1::ServiceEvent { time: Some(timestamp_to_proto(at)), message }
+}
+
+fn service_events_from_proto(events: Vec<v1::ServiceEvent>) -> Vec<ServiceEvent> {
+    let convert = |event: v1::ServiceEvent| {
+        let v1::ServiceEvent { time, message } = event;
+        ServiceEvent { at: time.map(timestamp_from_proto).unwrap_or_default(), message: cut(message, WHY_MAX) }
+    };
+    events.into_iter().take(SERVICE_EVENTS_KEPT).map(convert).collect()
+}
+
 /// How a step stands, as an agent reports it. Texts and lists are cut to their bounds.
 pub fn outcome_from_proto(outcome: Option<step_report::Outcome>) -> Result<Outcome, ConvertError> {
     Ok(match outcome.ok_or_else(|| ConvertError::missing("report.outcome"))? {
-        step_report::Outcome::Done(v1::StepDone { task_failures }) => {
-            Outcome::Done { task_failures: task_failures_from_proto(task_failures) }
-        }
+        step_report::Outcome::Done(v1::StepDone { task_failures, service_events }) => Outcome::Done {
+            task_failures: task_failures_from_proto(task_failures),
+            service_events: service_events_from_proto(service_events),
+        },
         step_report::Outcome::Waiting(v1::StepWaiting { why }) => Outcome::Waiting { why: cut(why, WHY_MAX) },
-        step_report::Outcome::Failed(v1::StepFailed { reason, task_failures }) => {
-            Outcome::Failed { reason: cut(reason, REASON_MAX), task_failures: task_failures_from_proto(task_failures) }
-        }
+        step_report::Outcome::Failed(v1::StepFailed { reason, task_failures, service_events }) => Outcome::Failed {
+            reason: cut(reason, REASON_MAX),
+            task_failures: task_failures_from_proto(task_failures),
+            service_events: service_events_from_proto(service_events),
+        },
     })
 }
 
@@ -140,13 +158,15 @@ pub fn outcome_from_proto(outcome: Option<step_report::Outcome>) -> Result<Outco
 pub fn outcome_to_proto(outcome: &Outcome) -> step_report::Outcome {
     let failures = |failures: &[TaskFailure]| failures.iter().map(task_failure_to_proto).collect();
     match outcome {
-        Outcome::Done { task_failures } => {
-            step_report::Outcome::Done(v1::StepDone { task_failures: failures(task_failures) })
-        }
+        Outcome::Done { task_failures, service_events } => step_report::Outcome::Done(v1::StepDone {
+            task_failures: failures(task_failures),
+            service_events: service_events.iter().map(service_event_to_proto).collect(),
+        }),
         Outcome::Waiting { why } => step_report::Outcome::Waiting(v1::StepWaiting { why: why.clone() }),
-        Outcome::Failed { reason, task_failures } => step_report::Outcome::Failed(v1::StepFailed {
+        Outcome::Failed { reason, task_failures, service_events } => step_report::Outcome::Failed(v1::StepFailed {
             reason: reason.clone(),
             task_failures: failures(task_failures),
+            service_events: service_events.iter().map(service_event_to_proto).collect(),
         }),
     }
 }

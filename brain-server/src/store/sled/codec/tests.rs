@@ -64,9 +64,9 @@ fn every_kind() -> Transition {
     let facts = [
         Fact::Leased(lease),
         Fact::LeaseEnded,
-        reported(Outcome::Done { task_failures: vec![failure.clone()] }),
+        reported(Outcome::Done { task_failures: vec![failure.clone()], service_events: vec![] }),
         reported(Outcome::Waiting { why: "w".into() }),
-        reported(Outcome::Failed { reason: "f".into(), task_failures: vec![failure] }),
+        reported(Outcome::Failed { reason: "f".into(), task_failures: vec![failure], service_events: vec![] }),
         Fact::TimedOut,
     ];
     let mut changes = vec![

@@ -1,0 +1,50 @@
+//! What was found of the new version, kept because AWS forgets it.
+
+use super::Deployment;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Task failures that a deployment keeps, the newest. ECS forgets stopped tasks within the hour; brain does not.
+pub const TASK_FAILURES_KEPT: usize = 20;
+/// What ECS said of the new service that a deployment keeps, the newest. ECS itself keeps 100 for each service.
+pub const SERVICE_EVENTS_KEPT: usize = 50;
+
+/// A task that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskFailure {
+    /// Task id.
+    pub task: String,
+    /// Stop reason, or what the load balancer said.
+    pub reason: String,
+    /// Exit code of the container.
+    pub exit_code: Option<i32>,
+}
+
+/// One line of what ECS says of a service.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ServiceEvent {
+    /// When, by AWS's clock.
+    pub at: Timestamp,
+    /// ECS's words.
+    pub message: String,
+}
+
+impl Deployment {
+    pub(super) fn remember_events(&mut self, events: Vec<ServiceEvent>) {
+        self.service_events.extend(events);
+        self.service_events.sort();
+        self.service_events.dedup();
+        let excess = self.service_events.len().saturating_sub(SERVICE_EVENTS_KEPT);
+        self.service_events.drain(..excess);
+    }
+
+    pub(super) fn remember(&mut self, failures: Vec<TaskFailure>) {
+        for failure in failures {
+            if !self.task_failures.iter().any(|known| known.task == failure.task) {
+                self.task_failures.push(failure);
+            }
+        }
+        let excess = self.task_failures.len().saturating_sub(TASK_FAILURES_KEPT);
+        self.task_failures.drain(..excess);
+    }
+}

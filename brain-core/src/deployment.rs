@@ -2,7 +2,7 @@
 //!
 //! | phase | means | left when |
 //! |---|---|---|
-//! | Pending | accepted, never handed out | a deployer takes the lease |
+//! | Pending | accepted, never handed out; it may wait for other projects | a deployer takes the lease |
 //! | Running | the plan is carried out | its last step is done, or one fails |
 //! | RollingBack | the rollback plan is carried out | its last step is done, or it failed too often |
 //! | Succeeded | all traffic is on the new version | never |
@@ -13,7 +13,8 @@
 //! deployer acts and no time counts.
 
 use crate::{
-    id::AgentName,
+    dependency::Dependency,
+    id::{AgentName, ProjectId},
     image::Digest,
     plan::{self, Plan, ServiceCount, Step},
     policy::{OnFailure, RolloutPolicy},
@@ -98,6 +99,9 @@ pub struct Deployment {
     /// What people did to it, oldest first.
     #[serde(default)]
     pub controls: Vec<ControlUsed>,
+    /// What has to run first, and does not yet.
+    #[serde(default)]
+    pub awaits: Vec<Dependency>,
 }
 
 /// Nothing is done until a person says so.
@@ -183,13 +187,16 @@ pub struct Request {
     /// The policy, where it is not the project's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<RolloutPolicy>,
+    /// What has to run first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub awaits: Vec<Dependency>,
 }
 
 impl Deployment {
     /// A deployment that was just accepted.
     #[must_use]
     pub fn new(request: Request, created: Timestamp) -> Self {
-        let Request { number, tag, digest, requested_by, request_id, plan, policy } = request;
+        let Request { number, tag, digest, requested_by, request_id, plan, policy, awaits } = request;
         Self {
             number,
             tag,
@@ -216,6 +223,7 @@ impl Deployment {
             promoted: 0,
             cancelled: false,
             controls: Vec::new(),
+            awaits,
         }
     }
 
@@ -313,6 +321,7 @@ impl Deployment {
                 self.step_failed(spec, format!("\"{step}\" took longer than {seconds} s{waiting}"), at)
             }
             Fact::Controlled(used) => self.controlled(spec, used)?,
+            Fact::DependencyMet(project) => self.dependency_met(&project),
         };
         Ok((self, effects))
     }
@@ -324,6 +333,9 @@ impl Deployment {
         }
         if self.paused.is_some() {
             return Err(IllegalEvent::Paused);
+        }
+        if !self.awaits.is_empty() {
+            return Err(IllegalEvent::Awaits);
         }
         self.lease = Some(lease);
         self.generation += 1;
@@ -341,6 +353,13 @@ impl Deployment {
         }
         self.waiting = None;
         Ok(if self.paused.is_some() { Vec::new() } else { vec![Effect::HandOut] })
+    }
+
+    fn dependency_met(&mut self, project: &ProjectId) -> Vec<Effect> {
+        let before = self.awaits.len();
+        self.awaits.retain(|dependency| dependency.project != *project);
+        let last = self.awaits.is_empty() && before > 0;
+        if last { vec![Effect::HandOut] } else { Vec::new() }
     }
 
     fn check_report(&self, generation: u64, rollback: bool, step: usize) -> Result<(), IllegalEvent> {

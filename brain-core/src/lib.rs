@@ -7,6 +7,7 @@
 //! sentences.
 
 pub mod assignment;
+pub mod dependency;
 pub mod deployment;
 pub mod event;
 pub mod id;

@@ -1,6 +1,7 @@
 //! A project's definition: what a person writes, checked whole, and what brain keeps.
 
 use crate::{
+    dependency::Dependency,
     id::ProjectId,
     image::ImageRepository,
     names::hash_hex,
@@ -39,6 +40,17 @@ pub struct ProjectDraft {
     pub target: Option<TargetDraft>,
     /// The rollout policy; `None`: the default.
     pub rollout_policy: Option<RolloutPolicyDraft>,
+    /// Projects that have to run first.
+    pub depends_on: Vec<DependencyDraft>,
+}
+
+/// [`Dependency`] as a person defines it.
+#[derive(Debug, Clone, Default)]
+#[allow(missing_docs, reason = "the fields are those of `Dependency`")]
+pub struct DependencyDraft {
+    /// Project id, without "projects/".
+    pub project: String,
+    pub version: String,
 }
 
 /// [`Target`] as a person defines it; zero and empty mean "left out".
@@ -115,6 +127,9 @@ pub struct ProjectSpec {
     pub target: Target,
     /// How traffic moves.
     pub rollout_policy: RolloutPolicy,
+    /// Projects that have to run first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<Dependency>,
 }
 
 /// A git repository and its branch.

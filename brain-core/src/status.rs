@@ -65,6 +65,14 @@ fn deployment(project: &ProjectState) -> Option<Sentence> {
             freed_by: "whoever deploys the project".into(),
         });
     }
+    if let (Phase::Pending, Some(first)) = (latest.phase, latest.awaits.first()) {
+        return Some(Sentence {
+            text: format!("{image} deploy waits for {first}"),
+            since: latest.created,
+            waits_for: first.to_string(),
+            freed_by: format!("whoever deploys projects/{}", first.project),
+        });
+    }
     let sentence = match latest.phase {
         Phase::Succeeded => return None,
         Phase::Pending => Sentence {

@@ -5,6 +5,7 @@ use crate::{
     store::{Loaded, LoadedProject, StoreError, Transition},
 };
 use brain_core::{
+    dependency::Dependency,
     event::{Change, Event},
     id::ProjectId,
     names::ResourceNames,
@@ -97,6 +98,7 @@ impl Directory {
             let mut claims = self.claims.lock().await;
             let spec = draft.validate(|port| claims.port(port, &self.ports)).map_err(CreateError::Invalid)?;
             claims.check_names(&spec)?;
+            self.check_dependencies(&spec)?;
             claims.take(&spec);
             spec
         };
@@ -105,6 +107,16 @@ impl Directory {
             self.claims.lock().await.give_up(&spec);
         }
         committed
+    }
+
+    fn check_dependencies(&self, spec: &ProjectSpec) -> Result<(), CreateError> {
+        let missing = spec.depends_on.iter().enumerate().filter(|(_, other)| self.get(&other.project).is_none());
+        let violation = |(index, other): (usize, &Dependency)| Violation {
+            field: format!("project.depends_on[{index}].project"),
+            description: format!("must exist: there is no projects/{}", other.project),
+        };
+        let missing: Vec<Violation> = missing.map(violation).collect();
+        if missing.is_empty() { Ok(()) } else { Err(CreateError::Invalid(missing)) }
     }
 
     fn insert(&self, project: Arc<Project>) {

@@ -31,6 +31,7 @@ pub mod api;
 mod checkpoint;
 pub mod clock;
 pub mod config;
+mod dependencies;
 pub mod deployers;
 pub mod directory;
 pub mod http;
@@ -109,6 +110,7 @@ pub async fn run(
         ending.clone(),
     ));
     tasks.spawn(checkpoint::run(Arc::clone(&directory), Arc::clone(&shared)));
+    tasks.spawn(dependencies::run(Arc::clone(&directory), Arc::clone(&shared)));
     tasks.spawn(tagger::run(Arc::clone(&directory), Arc::clone(&shared)));
     let hooks = Arc::new(Hooks::new(config.webhook_secret.clone()));
     let webhooks =

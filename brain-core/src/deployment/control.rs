@@ -46,7 +46,7 @@ impl Deployment {
     /// Whether a deployer is to act on it.
     #[must_use]
     pub fn wants_deployer(&self) -> bool {
-        !self.phase.is_final() && self.paused.is_none()
+        !self.phase.is_final() && self.paused.is_none() && self.awaits.is_empty()
     }
 
     /// Whether a person asks once more for the end that came.

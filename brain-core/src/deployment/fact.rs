@@ -1,6 +1,7 @@
 //! What happens to a deployment, what is to be done then, and what does not fit.
 
 use super::{Lease, ServiceEvent, TaskFailure, control::ControlUsed};
+use crate::id::ProjectId;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -26,6 +27,8 @@ pub enum Fact {
     TimedOut,
     /// A person did something to it.
     Controlled(ControlUsed),
+    /// A project that it waited for runs what it needs.
+    DependencyMet(ProjectId),
 }
 
 /// How a step stands.
@@ -93,6 +96,9 @@ pub enum IllegalEvent {
     /// It is paused.
     #[error("the deployment is paused")]
     Paused,
+    /// It waits for other projects.
+    #[error("the deployment waits for other projects")]
+    Awaits,
     /// No step that only waits lies ahead.
     #[error("there is nothing to promote: no bake and no hold lies ahead")]
     NothingToPromote,

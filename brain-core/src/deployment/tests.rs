@@ -32,6 +32,7 @@ fn deployment(spec: &ProjectSpec) -> Deployment {
         request_id: "".into(),
         plan,
         policy: None,
+        awaits: vec![],
     };
     Deployment::new(request, Timestamp(0))
 }
@@ -272,6 +273,25 @@ fn a_version_that_loses_a_task_in_each_step_fails_in_the_end() {
     }
     assert_eq!((steps, deployment.phase), (3, Phase::RollingBack));
     assert_eq!(deployment.reason.as_deref(), Some("3 tasks failed in all; the last one: exit code 1"));
+}
+
+#[test]
+fn a_deployment_that_waits_for_others_is_not_leased_until_they_run() {
+    let spec = spec();
+    let mut waiting = deployment(&spec);
+    let dependency = |id: &str| Dependency { project: ProjectId::parse(id).unwrap(), version: None };
+    waiting.awaits = vec![dependency("auth"), dependency("mail")];
+    assert!(!waiting.wants_deployer());
+    let refused = waiting.clone().apply(&spec, Fact::Leased(lease("a")), Timestamp(1));
+    assert_eq!(refused.err(), Some(IllegalEvent::Awaits));
+    let met = |id: &str| Fact::DependencyMet(ProjectId::parse(id).unwrap());
+    let waiting = apply(&spec, waiting, met("mail"));
+    let (ready, effects) = waiting.clone().apply(&spec, met("auth"), Timestamp(2)).unwrap();
+    assert_eq!(effects, [Effect::HandOut]);
+    assert_eq!(apply(&spec, ready.clone(), met("auth")), ready, "it may be told again");
+    assert_eq!(apply(&spec, ready, Fact::Leased(lease("a"))).phase, Phase::Running);
+    let cancelled = apply(&spec, waiting, control(Control::Cancel { rollback: true }));
+    assert_eq!(cancelled.phase, Phase::Cancelled);
 }
 
 #[test]

@@ -1,7 +1,13 @@
 //! The rules of a project's definition. Every rule is checked, so that one answer names every fault.
 
-use super::{ProjectDraft, ProjectSpec, RolloutPolicyDraft, Source, Target, TargetDraft, Violation};
-use crate::{id::ProjectId, image::ImageRepository, policy::RolloutPolicy};
+use super::{DependencyDraft, ProjectDraft, ProjectSpec, RolloutPolicyDraft, Source, Target, TargetDraft, Violation};
+use crate::{
+    dependency::{DEPENDENCIES_MAX, Dependency},
+    id::ProjectId,
+    image::ImageRepository,
+    policy::RolloutPolicy,
+    version::version_of,
+};
 use std::collections::BTreeMap;
 use url::Url;
 
@@ -70,7 +76,7 @@ pub(super) fn check(
     draft: ProjectDraft,
     claim_port: impl FnOnce(Option<u16>) -> Result<u16, String>,
 ) -> Result<ProjectSpec, Vec<Violation>> {
-    let ProjectDraft { id, git_url, branch, auto_tag, image_repository, target, rollout_policy } = draft;
+    let ProjectDraft { id, git_url, branch, auto_tag, image_repository, target, rollout_policy, depends_on } = draft;
     let mut faults = Faults::under("project.");
     let id = ProjectId::parse(&id).map_err(|error| faults.add("name", error.to_string())).ok();
     check_git_url(&mut faults, &git_url);
@@ -88,13 +94,38 @@ pub(super) fn check(
             None
         }
     };
+    let depends_on = check_dependencies(&mut faults, id.as_ref(), depends_on);
     match (id, image_repository, target) {
         (Some(id), Some(image_repository), Some(target)) if faults.found.is_empty() => {
             let source = Source { git_url, branch, auto_tag };
-            Ok(ProjectSpec { id, source, image_repository, target, rollout_policy })
+            Ok(ProjectSpec { id, source, image_repository, target, rollout_policy, depends_on })
         }
         _ => Err(faults.found),
     }
+}
+
+/// A project may name only others that exist, which the caller checks. So nothing can come to depend on itself by way of
+/// others.
+fn check_dependencies(faults: &mut Faults, own: Option<&ProjectId>, drafts: Vec<DependencyDraft>) -> Vec<Dependency> {
+    faults.require(drafts.len() <= DEPENDENCIES_MAX, "depends_on", "must be at most 20 projects");
+    let mut dependencies: Vec<Dependency> = Vec::new();
+    for (index, DependencyDraft { project, version }) in drafts.into_iter().enumerate().take(DEPENDENCIES_MAX) {
+        let field = |name: &str| format!("depends_on[{index}].{name}");
+        let project = match ProjectId::parse(&project) {
+            Ok(project) => project,
+            Err(error) => {
+                faults.add(&field("project"), error.to_string());
+                continue;
+            }
+        };
+        faults.require(own != Some(&project), &field("project"), "is the project itself");
+        let twice = dependencies.iter().any(|other| other.project == project);
+        faults.require(!twice, &field("project"), "is named twice");
+        let least = version_of(&version);
+        faults.require(version.is_empty() || least.is_some(), &field("version"), "must be a version such as 1.2.0");
+        dependencies.push(Dependency { project, version: least });
+    }
+    dependencies
 }
 
 fn check_git_url(faults: &mut Faults, text: &str) {

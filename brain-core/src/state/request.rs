@@ -77,7 +77,9 @@ impl ProjectState {
             return Err(Refusal::NoImage { image: self.spec.image_repository.with_tag(release.tag) });
         };
         let (tag, digest) = (release.tag.to_owned(), image.digest.clone());
-        Ok(self.request(Wish { tag, ..wish }, digest, &self.serving))
+        let mut request = self.request(Wish { tag, ..wish }, digest, &self.serving);
+        request.awaits = self.spec.depends_on.clone();
+        Ok(request)
     }
 
     /// Decides a request to go back to a release, or without a tag to the one before. The images that were deployed then
@@ -120,7 +122,7 @@ impl ProjectState {
         let goal = Goal { deployment: number, tag: &tag, digest: &digest };
         let by_policy = policy.as_ref().unwrap_or(&self.spec.rollout_policy);
         let plan = plan::plan(&self.spec, by_policy, goal, serving);
-        Request { number, tag, digest, requested_by, request_id, plan, policy }
+        Request { number, tag, digest, requested_by, request_id, plan, policy, awaits: Vec::new() }
     }
 
     /// What the newest successful deployment before the one that serves has brought.

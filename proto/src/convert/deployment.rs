@@ -48,6 +48,7 @@ pub fn deployment_to_proto(spec: &ProjectSpec, deployment: &Deployment) -> v1::D
         controls: deployment.controls.iter().map(control_to_proto).collect(),
         step: u32::try_from(deployment.cursor + 1).unwrap_or(u32::MAX),
         rollout_policy: deployment.policy.as_ref().map(policy_to_proto),
+        awaits: deployment.awaits.iter().map(ToString::to_string).collect(),
         service_events: deployment.service_events.iter().map(service_event_to_proto).collect(),
     }
 }
@@ -91,7 +92,10 @@ fn headline(deployment: &Deployment) -> String {
         return format!("paused by {}, {}", pause.by, step());
     }
     match deployment.phase {
-        Phase::Pending => "waiting for a deployer".to_owned(),
+        Phase::Pending => match deployment.awaits.first() {
+            Some(first) => format!("waiting for {first}"),
+            None => "waiting for a deployer".to_owned(),
+        },
         Phase::Running => step(),
         Phase::RollingBack => format!("rolling back, {}", step()),
         Phase::Succeeded => format!("{} has all traffic", deployment.tag),

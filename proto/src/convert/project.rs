@@ -6,10 +6,11 @@ use crate::{
     v1::{self, rollout_step},
 };
 use brain_core::{
+    dependency::Dependency,
     policy::{OnFailure, Preset, RolloutPolicy, RolloutStep, Size},
     project::{
-        LaunchKind, ProjectDraft, ProjectSpec, RolloutPolicyDraft, RolloutStepDraft, SizeDraft, Source, Target,
-        TargetDraft,
+        DependencyDraft, LaunchKind, ProjectDraft, ProjectSpec, RolloutPolicyDraft, RolloutStepDraft, SizeDraft,
+        Source, Target, TargetDraft,
     },
     version::VersionPart,
 };
@@ -17,8 +18,21 @@ use brain_core::{
 /// The definition as a person wrote it. Output-only fields are ignored.
 #[must_use]
 pub fn draft_from_proto(project: v1::Project) -> ProjectDraft {
-    let v1::Project { name, source, image_repository, target, rollout_policy, etag: _, create_time: _, head: _ } =
-        project;
+    let v1::Project {
+        name,
+        source,
+        image_repository,
+        target,
+        rollout_policy,
+        etag: _,
+        create_time: _,
+        head: _,
+        depends_on,
+    } = project;
+    let dependency = |v1::Dependency { project, version }| DependencyDraft {
+        project: project.strip_prefix("projects/").unwrap_or(&project).to_owned(),
+        version,
+    };
     let v1::Source { git_url, branch, auto_tag } = source.unwrap_or_default();
     let auto_tag = version_part_from_proto(auto_tag);
     ProjectDraft {
@@ -29,6 +43,7 @@ pub fn draft_from_proto(project: v1::Project) -> ProjectDraft {
         image_repository,
         target: target.map(target_from_proto),
         rollout_policy: rollout_policy.map(policy_from_proto),
+        depends_on: depends_on.into_iter().map(dependency).collect(),
     }
 }
 
@@ -157,7 +172,7 @@ pub fn spec_from_proto(project: v1::Project) -> Result<ProjectSpec, ConvertError
 /// The definition, complete. Output-only fields are left empty.
 #[must_use]
 pub fn spec_to_proto(spec: &ProjectSpec) -> v1::Project {
-    let ProjectSpec { id, source, image_repository, target, rollout_policy } = spec;
+    let ProjectSpec { id, source, image_repository, target, rollout_policy, depends_on } = spec;
     let Source { git_url, branch, auto_tag } = source;
     let auto_tag = version_part_to_proto(*auto_tag).into();
     v1::Project {
@@ -169,7 +184,14 @@ pub fn spec_to_proto(spec: &ProjectSpec) -> v1::Project {
         etag: String::new(),
         create_time: None,
         head: None,
+        depends_on: depends_on.iter().map(dependency_to_proto).collect(),
     }
+}
+
+fn dependency_to_proto(dependency: &Dependency) -> v1::Dependency {
+    let Dependency { project, version } = dependency;
+    let version = version.as_ref().map(ToString::to_string).unwrap_or_default();
+    v1::Dependency { project: name::project(project), version }
 }
 
 fn target_to_proto(target: &Target) -> v1::Target {

@@ -1,7 +1,8 @@
 use super::*;
 use brain_core::{
+    dependency::Dependency,
     deployment::{
-        Fact, Lease, Outcome, Request, TaskFailure,
+        Fact, Lease, Outcome, Request, ServiceEvent, TaskFailure,
         control::{Control, ControlUsed},
     },
     event::Change,
@@ -11,10 +12,10 @@ use brain_core::{
     plan::{Goal, ServiceCount, plan},
     policy::{OnFailure, RolloutStep, Size},
     production::ServiceState,
-    project::{ProjectDraft, ProjectSpec, TargetDraft},
+    project::{LaunchKind, ProjectDraft, ProjectSpec, TargetDraft},
     release::{AheadOf, Commit},
     time::Timestamp,
-    version::VersionPart,
+    version::{VersionPart, version_of},
 };
 use std::{fmt::Write as _, time::Duration};
 
@@ -57,6 +58,7 @@ fn every_kind() -> Transition {
         request_id: "id".into(),
         plan,
         policy: None,
+        awaits: Vec::new(),
     };
     let service = ServiceState { service: "s".into(), version: "0.0.5".into(), desired: 3, running: 2, healthy: 1 };
     let reported = |outcome| Fact::Reported { generation: 1, rollback: false, step: 2, outcome };
@@ -116,6 +118,9 @@ fn steering() -> Transition {
     let baked = RolloutStep { bake: Duration::from_mins(5), hold: true, ..RolloutStep::to(Size::Percent(33)) };
     spec.rollout_policy.steps = vec![baked, RolloutStep::to(Size::Count(2))];
     spec.rollout_policy.on_failure = OnFailure::Pause;
+    spec.depends_on = vec![Dependency { project: ProjectId::parse("auth").unwrap(), version: version_of("1.2.0") }];
+    spec.target.role_arn = Some("arn:aws:iam::123456789012:role/brain".into());
+    spec.target.launch_kind = LaunchKind::Configuration;
     let digest = Digest::parse(&format!("sha256:{}", "a1".repeat(32))).unwrap();
     let goal = Goal { deployment: 1, tag: "0.0.5", digest: &digest };
     let from = ServiceCount { service: "old".into(), version: "0.0.4".into(), count: 3 };
@@ -126,6 +131,7 @@ fn steering() -> Transition {
         request_id: String::new(),
         plan: plan(&spec, &spec.rollout_policy, goal, &[from]),
         policy: Some(spec.rollout_policy.clone()),
+        awaits: spec.depends_on.clone(),
         digest,
     };
     let mut changes = vec![Change::ProjectCreated(Box::new(spec)), Change::DeploymentRequested(Box::new(request))];
@@ -140,6 +146,13 @@ fn steering() -> Transition {
         let used = ControlUsed { at: Timestamp(1_700_000_000_456), by: "ann".into(), why: "w".into(), control };
         Change::DeploymentChanged { number: 1, fact: Fact::Controlled(used) }
     }));
+    let event = ServiceEvent { at: Timestamp(1_700_000_000_789), message: "m".into() };
+    let outcome = Outcome::Done { task_failures: vec![], service_events: vec![event] };
+    let facts = [
+        Fact::Reported { generation: 1, rollback: false, step: 2, outcome },
+        Fact::DependencyMet(ProjectId::parse("auth").unwrap()),
+    ];
+    changes.extend(facts.map(|fact| Change::DeploymentChanged { number: 1, fact }));
     transition(changes)
 }
 

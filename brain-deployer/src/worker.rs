@@ -75,6 +75,8 @@ struct StepRunner<'a> {
     began: Instant,
     waiting: Option<String>,
     errors: u32,
+    /// Looks in a row that found the goal out of reach.
+    failing: u32,
     /// Pauses after looks that failed, and after acts that did: a look that succeeds says nothing of the next act.
     look_pauses: ExponentialBackoff,
     act_pauses: ExponentialBackoff,
@@ -101,6 +103,7 @@ impl<'a> StepRunner<'a> {
             began: Instant::now(),
             waiting: None,
             errors: 0,
+            failing: 0,
             look_pauses: pauses(),
             act_pauses: pauses(),
         }
@@ -131,8 +134,14 @@ impl<'a> StepRunner<'a> {
                     self.report(Outcome::Failed { reason, task_failures }).await?;
                     return Ok(Ended::Failed);
                 }
+                Ok(Observed::Failing { why, looks, again }) => {
+                    if let Some(failed) = self.failing(why, looks, again).await? {
+                        return Ok(failed);
+                    }
+                }
                 Ok(Observed::Wait(why)) => {
                     acted = false;
+                    self.failing = 0;
                     self.wait(why).await?;
                     self.unless_left(sleep(self.work.interval)).await?;
                 }
@@ -167,6 +176,20 @@ impl<'a> StepRunner<'a> {
                 self.error(error, pause).await
             }
         }
+    }
+
+    /// Counts a look that found the goal out of reach, and fails the step once there are enough of them in a row.
+    async fn failing(&mut self, why: String, looks: u32, again: Duration) -> Result<Option<Ended>, Leave> {
+        self.failing += 1;
+        if self.failing >= looks {
+            let reason = format!("{why}; {looks} looks in a row say so");
+            warn!(step = %self.step, reason, "the step has failed");
+            self.report(Outcome::Failed { reason, task_failures: Vec::new() }).await?;
+            return Ok(Some(Ended::Failed));
+        }
+        self.wait(format!("{why}; looks in a row that say so: {} of {looks}", self.failing)).await?;
+        self.unless_left(sleep(again.max(self.work.interval))).await?;
+        Ok(None)
     }
 
     /// Waits an error out, or fails the step with it.

@@ -1,7 +1,7 @@
 //! The rules of a project's definition. Every rule is checked, so that one answer names every fault.
 
-use super::{ProjectDraft, ProjectSpec, RolloutPolicyDraft, Source, Target, TargetDraft, Violation};
-use crate::{id::ProjectId, image::ImageRepository, policy::RolloutPolicy};
+use super::{GateDraft, ProjectDraft, ProjectSpec, RolloutPolicyDraft, Source, Target, TargetDraft, Violation};
+use crate::{gate::Gate, id::ProjectId, image::ImageRepository, policy::RolloutPolicy};
 use std::collections::BTreeMap;
 use url::Url;
 
@@ -142,6 +142,15 @@ pub(super) fn check_override(draft: RolloutPolicyDraft, target: &Target) -> Resu
         faults.add("rollout_policy.surge", format!("needs {needed} instances, and target.max_instances is {most}"));
     }
     if faults.found.is_empty() { Ok(policy) } else { Err(faults.found) }
+}
+
+/// Checks one gate by itself.
+pub(super) fn check_gate(draft: GateDraft) -> Result<Gate, Vec<Violation>> {
+    let mut faults = Faults::under("");
+    match policy::gate::check_gate(&mut faults, "gate", draft) {
+        Some(gate) if faults.found.is_empty() => Ok(gate),
+        _ => Err(faults.found),
+    }
 }
 
 fn check_target(

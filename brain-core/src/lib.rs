@@ -10,6 +10,7 @@ pub mod assignment;
 pub mod dependency;
 pub mod deployment;
 pub mod event;
+pub mod gate;
 pub mod id;
 pub mod image;
 pub mod names;

@@ -3,6 +3,7 @@
 //! A plan leaves whoever carries it out no choices, so a step that is carried out twice does the same thing.
 
 use crate::{
+    gate::Gate,
     image::Digest,
     names::{self, ResourceNames},
     policy::{RolloutPolicy, Stage},
@@ -108,6 +109,15 @@ pub enum Step {
         /// Task failures after which the step has failed.
         max_task_failures: u32,
     },
+    /// A gate passes.
+    Gate {
+        /// The gate.
+        gate: Gate,
+        /// Service of the new version.
+        new: String,
+        /// Services of the old versions, the one with the most tasks first.
+        old: Vec<String>,
+    },
     /// A person has promoted the deployment.
     Hold,
     /// Empty instances are given back.
@@ -132,7 +142,7 @@ impl Step {
     /// Whether it only waits, so that a person may pass it over.
     #[must_use]
     pub fn only_waits(&self) -> bool {
-        matches!(self, Self::Bake { .. } | Self::Hold)
+        matches!(self, Self::Bake { .. } | Self::Gate { .. } | Self::Hold)
     }
 
     /// Time that the step takes by itself, beyond which its timeout counts.
@@ -175,14 +185,15 @@ pub fn plan(spec: &ProjectSpec, policy: &RolloutPolicy, goal: Goal<'_>, serving:
     };
     let mut counts = counts_of(&from);
     let already = counts.get(&service).copied().unwrap_or(0);
-    let full = Stage { count: desired, bake: Duration::ZERO, hold: false };
+    let full = Stage::passed(desired);
     // Where nothing serves there is no traffic to move in stages.
     let mut stages = if from.is_empty() { vec![full] } else { policy.stages(desired) };
     stages.retain(|stage| stage.count > already || stage.count == desired);
     for stage in stages {
         let target = stage_counts(&counts, &service, stage.count, desired);
         shifting.append(&mut steps, &counts, &target);
-        shifting.wait(&mut steps, &service, &stage);
+        let old = old_services(&from, &target, &service);
+        shifting.wait(&mut steps, &service, old, stage);
         counts = target;
     }
     // Even where nothing moved, the goal is only reached when it is seen to be.
@@ -288,7 +299,7 @@ impl Shifting {
     }
 
     /// What has to be so before traffic moves on.
-    fn wait(&self, steps: &mut Vec<Step>, service: &str, stage: &Stage) {
+    fn wait(&self, steps: &mut Vec<Step>, service: &str, old: Vec<String>, stage: Stage) {
         if !stage.bake.is_zero() {
             steps.push(Step::Bake {
                 service: service.to_owned(),
@@ -296,6 +307,9 @@ impl Shifting {
                 duration: stage.bake,
                 max_task_failures: self.max_task_failures,
             });
+        }
+        for gate in stage.gates {
+            steps.push(Step::Gate { gate, new: service.to_owned(), old: old.clone() });
         }
         if stage.hold {
             steps.push(Step::Hold);
@@ -338,6 +352,18 @@ fn counts_of(services: &[ServiceCount]) -> Counts {
     services.iter().map(|service| (service.service.clone(), service.count)).collect()
 }
 
+/// The services that the new one is compared with, the one with the most tasks first: those that still serve, or after the
+/// last stage those that did.
+fn old_services(from: &[ServiceCount], counts: &Counts, new: &str) -> Vec<String> {
+    let left = |old: &ServiceCount| counts.get(&old.service).copied().unwrap_or(0);
+    let mut old: Vec<&ServiceCount> = from.iter().filter(|old| old.service != new).collect();
+    if old.iter().any(|old| left(old) > 0) {
+        old.retain(|old| left(old) > 0);
+    }
+    old.sort_by_key(|old| std::cmp::Reverse((left(old), old.count)));
+    old.into_iter().map(|old| old.service.clone()).collect()
+}
+
 /// Counts when `stage` of `desired` tasks are the new service's: the old ones share the rest, first ones first to give.
 fn stage_counts(counts: &Counts, service: &str, stage: u32, desired: u32) -> Counts {
     let mut left = desired - stage;
@@ -370,6 +396,7 @@ impl fmt::Display for Step {
             Self::Verify { service, healthy: 0, .. } => write!(f, "see {service} drained"),
             Self::Verify { service, healthy, .. } => write!(f, "see {healthy} healthy tasks of {service}"),
             Self::Bake { service, duration, .. } => write!(f, "watch {service} for {} s", duration.as_secs()),
+            Self::Gate { gate, .. } => write!(f, "pass gate {}", gate.name),
             Self::Hold => f.write_str("wait for a person to promote"),
             Self::ReturnCapacity { instances } => write!(f, "give empty instances back, keep {instances}"),
         }

@@ -1,5 +1,6 @@
 //! Rollout policies: how traffic moves, and the arithmetic from percentages to counts.
 
+use crate::gate::Gate;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -39,6 +40,9 @@ pub struct RolloutStep {
     pub size: Size,
     /// Time for which the new version serves its share, healthy all the while.
     pub bake: Duration,
+    /// What then has to be seen of the new version.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<Gate>,
     /// Whether a person has to promote it.
     pub hold: bool,
 }
@@ -85,6 +89,8 @@ enum StoredStep {
         #[serde(default)]
         bake: Duration,
         #[serde(default)]
+        gates: Vec<Gate>,
+        #[serde(default)]
         hold: bool,
     },
 }
@@ -93,7 +99,7 @@ impl From<StoredStep> for RolloutStep {
     fn from(stored: StoredStep) -> Self {
         match stored {
             StoredStep::Percent(percent) => Self::to(Size::Percent(percent)),
-            StoredStep::Step { size, bake, hold } => Self { size, bake, hold },
+            StoredStep::Step { size, bake, gates, hold } => Self { size, bake, gates, hold },
         }
     }
 }
@@ -102,13 +108,13 @@ impl RolloutStep {
     /// A step without a wait.
     #[must_use]
     pub fn to(size: Size) -> Self {
-        Self { size, bake: Duration::ZERO, hold: false }
+        Self { size, bake: Duration::ZERO, gates: Vec::new(), hold: false }
     }
 
     /// Whether something has to be so before traffic moves on.
     #[must_use]
     pub fn waits(&self) -> bool {
-        self.hold || !self.bake.is_zero()
+        self.hold || !self.bake.is_zero() || !self.gates.is_empty()
     }
 }
 
@@ -120,7 +126,16 @@ pub struct Stage {
     /// See [`RolloutStep`].
     pub bake: Duration,
     /// See [`RolloutStep`].
+    pub gates: Vec<Gate>,
+    /// See [`RolloutStep`].
     pub hold: bool,
+}
+
+impl Stage {
+    /// A stage that waits for nothing.
+    pub(crate) fn passed(count: u32) -> Self {
+        Self { count, bake: Duration::ZERO, gates: Vec::new(), hold: false }
+    }
 }
 
 impl Default for RolloutPolicy {
@@ -183,13 +198,13 @@ impl RolloutPolicy {
     /// count, those that wait for nothing fall away.
     #[must_use]
     pub fn stages(&self, desired: u32) -> Vec<Stage> {
-        let pass = |count| Stage { count, bake: Duration::ZERO, hold: false };
+        let pass = Stage::passed;
         if self.steps.is_empty() {
             return (1..=desired).map(pass).collect();
         }
         let mut stages: Vec<Stage> = Vec::new();
-        for RolloutStep { size, bake, hold } in &self.steps {
-            let stage = Stage { count: size.count(desired), bake: *bake, hold: *hold };
+        for RolloutStep { size, bake, gates, hold } in &self.steps {
+            let stage = Stage { count: size.count(desired), bake: *bake, gates: gates.clone(), hold: *hold };
             stages.pop_if(|last| *last == pass(stage.count));
             if stages.last().is_none_or(|last| last.count < stage.count || stage != pass(stage.count)) {
                 stages.push(stage);

@@ -2,6 +2,7 @@
 
 use crate::{
     dependency::Dependency,
+    gate::Gate,
     id::ProjectId,
     image::ImageRepository,
     names::hash_hex,
@@ -103,7 +104,34 @@ pub struct RolloutStepDraft {
     pub size: Option<SizeDraft>,
     /// Milliseconds. Negative ones are refused.
     pub bake_ms: i64,
+    pub gates: Vec<GateDraft>,
     pub hold: bool,
+}
+
+/// [`crate::gate::Gate`] as a person defines it.
+#[derive(Debug, Clone, Default)]
+#[allow(missing_docs, reason = "the fields are those of `Gate`")]
+pub struct GateDraft {
+    pub name: String,
+    pub source: Option<GateSourceDraft>,
+    pub condition: String,
+    /// 0: the default.
+    pub failures: u32,
+}
+
+/// What a gate reads, as a person defines it.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the fields are those of `Check`")]
+pub enum GateSourceDraft {
+    Prometheus {
+        server: String,
+        query: String,
+        old_query: String,
+        sample_query: String,
+        minimum_samples: u32,
+        /// Milliseconds; `None`: the default.
+        window_ms: Option<i64>,
+    },
 }
 
 /// [`crate::policy::Size`] as a person defines it.
@@ -244,6 +272,13 @@ impl RolloutPolicyDraft {
     /// Checks a policy for one deployment to `target`.
     pub fn validate_for(self, target: &Target) -> Result<RolloutPolicy, Vec<Violation>> {
         rules::check_override(self, target)
+    }
+}
+
+impl GateDraft {
+    /// Checks a gate by itself.
+    pub fn validate(self) -> Result<Gate, Vec<Violation>> {
+        rules::check_gate(self)
     }
 }
 

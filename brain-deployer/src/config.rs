@@ -6,6 +6,7 @@ use serde::Deserialize;
 use std::{collections::BTreeMap, fmt, fs, path::PathBuf, time::Duration};
 use thiserror::Error;
 use tonic::transport::Uri;
+use url::Url;
 
 /// Where the server is unless told otherwise.
 const SERVER: &str = "http://127.0.0.1:7443";
@@ -23,6 +24,17 @@ pub struct Config {
     pub step_interval: Duration,
     /// Registry credentials that projects name.
     pub credentials: Credentials,
+    /// The Prometheuses that gates name.
+    pub prometheus: BTreeMap<String, PrometheusServer>,
+}
+
+/// A Prometheus.
+#[derive(Debug)]
+pub struct PrometheusServer {
+    /// Its address, without `/api/v1/query`.
+    pub url: Url,
+    /// Token that it is shown.
+    pub bearer_token: Option<SecretString>,
 }
 
 /// Contents of dockercfg files, by the names that projects use.
@@ -50,6 +62,19 @@ pub struct Settings {
     /// Registry credentials by name.
     #[serde(default)]
     pub registry_credential: BTreeMap<String, CredentialSettings>,
+    /// Prometheuses by name.
+    #[serde(default)]
+    pub prometheus: BTreeMap<String, PrometheusSettings>,
+}
+
+/// A Prometheus, as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrometheusSettings {
+    /// Its address, such as `http://prometheus.internal:9090`.
+    pub url: String,
+    /// File with a bearer token.
+    pub bearer_token_file: Option<PathBuf>,
 }
 
 /// A registry credential, as it is written.
@@ -104,12 +129,36 @@ impl Settings {
                 Err(why) => mistakes.push(format!("registry_credential.{name}: {}: {why}", file.display())),
             }
         }
+        let mut prometheus = BTreeMap::new();
+        for (name, settings) in self.prometheus {
+            match settings.check() {
+                Ok(server) => drop(prometheus.insert(name, server)),
+                Err(why) => mistakes.push(format!("prometheus.{name}.{why}")),
+            }
+        }
         match (uri, agent) {
             (Some(server), Ok(agent)) if mistakes.is_empty() => {
-                Ok(Config { server, agent, step_interval, credentials: Credentials(credentials) })
+                Ok(Config { server, agent, step_interval, credentials: Credentials(credentials), prometheus })
             }
             _ => Err(Mistakes(mistakes)),
         }
+    }
+}
+
+impl PrometheusSettings {
+    fn check(self) -> Result<PrometheusServer, String> {
+        let Self { url, bearer_token_file } = self;
+        let url = Url::parse(&url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        // An address with a password in it would be shown wherever the address is.
+        let url = url.filter(|url| url.username().is_empty() && url.password().is_none());
+        let url =
+            url.ok_or("url: must be written as \"http://prometheus.internal:9090\", without user and password")?;
+        let read = |file: PathBuf| match fs::read_to_string(&file) {
+            Ok(token) if !token.trim().is_empty() => Ok(SecretString::from(token.trim())),
+            Ok(_) => Err(format!("bearer_token_file: {} is empty", file.display())),
+            Err(error) => Err(format!("bearer_token_file: {}: {error}", file.display())),
+        };
+        Ok(PrometheusServer { url, bearer_token: bearer_token_file.map(read).transpose()? })
     }
 }
 
@@ -133,11 +182,12 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), "{hunter2").unwrap();
         let text = format!(
-            "server = \"x\"\nstep_interval = \"0s\"\n[registry_credential.hub]\nfile = {:?}\n[registry_credential.b]\nfile = \"/none\"\n",
+            "server = \"x\"\nstep_interval = \"0s\"\n[registry_credential.hub]\nfile = {:?}\n[registry_credential.b]\nfile = \"/none\"\n\
+             [prometheus.a]\nurl = \"http://me:hunter2@p:9090\"\n[prometheus.b]\nurl = \"http://p\"\nbearer_token_file = \"/none\"\n",
             file.path()
         );
         let mistakes = toml::from_str::<Settings>(&text).unwrap().check().unwrap_err();
-        assert_eq!(mistakes.0.len(), 4, "{mistakes}");
+        assert_eq!(mistakes.0.len(), 6, "{mistakes}");
         assert!(!mistakes.to_string().contains("hunter2"));
     }
 
@@ -145,9 +195,17 @@ mod tests {
     fn a_credential_is_not_shown() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), r#"{"r": {"auth": "hunter2"}}"#).unwrap();
-        let text = format!("[registry_credential.hub]\nfile = {:?}\n", file.path());
+        let token = tempfile::NamedTempFile::new().unwrap();
+        fs::write(token.path(), "hunter2\n").unwrap();
+        let text = format!(
+            "[registry_credential.hub]\nfile = {:?}\n[prometheus.p]\nurl = \"http://p\"\nbearer_token_file = {:?}\n",
+            file.path(),
+            token.path()
+        );
         let config = toml::from_str::<Settings>(&text).unwrap().check().unwrap();
         assert!(!format!("{config:?}").contains("hunter2"));
         assert_eq!(config.credentials.get("hub"), Some(r#"{"r":{"auth":"hunter2"}}"#));
+        let token = config.prometheus["p"].bearer_token.as_ref().map(ExposeSecret::expose_secret);
+        assert_eq!(token, Some("hunter2"));
     }
 }

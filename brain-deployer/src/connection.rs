@@ -5,6 +5,7 @@ use crate::{
     config::Config,
     lease::LeaseClock,
     observers::Observers,
+    prometheus::Prometheus,
     reporter::{Reporter, StepKey},
     step::Context,
     worker::{self, Work},
@@ -40,6 +41,7 @@ const MESSAGE_MAX: usize = 16 << 20;
 pub(crate) struct Deployer {
     pub(crate) config: Config,
     pub(crate) clouds: Arc<Clouds>,
+    pub(crate) prometheus: Arc<Prometheus>,
     /// Chosen anew at each start of the process.
     pub(crate) instance: String,
 }
@@ -224,6 +226,7 @@ impl Session<'_> {
                 .await,
             names: Arc::new(plan.names.clone()),
             spec: Arc::new(spec),
+            prometheus: Arc::clone(&self.deployer.prometheus) as _,
             credentials: Arc::clone(&self.credentials),
             step_began_ms: 0,
             step_elapsed: Duration::ZERO,

@@ -4,7 +4,7 @@
 //! `worker`, which takes its plan's [`step`]s one after the other: look at the [`cloud`], act once, look again. Only [`aws`]
 //! knows the SDK. It acts only while its lease lasts, and decides nothing that the plan has not decided.
 
-use crate::{clouds::Clouds, config::Config, connection::Deployer};
+use crate::{clouds::Clouds, config::Config, connection::Deployer, prometheus::Prometheus};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -15,14 +15,16 @@ pub mod config;
 mod connection;
 mod lease;
 mod observers;
+pub mod prometheus;
 mod reporter;
 pub mod step;
 pub mod user_data;
 mod worker;
 
 /// Deploys until `shutdown`. `instance` tells this start of the process from every other.
-pub async fn run(config: Config, instance: String, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let deployer = Deployer { config, clouds: Arc::new(Clouds::default()), instance };
+pub async fn run(mut config: Config, instance: String, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let prometheus = Arc::new(Prometheus::new(std::mem::take(&mut config.prometheus))?);
+    let deployer = Deployer { config, clouds: Arc::new(Clouds::default()), prometheus, instance };
     connection::keep(deployer, shutdown).await;
     Ok(())
 }

@@ -4,9 +4,11 @@
 use crate::{
     cloud::{Cloud, Result, TAG_MANAGED_BY, TAG_PROJECT, TAG_VERSION, Tags, TaskDefinition},
     config::Credentials,
+    prometheus::PrometheusPort,
 };
 use brain_core::{
     deployment::{ServiceEvent, TaskFailure},
+    gate::Services,
     names::ResourceNames,
     plan::Step,
     project::{ProjectSpec, Target},
@@ -15,6 +17,7 @@ use futures::future::BoxFuture;
 use std::{sync::Arc, time::Duration};
 
 mod capacity;
+mod gate;
 mod setup;
 pub mod shift;
 mod version;
@@ -27,6 +30,15 @@ pub enum Observed {
     Ready(Act),
     /// Nothing can be done but wait.
     Wait(String),
+    /// The goal seems out of reach. It is, once so many looks in a row have said so.
+    Failing {
+        /// Why.
+        why: String,
+        /// Looks that have to say so.
+        looks: u32,
+        /// How long to wait before the next one.
+        again: Duration,
+    },
     /// The goal cannot be reached; why, and what a person can do.
     Blocked(String, Findings),
 }
@@ -57,6 +69,8 @@ pub struct Context {
     pub spec: Arc<ProjectSpec>,
     /// Names of its resources.
     pub names: Arc<ResourceNames>,
+    /// The Prometheuses that this deployer knows.
+    pub prometheus: Arc<dyn PrometheusPort>,
     /// Registry credentials of this deployer.
     pub credentials: Arc<Credentials>,
     /// When the step began, milliseconds since 1970.
@@ -87,6 +101,7 @@ pub async fn observe(context: &Context, step: &Step) -> Result<Observed> {
         Step::Bake { service, healthy, duration, max_task_failures } => {
             shift::bake(context, service, *healthy, *duration, *max_task_failures).await
         }
+        Step::Gate { gate, new, old } => Ok(gate::gate(context, gate, Services { new, old }).await),
         // The server alone passes a hold; no deployer is leased one.
         Step::Hold => Ok(wait("somebody to promote the deployment")),
         Step::ReturnCapacity { instances } => capacity::return_capacity(context, *instances).await,

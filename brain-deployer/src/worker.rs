@@ -75,6 +75,8 @@ struct StepRunner<'a> {
     began: Instant,
     waiting: Option<String>,
     errors: u32,
+    /// Looks in a row that found the goal out of reach.
+    failing: u32,
     /// Pauses after looks that failed, and after acts that did: a look that succeeds says nothing of the next act.
     look_pauses: ExponentialBackoff,
     act_pauses: ExponentialBackoff,
@@ -101,6 +103,7 @@ impl<'a> StepRunner<'a> {
             began: Instant::now(),
             waiting: None,
             errors: 0,
+            failing: 0,
             look_pauses: pauses(),
             act_pauses: pauses(),
         }
@@ -131,8 +134,14 @@ impl<'a> StepRunner<'a> {
                     self.report(Outcome::Failed { reason, task_failures, service_events }).await?;
                     return Ok(Ended::Failed);
                 }
+                Ok(Observed::Failing { why, looks, again }) => {
+                    if let Some(failed) = self.failing(why, looks, again).await? {
+                        return Ok(failed);
+                    }
+                }
                 Ok(Observed::Wait(why)) => {
                     acted = false;
+                    self.failing = 0;
                     self.wait(why).await?;
                     self.unless_left(sleep(self.work.interval)).await?;
                 }
@@ -169,6 +178,19 @@ impl<'a> StepRunner<'a> {
         }
     }
 
+    /// Counts a look that found the goal out of reach, and fails the step once there are enough of them in a row.
+    async fn failing(&mut self, why: String, looks: u32, again: Duration) -> Result<Option<Ended>, Leave> {
+        self.failing += 1;
+        if self.failing >= looks {
+            let reason = format!("{why}; {looks} looks in a row say so");
+            warn!(step = %self.step, reason, "the step has failed");
+            return self.fail(reason).await;
+        }
+        self.wait(format!("{why}; looks in a row that say so: {} of {looks}", self.failing)).await?;
+        self.unless_left(sleep(again.max(self.work.interval))).await?;
+        Ok(None)
+    }
+
     /// Waits an error out, or fails the step with it.
     async fn error(&mut self, error: CloudError, pause: Option<Duration>) -> Result<Option<Ended>, Leave> {
         let CloudError { action, code, message, kind } = &error;
@@ -177,9 +199,7 @@ impl<'a> StepRunner<'a> {
             self.errors += 1;
             if self.errors >= ERRORS_MAX {
                 let reason = format!("AWS refuses {action} with {code}: {message}");
-                let (task_failures, service_events) = (Vec::new(), Vec::new());
-                self.report(Outcome::Failed { reason, task_failures, service_events }).await?;
-                return Ok(Some(Ended::Failed));
+                return self.fail(reason).await;
             }
         }
         let why = match kind {
@@ -189,6 +209,12 @@ impl<'a> StepRunner<'a> {
         self.wait(why).await?;
         self.unless_left(sleep(pause.unwrap_or(PAUSE.1))).await?;
         Ok(None)
+    }
+
+    /// Fails the step with nothing found of any task.
+    async fn fail(&self, reason: String) -> Result<Option<Ended>, Leave> {
+        self.report(Outcome::Failed { reason, task_failures: Vec::new(), service_events: Vec::new() }).await?;
+        Ok(Some(Ended::Failed))
     }
 
     async fn report(&self, outcome: Outcome) -> Result<(), Leave> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 mod deployment;
+mod gate;
 mod observation;
 mod plan;
 mod project;
@@ -63,4 +64,9 @@ pub fn duration_to_proto(duration: Duration) -> prost_types::Duration {
 #[must_use]
 pub fn duration_from_proto(duration: prost_types::Duration) -> Duration {
     Duration::try_from(duration).unwrap_or(Duration::ZERO)
+}
+
+/// Milliseconds as a person sent them: checked later, where negative ones are refused.
+fn milliseconds(duration: prost_types::Duration) -> i64 {
+    duration.seconds.saturating_mul(1_000).saturating_add(i64::from(duration.nanos) / 1_000_000)
 }

@@ -144,8 +144,13 @@ pub fn watcher_with(sandbox: &Sandbox, name: &str, server: &str, settings: &str)
 
 /// A deployer that acts on the AWS at `endpoint`.
 pub fn deployer(sandbox: &Sandbox, name: &str, server: &str, endpoint: &str) -> Result<Process> {
+    deployer_with(sandbox, name, server, endpoint, "")
+}
+
+/// A deployer with these further settings.
+pub fn deployer_with(sandbox: &Sandbox, name: &str, server: &str, endpoint: &str, settings: &str) -> Result<Process> {
     let config = sandbox.path(format!("{name}.toml"));
-    fs::write(&config, "step_interval = \"100ms\"\n")?;
+    fs::write(&config, format!("step_interval = \"100ms\"\n{settings}"))?;
     sandbox.start(name, &paths::binary("brain-deployer")?, |command| {
         command.args(["--server", &format!("http://{server}"), "--agent", name, "--config"]).arg(config);
         command.env("AWS_ENDPOINT_URL", endpoint).env("AWS_REGION", "us-east-1").env("NO_COLOR", "1");

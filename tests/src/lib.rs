@@ -9,6 +9,7 @@ pub mod image;
 pub mod lab;
 pub mod load;
 pub mod paths;
+pub mod prometheus;
 pub mod registry;
 pub mod sandbox;
 pub mod trigger;

@@ -164,8 +164,14 @@ impl World {
 
     /// Kills the deployer (kill -9) and starts another process of the same name.
     pub async fn replace_deployer(&mut self) -> Result<()> {
+        self.replace_deployer_with("").await
+    }
+
+    /// The same, with further settings.
+    pub async fn replace_deployer_with(&mut self, settings: &str) -> Result<()> {
         self.deployer.kill().await?;
-        self.deployer = brain::deployer(&self.agents, "deployer-1", &self.server.address(), &self.lab.endpoint())?;
+        let (server, lab) = (self.server.address(), self.lab.endpoint());
+        self.deployer = brain::deployer_with(&self.agents, "deployer-1", &server, &lab, settings)?;
         Ok(())
     }
 }

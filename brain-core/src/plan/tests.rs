@@ -1,4 +1,6 @@
 use super::*;
+use crate::gate::{Check, Condition, Gate};
+use crate::policy::{RolloutStep, Size};
 use crate::project::{ProjectDraft, TargetDraft};
 use proptest::prelude::*;
 
@@ -89,6 +91,47 @@ fn the_next_one_shifts_one_by_one_with_an_instance_more() {
     expected.push(format!("see 3 healthy tasks of {new}"));
     expected.push("give empty instances back, keep 3".to_owned());
     assert_eq!(shift, expected);
+}
+
+#[test]
+fn a_gate_stands_between_bake_and_hold_and_knows_whom_to_compare() {
+    let digest = digest();
+    let gate = Gate {
+        name: "errors".into(),
+        check: Check::Prometheus {
+            server: "main".into(),
+            query: "x".into(),
+            old_query: None,
+            samples: None,
+            window: Duration::from_secs(60),
+            condition: Condition::parse("new < 1").unwrap(),
+        },
+        failures: 2,
+    };
+    let waits = |size| RolloutStep {
+        bake: Duration::from_secs(5),
+        gates: vec![gate.clone()],
+        hold: true,
+        ..RolloutStep::to(size)
+    };
+    let steps = vec![waits(Size::Count(1)), waits(Size::Percent(100))];
+    let policy = RolloutPolicy { steps, ..RolloutPolicy::default() };
+    let mut from = serving(1);
+    from.push(ServiceCount { service: "older".into(), version: "0.0.3".into(), count: 2 });
+    let plan = plan(&spec(3), &policy, goal(&digest), &from);
+    let waits: Vec<&Step> = plan.steps.iter().filter(|step| step.only_waits()).collect();
+    let said: Vec<String> = waits.iter().map(ToString::to_string).collect();
+    let bake = "watch user-ecs-service-0-0-5-a1a1a1a1 for 5 s";
+    let hold = "wait for a person to promote";
+    assert_eq!(said, [bake, "pass gate errors", hold, bake, "pass gate errors", hold]);
+    let compared = |step: &Step| match step {
+        Step::Gate { new, old, .. } => (new.clone(), old.clone()),
+        other => panic!("{other} is no gate"),
+    };
+    let new = "user-ecs-service-0-0-5-a1a1a1a1".to_owned();
+    // Those that still serve, and after the last stage those that did.
+    assert_eq!(compared(waits[1]), (new.clone(), vec!["older".to_owned()]));
+    assert_eq!(compared(waits[4]), (new, vec!["older".to_owned(), "old".to_owned()]));
 }
 
 #[test]

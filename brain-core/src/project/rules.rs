@@ -1,8 +1,11 @@
 //! The rules of a project's definition. Every rule is checked, so that one answer names every fault.
 
-use super::{DependencyDraft, ProjectDraft, ProjectSpec, RolloutPolicyDraft, Source, Target, TargetDraft, Violation};
+use super::{
+    DependencyDraft, GateDraft, ProjectDraft, ProjectSpec, RolloutPolicyDraft, Source, Target, TargetDraft, Violation,
+};
 use crate::{
     dependency::{DEPENDENCIES_MAX, Dependency},
+    gate::Gate,
     id::ProjectId,
     image::ImageRepository,
     policy::RolloutPolicy,
@@ -173,6 +176,15 @@ pub(super) fn check_override(draft: RolloutPolicyDraft, target: &Target) -> Resu
         faults.add("rollout_policy.surge", format!("needs {needed} instances, and target.max_instances is {most}"));
     }
     if faults.found.is_empty() { Ok(policy) } else { Err(faults.found) }
+}
+
+/// Checks one gate by itself.
+pub(super) fn check_gate(draft: GateDraft) -> Result<Gate, Vec<Violation>> {
+    let mut faults = Faults::under("");
+    match policy::gate::check_gate(&mut faults, "gate", draft) {
+        Some(gate) if faults.found.is_empty() => Ok(gate),
+        _ => Err(faults.found),
+    }
 }
 
 fn check_target(

@@ -1,6 +1,10 @@
 //! Project definitions.
 
-use super::{ConvertError, duration_to_proto};
+use super::{
+    ConvertError, duration_to_proto,
+    gate::{gate_from_proto, gate_to_proto},
+    milliseconds,
+};
 use crate::{
     name,
     v1::{self, rollout_step},
@@ -140,15 +144,13 @@ pub fn policy_from_proto(policy: v1::RolloutPolicy) -> RolloutPolicyDraft {
         v1::OnFailure::Pause => Some(OnFailure::Pause),
     };
     let v1::RolloutPolicy { floor_percent, surge, step_timeout, max_task_failures, steps, .. } = policy;
-    let milliseconds = |timeout: prost_types::Duration| {
-        timeout.seconds.saturating_mul(1_000).saturating_add(i64::from(timeout.nanos) / 1_000_000)
-    };
     let step = |step: v1::RolloutStep| RolloutStepDraft {
         size: step.size.map(|size| match size {
             rollout_step::Size::Percent(percent) => SizeDraft::Percent(percent),
             rollout_step::Size::Count(count) => SizeDraft::Count(count),
         }),
         bake_ms: step.bake.map(milliseconds).unwrap_or_default(),
+        gates: step.gates.into_iter().map(gate_from_proto).collect(),
         hold: step.hold,
     };
     RolloutPolicyDraft {
@@ -260,6 +262,7 @@ pub(super) fn policy_to_proto(policy: &RolloutPolicy) -> v1::RolloutPolicy {
         }),
         bake: Some(duration_to_proto(step.bake)),
         hold: step.hold,
+        gates: step.gates.iter().map(gate_to_proto).collect(),
     };
     let on_failure = match on_failure {
         OnFailure::RollBack => v1::OnFailure::RollBack,
@@ -279,10 +282,27 @@ pub(super) fn policy_to_proto(policy: &RolloutPolicy) -> v1::RolloutPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use brain_core::project::{GateDraft, GateSourceDraft};
 
     #[test]
     fn a_definition_that_went_over_the_wire_is_the_same() {
+        let gate = GateDraft {
+            name: "errors".into(),
+            source: Some(GateSourceDraft::Prometheus {
+                server: "main".into(),
+                query: "rate(errors{service=\"{{new}}\"}[{{window}}])".into(),
+                old_query: "rate(errors{service=~\"{{old}}\"}[{{window}}])".into(),
+                sample_query: "sum(requests{service=\"{{new}}\"})".into(),
+                minimum_samples: 100,
+                window_ms: Some(30_000),
+            }),
+            condition: "new <= old * 1.1".into(),
+            failures: 3,
+        };
+        let step =
+            RolloutStepDraft { size: Some(SizeDraft::Percent(33)), gates: vec![gate], ..RolloutStepDraft::default() };
         let draft = ProjectDraft {
+            rollout_policy: Some(RolloutPolicyDraft { steps: vec![step], ..RolloutPolicyDraft::default() }),
             id: "user".into(),
             git_url: "https://git.example/user".into(),
             image_repository: "flowcommerce/user".into(),

@@ -7,6 +7,8 @@ use crate::{
 };
 use std::time::Duration;
 
+pub(super) mod gate;
+
 /// Checks a policy for a target of so many tasks, and fills in what was left out.
 pub(super) fn check(faults: &mut Faults, draft: RolloutPolicyDraft, desired: u32) -> RolloutPolicy {
     let RolloutPolicyDraft { preset, steps, floor_percent, surge, step_timeout_ms, max_task_failures, on_failure } =
@@ -62,7 +64,8 @@ fn check_steps(faults: &mut Faults, drafts: Vec<RolloutStepDraft>, desired: u32)
         if bake.is_none() {
             faults.add(&field("bake"), "must be 0 s to 7 days");
         }
-        steps.push(RolloutStep { size, bake: bake.unwrap_or_default(), hold: draft.hold });
+        let gates = gate::check(faults, &field("gates"), draft.gates);
+        steps.push(RolloutStep { size, bake: bake.unwrap_or_default(), gates, hold: draft.hold });
     }
     steps
 }

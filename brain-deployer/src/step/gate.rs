@@ -1,0 +1,125 @@
+//! Gates: what is seen of the new version, beside the old one, before traffic moves on. A gate acts on nothing.
+//!
+//! Whatever is missing makes it hold, with the reason; the step's timeout bounds that.
+
+use super::{Context, Observed, done, wait};
+use crate::prometheus::PrometheusPort;
+use brain_core::gate::{Check, Figures, Gate, Samples, Services, Verdict, judge};
+
+/// Where figures come from.
+struct Sources<'a> {
+    prometheus: &'a dyn PrometheusPort,
+}
+
+/// One look.
+pub(super) async fn gate(context: &Context, gate: &Gate, services: Services<'_>) -> Observed {
+    observe(&Sources { prometheus: &*context.prometheus }, gate, services).await
+}
+
+async fn observe(sources: &Sources<'_>, gate: &Gate, services: Services<'_>) -> Observed {
+    let verdict = look(sources, &gate.check, services).await.unwrap_or_else(Verdict::Hold);
+    match verdict {
+        Verdict::Pass => done(),
+        Verdict::Fail(why) => Observed::Failing {
+            why: format!("gate {}: {why}", gate.name),
+            looks: gate.failures,
+            again: gate.look_again(),
+        },
+        Verdict::Hold(why) => wait(format!("gate {}: {why}", gate.name)),
+    }
+}
+
+/// What the figures say. The error says which of them is missing, and why.
+async fn look(sources: &Sources<'_>, check: &Check, services: Services<'_>) -> Result<Verdict, String> {
+    match check {
+        Check::Prometheus { server, query, old_query, samples, window, condition } => {
+            let ask = async |template: &str| sources.prometheus.figure(server, &services.fill(template, *window)).await;
+            if let Some(Samples { query, minimum }) = samples {
+                let seen = ask(query).await.map_err(|why| format!("no count of samples: {why}"))?;
+                if !seen.is_finite() || seen < f64::from(*minimum) {
+                    return Ok(Verdict::Hold(format!("too few samples: {seen} of {minimum}")));
+                }
+            }
+            let new = ask(query).await.map_err(|why| format!("no figure of the new version: {why}"))?;
+            let old = match old_query {
+                None => None,
+                Some(_) if services.old.is_empty() => return Err("there is no old version to compare with".to_owned()),
+                Some(query) => Some(ask(query).await.map_err(|why| format!("no figure of the old version: {why}"))?),
+            };
+            Ok(judge(condition, Figures { new, old }))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use async_trait::async_trait;
+    use brain_core::gate::Condition;
+    use std::time::Duration;
+
+    /// Answers by query; of every other query it has no data.
+    struct Answers(Vec<(&'static str, f64)>);
+
+    #[async_trait]
+    impl PrometheusPort for Answers {
+        async fn figure(&self, _: &str, query: &str) -> Result<f64, String> {
+            let found = self.0.iter().find(|(known, _)| *known == query);
+            found.map(|(_, figure)| *figure).ok_or_else(|| "Prometheus main has no data".to_owned())
+        }
+    }
+
+    /// What is said of a gate that compares errors and wants 100 requests; an empty text when it passes.
+    async fn said(old: &[&str], answers: Vec<(&'static str, f64)>) -> String {
+        let check = Check::Prometheus {
+            server: "main".into(),
+            query: "errors {{new}}".into(),
+            old_query: Some("errors {{old}} {{window}}".into()),
+            samples: Some(Samples { query: "requests {{new}}".into(), minimum: 100 }),
+            window: Duration::from_secs(60),
+            condition: Condition::parse("new <= old * 1.1").unwrap(),
+        };
+        let gate = Gate { name: "errors".into(), check, failures: 2 };
+        let old: Vec<String> = old.iter().map(ToString::to_string).collect();
+        let services = Services { new: "n", old: &old };
+        match observe(&Sources { prometheus: &Answers(answers) }, &gate, services).await {
+            Observed::Done(_) => String::new(),
+            Observed::Failing { why, looks, again } => format!("fails {looks} {} s: {why}", again.as_secs()),
+            Observed::Wait(why) => format!("holds: {why}"),
+            Observed::Ready(_) | Observed::Blocked(..) => panic!("a gate neither acts nor blocks"),
+        }
+    }
+
+    const REQUESTS: (&str, f64) = ("requests n", 100.0);
+
+    #[tokio::test]
+    async fn a_gate_passes_or_fails_by_its_figures() {
+        assert_eq!(said(&["o"], vec![REQUESTS, ("errors n", 0.021), ("errors o 60s", 0.02)]).await, "");
+        assert_eq!(
+            said(&["o", "p"], vec![REQUESTS, ("errors n", 0.031), ("errors o|p 60s", 0.02)]).await,
+            "fails 2 15 s: gate errors: new 0.031, old 0.02, needs new <= old * 1.1"
+        );
+    }
+
+    #[tokio::test]
+    async fn missing_data_never_passes_a_gate() {
+        let all = [REQUESTS, ("errors n", 0.0), ("errors o 60s", 0.0)];
+        assert_eq!(said(&["o"], all.to_vec()).await, "", "with all of it, it passes");
+        for missing in 0..all.len() {
+            let mut some = all.to_vec();
+            some.remove(missing);
+            let held = said(&["o"], some).await;
+            assert!(held.starts_with("holds: gate errors: no ") && held.ends_with("has no data"), "{held}");
+            for figure in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+                let mut odd = all.to_vec();
+                odd[missing].1 = figure;
+                let held = said(&["o"], odd).await;
+                assert!(held.starts_with("holds: "), "{held}");
+            }
+        }
+        let few = said(&["o"], vec![("requests n", 99.0), all[1], all[2]]).await;
+        assert_eq!(few, "holds: gate errors: too few samples: 99 of 100");
+        let alone = said(&[], vec![REQUESTS, ("errors n", 0.0), ("errors  60s", 0.0)]).await;
+        assert_eq!(alone, "holds: gate errors: there is no old version to compare with");
+    }
+}

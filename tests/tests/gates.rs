@@ -1,0 +1,133 @@
+//! Gates from data: what a real Prometheus tells decides whether traffic moves on.
+
+use anyhow::{Context, Result, ensure};
+use brain_tests::{
+    prometheus::Prometheus,
+    wait::eventually,
+    world::{World, text},
+};
+use serde_json::{Value, json};
+
+/// A gate that compares the share of errors of the new version with that of the old one.
+fn errors() -> Value {
+    json!({
+        "name": "error-rate",
+        "prometheus": {
+            "server": "main",
+            "query": "max_over_time(error_ratio{service=\"{{new}}\"}[{{window}}])",
+            "oldQuery": "max_over_time(error_ratio{service=~\"{{old}}\"}[{{window}}])",
+            "sampleQuery": "requests{service=\"{{new}}\"}",
+            "minimumSamples": 100,
+            "window": "2s",
+        },
+        "condition": "new <= old * 1.1 || new < 0.01",
+    })
+}
+
+/// A world in which 0.0.4 runs, and every new version has to pass these gates with a third of the traffic.
+async fn world_with(gates: Value, settings: &str) -> Result<World> {
+    let mut world = World::start().await?;
+    world.replace_deployer_with(settings).await?;
+    let mut project = world.definition();
+    project["rolloutPolicy"] = json!({"steps": [{"percent": 33, "gates": gates}]});
+    world.create(project).await?;
+    world.image_known("0.0.4").await?;
+    let first = world.deploy("flowcommerce/user:0.0.4").await?;
+    world.succeeded(&first).await?;
+    Ok(world)
+}
+
+async fn with_prometheus() -> Result<(World, Prometheus)> {
+    let prometheus = Prometheus::start().await?;
+    let settings = format!("[prometheus.main]\nurl = \"{}\"\n", prometheus.endpoint());
+    Ok((world_with(json!([errors()]), &settings).await?, prometheus))
+}
+
+/// Waits until a deployment waits with such words.
+async fn waits(world: &World, name: &str, words: &str) -> Result<()> {
+    let what = format!("the deployment to say {words:?}");
+    let seen = eventually(&what, || async {
+        let deployment = world.deployment(name).await?;
+        ensure!(text(&deployment["waiting"]).contains(words), "{} {}", deployment["waiting"], deployment["reason"]);
+        Ok(())
+    });
+    seen.await.with_context(|| world.agents.logs())
+}
+
+/// Name of a version's ECS service.
+async fn service(world: &World, version: &str) -> Result<String> {
+    let services = world.lab.fingerprint().await?["services"].as_object().cloned().unwrap_or_default();
+    let found = services.keys().find(|name| name.contains(&format!("user-ecs-service-{version}-")));
+    let found = found.with_context(|| format!("no service of {version}"))?;
+    Ok(found.rsplit('/').next().unwrap_or(found).to_owned())
+}
+
+/// Lets the exporter tell figures of both versions.
+async fn tell(world: &World, prometheus: &Prometheus, new: f64, requests: u32) -> Result<()> {
+    let (old, newer) = (service(world, "0-0-4").await?, service(world, "0-0-5").await?);
+    prometheus.set(&format!(
+        "error_ratio{{service=\"{old}\"}} 0.02\nerror_ratio{{service=\"{newer}\"}} {new}\n\
+         requests{{service=\"{newer}\"}} {requests}\n"
+    ));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_gate_holds_until_there_are_figures_and_passes_when_they_are_good() -> Result<()> {
+    let (world, prometheus) = with_prometheus().await?;
+    let shift = world.begin_shift().await?;
+    waits(&world, &shift, "gate error-rate: no count of samples: Prometheus main has no data").await?;
+    ensure!(world.production().await? == "0.0.4: 67% 0.0.5: 33%", "{}", world.production().await?);
+    tell(&world, &prometheus, 0.021, 99).await?;
+    waits(&world, &shift, "gate error-rate: too few samples: 99 of 100").await?;
+    tell(&world, &prometheus, 0.021, 100).await?;
+    let deployment = world.succeeded(&shift).await?;
+    let steps = deployment["steps"].as_array().cloned().unwrap_or_default();
+    ensure!(steps.iter().any(|step| step["description"] == "pass gate error-rate"), "{steps:?}");
+    world.unharmed().await
+}
+
+#[tokio::test]
+async fn a_version_that_fails_a_gate_is_rolled_back_with_its_figures() -> Result<()> {
+    let (world, prometheus) = with_prometheus().await?;
+    let shift = world.begin_shift().await?;
+    waits(&world, &shift, "no data").await?;
+    tell(&world, &prometheus, 0.5, 1000).await?;
+    let ended = world.ended(&shift).await?;
+    let reason = text(&ended["reason"]);
+    ensure!(
+        reason.contains("gate error-rate: new 0.5, old 0.02, needs new <= old * 1.1 || new < 0.01; 2 looks in a row"),
+        "{reason}"
+    );
+    ensure!(world.production().await? == "0.0.4: 100%", "{}", world.production().await?);
+    world.unharmed().await
+}
+
+#[tokio::test]
+async fn a_gate_whose_prometheus_is_gone_holds_until_a_person_passes_it_over() -> Result<()> {
+    let (world, mut prometheus) = with_prometheus().await?;
+    prometheus.kill().await?;
+    let shift = world.begin_shift().await?;
+    waits(&world, &shift, "gate error-rate: no count of samples: Prometheus main cannot be reached").await?;
+    let request = json!({"name": shift, "requestedBy": "ann", "reason": "I looked myself"});
+    world.caller().grpcurl("DeploymentService/PromoteDeployment", &request).await?;
+    world.succeeded(&shift).await?;
+    world.unharmed().await
+}
+
+#[tokio::test]
+async fn every_fault_of_a_gate_is_named_by_its_field() -> Result<()> {
+    let world = World::start().await?;
+    let mut bad = errors();
+    bad["condition"] = json!("new <= odl");
+    bad["prometheus"]["query"] = json!("x{{nwe}}");
+    bad["consecutiveFailures"] = json!(1);
+    let mut project = world.definition();
+    project["rolloutPolicy"] = json!({"steps": [{"percent": 33, "gates": [bad]}]});
+    let refused = world.create(project).await.expect_err("the gate is faulty").to_string();
+    for field in ["condition", "prometheus.query", "consecutive_failures"] {
+        let field = format!("project.rollout_policy.steps[0].gates[0].{field}");
+        ensure!(refused.contains(&field), "{field} is not named: {refused}");
+    }
+    Ok(())
+}

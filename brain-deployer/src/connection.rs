@@ -77,7 +77,8 @@ async fn stream(
     tasks: TaskTracker,
     end: CancellationToken,
 ) -> Result<(), Status> {
-    let channel = deployer.outside.network.connect(endpoint).await.map_err(|error| Status::unavailable(error.to_string()))?;
+    let channel =
+        deployer.outside.network.connect(endpoint).await.map_err(|error| Status::unavailable(error.to_string()))?;
     let mut client = DeployerServiceClient::new(channel).max_decoding_message_size(MESSAGE_MAX);
     let (sender, receiver) = mpsc::channel(WRITE_AHEAD);
     let hello = DeployerHello { agent: deployer.config.agent.to_string(), instance: deployer.instance.clone() };
@@ -88,7 +89,8 @@ async fn stream(
     let lease = welcome(&mut messages, sent).await?;
     info!(server = %deployer.config.server, "connected");
     let reporter = Arc::new(Reporter::new(sender));
-    let observers = Observers::new(Arc::clone(&deployer.outside.clouds), Arc::clone(&reporter), tasks.clone(), end.clone());
+    let observers =
+        Observers::new(Arc::clone(&deployer.outside.clouds), Arc::clone(&reporter), tasks.clone(), end.clone());
     let mut session = Session {
         deployer,
         credentials: Arc::clone(credentials),

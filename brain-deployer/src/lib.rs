@@ -16,6 +16,7 @@ mod lease;
 mod observers;
 pub mod outside;
 mod reporter;
+pub mod simulated;
 pub mod step;
 pub mod user_data;
 mod worker;

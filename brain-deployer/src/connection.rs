@@ -1,10 +1,10 @@
 //! The stream to the server: opened again whenever it breaks. What a stream was given ends with it, before the next begins.
 
 use crate::{
-    clouds::Clouds,
     config::Config,
     lease::LeaseClock,
     observers::Observers,
+    outside::Outside,
     prometheus::Prometheus,
     reporter::{Reporter, StepKey},
     step::Context,
@@ -40,7 +40,7 @@ const MESSAGE_MAX: usize = 16 << 20;
 /// What outlives a stream.
 pub(crate) struct Deployer {
     pub(crate) config: Config,
-    pub(crate) clouds: Arc<Clouds>,
+    pub(crate) outside: Outside,
     pub(crate) prometheus: Arc<Prometheus>,
     /// Chosen anew at each start of the process.
     pub(crate) instance: String,
@@ -79,7 +79,8 @@ async fn stream(
     tasks: TaskTracker,
     end: CancellationToken,
 ) -> Result<(), Status> {
-    let channel = endpoint.connect().await.map_err(|error| Status::unavailable(error.to_string()))?;
+    let channel =
+        deployer.outside.network.connect(endpoint).await.map_err(|error| Status::unavailable(error.to_string()))?;
     let mut client = DeployerServiceClient::new(channel).max_decoding_message_size(MESSAGE_MAX);
     let (sender, receiver) = mpsc::channel(WRITE_AHEAD);
     let hello = DeployerHello { agent: deployer.config.agent.to_string(), instance: deployer.instance.clone() };
@@ -90,7 +91,8 @@ async fn stream(
     let lease = welcome(&mut messages, sent).await?;
     info!(server = %deployer.config.server, "connected");
     let reporter = Arc::new(Reporter::new(sender));
-    let observers = Observers::new(Arc::clone(&deployer.clouds), Arc::clone(&reporter), tasks.clone(), end.clone());
+    let observers =
+        Observers::new(Arc::clone(&deployer.outside.clouds), Arc::clone(&reporter), tasks.clone(), end.clone());
     let mut session = Session {
         deployer,
         credentials: Arc::clone(credentials),
@@ -221,6 +223,7 @@ impl Session<'_> {
         let context = Context {
             cloud: self
                 .deployer
+                .outside
                 .clouds
                 .get(&spec.target.region, spec.target.role_arn.as_deref().unwrap_or_default())
                 .await,
@@ -238,6 +241,7 @@ impl Session<'_> {
             key: StepKey { deployment, generation, rollback, step: next_step },
             elapsed: step_elapsed.map(duration_from_proto).unwrap_or_default(),
             interval: self.deployer.config.step_interval,
+            now: Arc::clone(&self.deployer.outside.now),
         })
     }
 }

@@ -4,27 +4,34 @@
 //! `worker`, which takes its plan's [`step`]s one after the other: look at the [`cloud`], act once, look again. Only [`aws`]
 //! knows the SDK. It acts only while its lease lasts, and decides nothing that the plan has not decided.
 
-use crate::{clouds::Clouds, config::Config, connection::Deployer, prometheus::Prometheus};
+use crate::{config::Config, connection::Deployer, outside::Outside, prometheus::Prometheus};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 pub mod aws;
 pub mod cloud;
-mod clouds;
+pub mod clouds;
 pub mod config;
 mod connection;
 mod lease;
 mod observers;
+pub mod outside;
 pub mod prometheus;
 mod reporter;
+pub mod simulated;
 pub mod step;
 pub mod user_data;
 mod worker;
 
 /// Deploys until `shutdown`. `instance` tells this start of the process from every other.
-pub async fn run(mut config: Config, instance: String, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(
+    mut config: Config,
+    outside: Outside,
+    instance: String,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let prometheus = Arc::new(Prometheus::new(std::mem::take(&mut config.prometheus))?);
-    let deployer = Deployer { config, clouds: Arc::new(Clouds::default()), prometheus, instance };
+    let deployer = Deployer { config, outside, prometheus, instance };
     connection::keep(deployer, shutdown).await;
     Ok(())
 }

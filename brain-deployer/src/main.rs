@@ -1,7 +1,7 @@
 //! `brain-deployer`: reads its configuration and deploys.
 
 use anyhow::Context;
-use brain_deployer::config::Settings;
+use brain_deployer::{config::Settings, outside::Outside};
 use clap::{Parser, ValueEnum};
 use std::{fs, io::IsTerminal, path::PathBuf, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
@@ -69,7 +69,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         stop.cancel();
     });
-    brain_deployer::run(config, uuid::Uuid::now_v7().to_string(), shutdown).await
+    brain_deployer::run(config, Outside::real(), uuid::Uuid::now_v7().to_string(), shutdown).await
 }
 
 fn start_log(format: LogFormat) {

@@ -17,7 +17,7 @@ const INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 /// The observers of one stream.
 pub(crate) struct Observers {
-    clouds: Arc<Clouds>,
+    clouds: Arc<dyn Clouds>,
     reporter: Arc<Reporter>,
     tasks: TaskTracker,
     end: CancellationToken,
@@ -27,7 +27,7 @@ pub(crate) struct Observers {
 
 impl Observers {
     pub(crate) fn new(
-        clouds: Arc<Clouds>,
+        clouds: Arc<dyn Clouds>,
         reporter: Arc<Reporter>,
         tasks: TaskTracker,
         end: CancellationToken,
@@ -59,7 +59,7 @@ impl Observers {
     }
 }
 
-async fn observe(project: ObservedProject, clouds: Arc<Clouds>, reporter: Arc<Reporter>, turns: Arc<Semaphore>) {
+async fn observe(project: ObservedProject, clouds: Arc<dyn Clouds>, reporter: Arc<Reporter>, turns: Arc<Semaphore>) {
     let ObservedProject { project, region, names, interval, role_arn } = project;
     let names = names_from_proto(names.unwrap_or_default());
     let interval = interval.map(duration_from_proto).unwrap_or_default().max(INTERVAL_MIN);

@@ -13,6 +13,7 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use brain_core::{
     deployment::Outcome,
     plan::{Plan, Step},
+    time::Timestamp,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
@@ -36,6 +37,7 @@ pub(crate) struct Work {
     pub(crate) key: StepKey,
     pub(crate) elapsed: Duration,
     pub(crate) interval: Duration,
+    pub(crate) now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
 /// Carries out the plan from the key's step on. Ends early when it is asked to `leave`, the deployment is somebody else's,
@@ -92,7 +94,7 @@ impl<'a> StepRunner<'a> {
     ) -> Self {
         let mut context = work.context.clone();
         let before = i64::try_from((work.elapsed + BEFORE_STEP).as_millis()).unwrap_or(i64::MAX);
-        context.step_began_ms = jiff::Timestamp::now().as_millisecond().saturating_sub(before);
+        context.step_began_ms = (work.now)().0.saturating_sub(before);
         Self {
             work,
             context,

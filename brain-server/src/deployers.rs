@@ -23,7 +23,7 @@ use brain_proto::{
     },
 };
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
@@ -139,8 +139,8 @@ pub async fn run(
         times,
         tasks,
         deployers: Connected::new(),
-        leases: HashMap::new(),
-        leftovers: HashMap::new(),
+        leases: BTreeMap::new(),
+        leftovers: BTreeMap::new(),
         pending: BTreeSet::new(),
         lists_changed: false,
     };
@@ -168,10 +168,10 @@ struct Hub {
     times: DeployerTimes,
     tasks: TaskTracker,
     deployers: Connected<Deployer>,
-    leases: HashMap<DeploymentKey, HeldLease>,
+    leases: BTreeMap<DeploymentKey, HeldLease>,
     /// Deployers that were to leave a deployment which is over, and may still act until then: the next deployment of the
     /// project is theirs, for a process does one thing to a project at a time, or waits.
-    leftovers: HashMap<ProjectId, (Lease, Instant)>,
+    leftovers: BTreeMap<ProjectId, (Lease, Instant)>,
     /// Projects whose active deployment waits for a deployer.
     pending: BTreeSet<ProjectId>,
     lists_changed: bool,

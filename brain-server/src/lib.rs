@@ -15,13 +15,19 @@ use brain_proto::v1::{
     watcher_service_server::WatcherServiceServer,
 };
 use std::{
+    io,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
-use tokio::{net::TcpListener, sync::broadcast, time::timeout};
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::broadcast,
+    time::timeout,
+};
+use tokio_stream::Stream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::transport::Server;
+use tonic::transport::{Server, server::Connected};
 use tonic_health::server::HealthReporter;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tracing::{info, warn};
@@ -53,23 +59,27 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Largest message that is taken: 20,000 tags fit.
 const MESSAGE_MAX: usize = 8 << 20;
 
-/// Where calls come in.
+/// Where calls come in. A simulation brings connections of its own.
 #[derive(Debug)]
-pub struct Incoming {
-    /// The gRPC API.
-    pub api: TcpListener,
-    /// Webhooks and health.
-    pub http: TcpListener,
+pub struct Incoming<A> {
+    /// Connections of the gRPC API.
+    pub api: A,
+    /// Webhooks and health; `None`: neither is served.
+    pub http: Option<TcpListener>,
 }
 
 /// Serves on `incoming` until `shutdown`, then ends every stream, writes a checkpoint and closes the store.
-pub async fn run(
+pub async fn run<A, C>(
     config: Config,
     store: Arc<dyn Store>,
     clock: Clock,
-    incoming: Incoming,
+    incoming: Incoming<A>,
     shutdown: CancellationToken,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<()>
+where
+    A: Stream<Item = io::Result<C>>,
+    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+{
     let Incoming { api: incoming, http: http_incoming } = incoming;
     let loaded = store.load().await.context("the store could not be loaded")?;
     let tasks = TaskTracker::new();
@@ -113,15 +123,16 @@ pub async fn run(
     tasks.spawn(dependencies::run(Arc::clone(&directory), Arc::clone(&shared)));
     tasks.spawn(tagger::run(Arc::clone(&directory), Arc::clone(&shared)));
     let hooks = Arc::new(Hooks::new(config.webhook_secret.clone()));
-    let webhooks =
-        http::serve(http_incoming, Arc::clone(&directory), shared.watchers.clone(), Arc::clone(&hooks), ending.clone());
-    tasks.spawn(async move {
-        if let Err(error) = webhooks.await {
-            warn!(%error, "no webhook is taken any more; polls go on");
-        }
-    });
-    let address = incoming.local_addr()?;
-    info!(%address, projects = count, revision, "brain-server serves");
+    if let Some(incoming) = http_incoming {
+        let (directory, watchers) = (Arc::clone(&directory), shared.watchers.clone());
+        let webhooks = http::serve(incoming, directory, watchers, Arc::clone(&hooks), ending.clone());
+        tasks.spawn(async move {
+            if let Err(error) = webhooks.await {
+                warn!(%error, "no webhook is taken any more; polls go on");
+            }
+        });
+    }
+    info!(address = %config.listen, projects = count, revision, "brain-server serves");
     let api = api::Api::new(Arc::clone(&directory), Arc::clone(&shared), hooks);
     let served = serve(api, incoming, shutdown, ending.clone()).await;
     close(directory, shared, tasks, ending).await?;
@@ -129,12 +140,16 @@ pub async fn run(
 }
 
 /// Serves until `shutdown` or `ending`; then health turns to NOT_SERVING, streams end, and calls have a while to finish.
-async fn serve(
+async fn serve<A, C>(
     api: api::Api,
-    incoming: TcpListener,
+    incoming: A,
     shutdown: CancellationToken,
     ending: CancellationToken,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<()>
+where
+    A: Stream<Item = io::Result<C>>,
+    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+{
     let (health, health_service) = tonic_health::server::health_reporter();
     set_health(&health, true).await;
     let stopping = CancellationToken::new();
@@ -166,7 +181,7 @@ async fn serve(
         .add_service(AgentServiceServer::new(api.clone()))
         .add_service(WatcherServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_MAX))
         .add_service(DeployerServiceServer::new(api).max_decoding_message_size(MESSAGE_MAX))
-        .serve_with_incoming_shutdown(TcpListenerStream::new(incoming), stop);
+        .serve_with_incoming_shutdown(incoming, stop);
     let deadline = async {
         stopping.cancelled().await;
         tokio::time::sleep(GRACE).await;

@@ -4,7 +4,7 @@ use anyhow::Context;
 use brain_server::{
     Incoming,
     clock::Clock,
-    config::Settings,
+    config::{Config, Settings},
     store::{Store, sled::SledStore},
 };
 use clap::{Parser, ValueEnum};
@@ -13,6 +13,7 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
+use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 use tracing_subscriber::EnvFilter;
@@ -79,7 +80,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         let addresses = format!("{}\n{}\n", incoming.local_addr()?, http.local_addr()?);
         fs::write(path, addresses).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    brain_server::run(config, store, Clock::system(), Incoming { api: incoming, http }, stop_signal()?).await
+    let config = Config { listen: incoming.local_addr()?, ..config };
+    let incoming = Incoming { api: TcpListenerStream::new(incoming), http: Some(http) };
+    brain_server::run(config, store, Clock::system(), incoming, stop_signal()?).await
 }
 
 /// Cancelled at the first SIGINT or SIGTERM; the second one ends the process at once.

@@ -1,0 +1,240 @@
+//! Everything that changes the account, as values: so that an act can be recorded, refused, repeated and compared.
+
+use super::world::ServiceState;
+use super::{error, world::World};
+use crate::cloud::{
+    ErrorKind, Group, HostStatus, Launch, LaunchSettings, LaunchTemplate, Listener, LoadBalancer, NewGroup, NewService,
+    Result, Rule, SecurityGroup, Service, ServiceStatus, Tags, TaskDefinition,
+};
+
+/// A call that changes something; see the ports.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the ports say it")]
+pub enum Act {
+    CreateSecurityGroup { name: String, tags: Tags },
+    Allow { group: String, rules: Vec<Rule> },
+    CreateLoadBalancer { name: String, listener: Listener, tags: Tags },
+    CreateListener { name: String, listener: Listener },
+    SetHealthCheck { name: String, target: String },
+    SetAttributes { name: String },
+    CreateLaunchTemplate { name: String, settings: LaunchSettings, tags: Tags },
+    CreateLaunchTemplateVersion { id: String, settings: LaunchSettings },
+    SetDefaultVersion { id: String, version: i64 },
+    CreateLaunchConfiguration { name: String, settings: LaunchSettings },
+    SetGroupLaunch { group: String, launch: Launch },
+    CreateGroup(NewGroup),
+    SetGroupMax { name: String, max: u32 },
+    SuspendRebalancing { name: String },
+    SetGroupDesired { name: String, desired: u32 },
+    Terminate { instance: String },
+    CreateCluster { name: String },
+    SetDraining { host: String, draining: bool },
+    RegisterTaskDefinition { definition: TaskDefinition },
+    CreateService(NewService),
+    SetDesired { service: String, desired: u32 },
+    SetTaskDefinition { service: String, definition: String },
+}
+
+impl Act {
+    /// Name of the call.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::CreateSecurityGroup { .. } => "CreateSecurityGroup",
+            Self::Allow { .. } => "AuthorizeSecurityGroupIngress",
+            Self::CreateLoadBalancer { .. } => "CreateLoadBalancer",
+            Self::CreateListener { .. } => "CreateLoadBalancerListeners",
+            Self::SetHealthCheck { .. } => "ConfigureHealthCheck",
+            Self::SetAttributes { .. } => "ModifyLoadBalancerAttributes",
+            Self::CreateLaunchTemplate { .. } => "CreateLaunchTemplate",
+            Self::CreateLaunchTemplateVersion { .. } => "CreateLaunchTemplateVersion",
+            Self::SetDefaultVersion { .. } => "ModifyLaunchTemplate",
+            Self::CreateLaunchConfiguration { .. } => "CreateLaunchConfiguration",
+            Self::CreateGroup(_) => "CreateAutoScalingGroup",
+            Self::SetGroupMax { .. } | Self::SetGroupLaunch { .. } => "UpdateAutoScalingGroup",
+            Self::SuspendRebalancing { .. } => "SuspendProcesses",
+            Self::SetGroupDesired { .. } => "SetDesiredCapacity",
+            Self::Terminate { .. } => "TerminateInstanceInAutoScalingGroup",
+            Self::CreateCluster { .. } => "CreateCluster",
+            Self::SetDraining { .. } => "UpdateContainerInstancesState",
+            Self::RegisterTaskDefinition { .. } => "RegisterTaskDefinition",
+            Self::CreateService(_) => "CreateService",
+            Self::SetDesired { .. } | Self::SetTaskDefinition { .. } => "UpdateService",
+        }
+    }
+
+    /// Takes effect.
+    pub(super) fn apply(&self, world: &mut World, now_ms: i64) -> Result<()> {
+        let applied = match self {
+            Self::CreateService(_) | Self::SetDesired { .. } | Self::SetTaskDefinition { .. } => {
+                self.apply_to_services(world)
+            }
+            Self::CreateGroup(_)
+            | Self::SetGroupMax { .. }
+            | Self::SetGroupLaunch { .. }
+            | Self::SuspendRebalancing { .. }
+            | Self::SetGroupDesired { .. }
+            | Self::Terminate { .. }
+            | Self::SetDraining { .. } => self.apply_to_capacity(world, now_ms),
+            _ => self.apply_to_setup(world),
+        };
+        applied.map_err(|code| error(self.name(), kind(code), code))
+    }
+
+    fn apply_to_setup(&self, world: &mut World) -> Result<(), &'static str> {
+        match self.clone() {
+            Self::CreateSecurityGroup { name, tags } => {
+                let group = SecurityGroup { id: format!("sg-{name}"), rules: [].into(), tags };
+                new(world.security_groups.insert(name, group), "InvalidGroup.Duplicate")
+            }
+            Self::Allow { group, rules } => {
+                let mut groups = world.security_groups.values_mut();
+                let group = groups.find(|other| other.id == group).ok_or("InvalidGroup.NotFound")?;
+                group.rules.extend(rules);
+                Ok(())
+            }
+            Self::CreateLoadBalancer { name, listener, tags } => {
+                let balancer = LoadBalancer {
+                    listeners: [listener].into(),
+                    health_check: String::new(),
+                    draining: false,
+                    cross_zone: false,
+                    tags,
+                };
+                new(world.balancers.insert(name, balancer), "DuplicateLoadBalancerName")
+            }
+            Self::CreateListener { name, listener } => {
+                let balancer = world.balancers.get_mut(&name).ok_or("LoadBalancerNotFound")?;
+                balancer.listeners.insert(listener);
+                Ok(())
+            }
+            Self::SetHealthCheck { name, target } => {
+                world.balancers.get_mut(&name).ok_or("LoadBalancerNotFound")?.health_check = target;
+                Ok(())
+            }
+            Self::SetAttributes { name } => {
+                let balancer = world.balancers.get_mut(&name).ok_or("LoadBalancerNotFound")?;
+                (balancer.draining, balancer.cross_zone) = (true, true);
+                Ok(())
+            }
+            Self::CreateLaunchTemplate { name, settings, tags } => {
+                let template =
+                    LaunchTemplate { id: format!("lt-{name}"), tags, default_version: 1, latest: (1, settings) };
+                new(world.templates.insert(name, template), "InvalidLaunchTemplateName.AlreadyExistsException")
+            }
+            Self::CreateLaunchTemplateVersion { id, settings } => {
+                let template = world.templates.values_mut().find(|other| other.id == id).ok_or("NotFound")?;
+                template.latest = (template.latest.0 + 1, settings);
+                Ok(())
+            }
+            Self::CreateLaunchConfiguration { name, settings } => {
+                new(world.configurations.insert(name, settings), "AlreadyExists")
+            }
+            Self::SetDefaultVersion { id, version } => {
+                world.templates.values_mut().find(|other| other.id == id).ok_or("NotFound")?.default_version = version;
+                Ok(())
+            }
+            Self::CreateCluster { name } => {
+                world.clusters.insert(name);
+                Ok(())
+            }
+            Self::RegisterTaskDefinition { definition } => {
+                let revision = world.definitions.len() + 1;
+                world.definitions.push((format!("{}:{revision}", definition.family), definition));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn apply_to_capacity(&self, world: &mut World, now_ms: i64) -> Result<(), &'static str> {
+        match self.clone() {
+            Self::CreateGroup(group) => {
+                let NewGroup { name, desired, max, tags, launch, .. } = group;
+                let group = Group { desired, max, instances: Vec::new(), rebalances: true, tags, launch: Some(launch) };
+                new(world.groups.insert(name, group), "AlreadyExists")
+            }
+            Self::SetGroupMax { name, max } => {
+                world.groups.get_mut(&name).ok_or("ValidationError")?.max = max;
+                Ok(())
+            }
+            Self::SetGroupLaunch { group, launch } => {
+                world.groups.get_mut(&group).ok_or("ValidationError")?.launch = Some(launch);
+                Ok(())
+            }
+            Self::SuspendRebalancing { name } => {
+                world.groups.get_mut(&name).ok_or("ValidationError")?.rebalances = false;
+                Ok(())
+            }
+            Self::SetGroupDesired { name, desired } => {
+                let group = world.groups.get_mut(&name).ok_or("ValidationError")?;
+                if desired > group.max {
+                    return Err("ValidationError");
+                }
+                group.desired = desired;
+                Ok(())
+            }
+            Self::Terminate { instance } => {
+                let mut groups = world.groups.values_mut();
+                let group = groups.find(|group| group.instances.contains(&instance)).ok_or("ValidationError")?;
+                group.desired = group.desired.saturating_sub(1);
+                group.instances.retain(|other| *other != instance);
+                world.end_host(&instance, now_ms);
+                Ok(())
+            }
+            Self::SetDraining { host, draining } => {
+                let host = world.hosts.values_mut().find(|other| other.arn == host).ok_or("InvalidParameter")?;
+                host.status = if draining { HostStatus::Draining } else { HostStatus::Active };
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn apply_to_services(&self, world: &mut World) -> Result<(), &'static str> {
+        match self.clone() {
+            Self::CreateService(service) => {
+                let NewService { cluster, name, task_definition, client_token, tags, .. } = service;
+                if !world.clusters.contains(&cluster) {
+                    return Err("ClusterNotFoundException");
+                }
+                if let Some(there) = world.services.get(&name) {
+                    return if there.client_token == client_token { Ok(()) } else { Err("InvalidParameterException") };
+                }
+                let shown = Service {
+                    name: name.clone(),
+                    status: ServiceStatus::Active,
+                    desired: 0,
+                    running: 0,
+                    pending: 0,
+                    task_definition,
+                    tags,
+                    events: Vec::new(),
+                };
+                world.services.insert(name, ServiceState { shown, cluster, client_token });
+                Ok(())
+            }
+            Self::SetDesired { service, desired } => {
+                world.services.get_mut(&service).ok_or("ServiceNotFoundException")?.shown.desired = desired;
+                Ok(())
+            }
+            Self::SetTaskDefinition { service, definition } => {
+                world.services.get_mut(&service).ok_or("ServiceNotFoundException")?.shown.task_definition = definition;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What is made must not have been there.
+fn new<T>(former: Option<T>, code: &'static str) -> Result<(), &'static str> {
+    former.map_or(Ok(()), |_| Err(code))
+}
+
+fn kind(code: &str) -> ErrorKind {
+    match code {
+        "ClusterNotFoundException" | "ServiceNotFoundException" => ErrorKind::Transient,
+        _ => ErrorKind::Terminal,
+    }
+}

@@ -1,0 +1,236 @@
+//! The ports, on one process's way to the account.
+
+use super::{Act, Client, TaskStage, TaskState, World};
+use crate::cloud::{
+    BalancerPort, ContainerPort, Group, GroupPort, Host, Launch, LaunchSettings, LaunchTemplate, Listener,
+    LoadBalancer, Network, NetworkPort, NewGroup, NewService, Result, Rule, SecurityGroup, Service, Tags, Task,
+    TaskDefinition,
+};
+use async_trait::async_trait;
+use std::collections::{BTreeMap, BTreeSet};
+
+#[async_trait]
+impl NetworkPort for Client {
+    async fn network(&self, _: Option<&str>, _: &[String]) -> Result<Result<Network, String>> {
+        let subnets = vec!["subnet-1".to_owned()];
+        let network = Network { vpc: "vpc-1".to_owned(), cidr: "10.0.0.0/16".to_owned(), subnets };
+        self.look("DescribeVpcs", |_| Ok(network)).await
+    }
+
+    async fn security_group(&self, _: &str, name: &str) -> Result<Option<SecurityGroup>> {
+        self.look("DescribeSecurityGroups", |world| world.security_groups.get(name).cloned()).await
+    }
+
+    async fn create_security_group(&self, _: &str, name: &str, tags: &Tags) -> Result<()> {
+        self.act(Act::CreateSecurityGroup { name: name.to_owned(), tags: tags.clone() }).await
+    }
+
+    async fn allow(&self, group: &str, rules: &[Rule]) -> Result<()> {
+        self.act(Act::Allow { group: group.to_owned(), rules: rules.to_vec() }).await
+    }
+}
+
+#[async_trait]
+impl BalancerPort for Client {
+    async fn load_balancer(&self, name: &str) -> Result<Option<LoadBalancer>> {
+        self.look("DescribeLoadBalancers", |world| world.balancers.get(name).cloned()).await
+    }
+
+    async fn create_load_balancer(
+        &self,
+        name: &str,
+        listener: &Listener,
+        _: &[String],
+        _: &str,
+        tags: &Tags,
+    ) -> Result<()> {
+        let (name, listener, tags) = (name.to_owned(), listener.clone(), tags.clone());
+        self.act(Act::CreateLoadBalancer { name, listener, tags }).await
+    }
+
+    async fn create_listener(&self, name: &str, listener: &Listener) -> Result<()> {
+        self.act(Act::CreateListener { name: name.to_owned(), listener: listener.clone() }).await
+    }
+
+    async fn set_health_check(&self, name: &str, target: &str) -> Result<()> {
+        self.act(Act::SetHealthCheck { name: name.to_owned(), target: target.to_owned() }).await
+    }
+
+    async fn set_attributes(&self, name: &str) -> Result<()> {
+        self.act(Act::SetAttributes { name: name.to_owned() }).await
+    }
+
+    async fn healthy_instances(&self, _: &str) -> Result<BTreeSet<String>> {
+        let healthy = |world: &World| {
+            let healthy = world.tasks.values().filter(|task| task.healthy);
+            healthy.map(|task| task.instance.clone()).collect()
+        };
+        self.look("DescribeInstanceHealth", healthy).await
+    }
+}
+
+#[async_trait]
+impl GroupPort for Client {
+    async fn ecs_image(&self) -> Result<String> {
+        self.look("GetParameter", |_| "ami-1".to_owned()).await
+    }
+
+    async fn launch_template(&self, name: &str) -> Result<Option<LaunchTemplate>> {
+        self.look("DescribeLaunchTemplates", |world| world.templates.get(name).cloned()).await
+    }
+
+    async fn create_launch_template(&self, name: &str, settings: &LaunchSettings, tags: &Tags) -> Result<()> {
+        let (name, settings, tags) = (name.to_owned(), settings.clone(), tags.clone());
+        self.act(Act::CreateLaunchTemplate { name, settings, tags }).await
+    }
+
+    async fn launch_configuration(&self, name: &str) -> Result<Option<LaunchSettings>> {
+        self.look("DescribeLaunchConfigurations", |world| world.configurations.get(name).cloned()).await
+    }
+
+    async fn create_launch_configuration(&self, name: &str, settings: &LaunchSettings) -> Result<()> {
+        self.act(Act::CreateLaunchConfiguration { name: name.to_owned(), settings: settings.clone() }).await
+    }
+
+    async fn set_group_launch(&self, group: &str, launch: &Launch) -> Result<()> {
+        self.act(Act::SetGroupLaunch { group: group.to_owned(), launch: launch.clone() }).await
+    }
+
+    async fn create_launch_template_version(&self, id: &str, settings: &LaunchSettings) -> Result<()> {
+        self.act(Act::CreateLaunchTemplateVersion { id: id.to_owned(), settings: settings.clone() }).await
+    }
+
+    async fn set_default_version(&self, id: &str, version: i64) -> Result<()> {
+        self.act(Act::SetDefaultVersion { id: id.to_owned(), version }).await
+    }
+
+    async fn group(&self, name: &str) -> Result<Option<Group>> {
+        self.look("DescribeAutoScalingGroups", |world| world.groups.get(name).cloned()).await
+    }
+
+    async fn create_group(&self, group: &NewGroup) -> Result<()> {
+        self.act(Act::CreateGroup(group.clone())).await
+    }
+
+    async fn set_group_max(&self, name: &str, max: u32) -> Result<()> {
+        self.act(Act::SetGroupMax { name: name.to_owned(), max }).await
+    }
+
+    async fn suspend_rebalancing(&self, name: &str) -> Result<()> {
+        self.act(Act::SuspendRebalancing { name: name.to_owned() }).await
+    }
+
+    async fn set_group_desired(&self, name: &str, desired: u32) -> Result<()> {
+        self.act(Act::SetGroupDesired { name: name.to_owned(), desired }).await
+    }
+
+    async fn terminate(&self, instance: &str) -> Result<()> {
+        self.act(Act::Terminate { instance: instance.to_owned() }).await
+    }
+}
+
+#[async_trait]
+impl ContainerPort for Client {
+    async fn cluster_exists(&self, name: &str) -> Result<bool> {
+        self.look("DescribeClusters", |world| world.clusters.contains(name)).await
+    }
+
+    async fn create_cluster(&self, name: &str, _: &Tags) -> Result<()> {
+        self.act(Act::CreateCluster { name: name.to_owned() }).await
+    }
+
+    async fn hosts(&self, cluster: &str) -> Result<Vec<Host>> {
+        self.look("DescribeContainerInstances", |world| hosts(world, cluster)).await
+    }
+
+    async fn instances_of(&self, _: &str, hosts: &BTreeSet<String>) -> Result<BTreeMap<String, String>> {
+        let wanted = |world: &World| {
+            let wanted = world.hosts.iter().filter(|(_, host)| hosts.contains(&host.arn));
+            wanted.map(|(instance, host)| (host.arn.clone(), instance.clone())).collect()
+        };
+        self.look("DescribeContainerInstances", wanted).await
+    }
+
+    async fn set_draining(&self, _: &str, host: &str, draining: bool) -> Result<()> {
+        self.act(Act::SetDraining { host: host.to_owned(), draining }).await
+    }
+
+    async fn find_task_definition(&self, definition: &TaskDefinition) -> Result<Option<String>> {
+        let newest = |world: &World| {
+            let found = world.definitions.iter().rev().find(|(_, other)| other == definition);
+            found.map(|(arn, _)| arn.clone())
+        };
+        self.look("DescribeTaskDefinition", newest).await
+    }
+
+    async fn register_task_definition(&self, definition: &TaskDefinition, _: &Tags) -> Result<()> {
+        self.act(Act::RegisterTaskDefinition { definition: definition.clone() }).await
+    }
+
+    async fn services(&self, cluster: &str) -> Result<Vec<Service>> {
+        let here = |world: &World| {
+            let here = world.services.values().filter(|service| service.cluster == cluster);
+            here.map(|service| service.shown.clone()).collect()
+        };
+        self.look("DescribeServices", here).await
+    }
+
+    async fn service(&self, _: &str, name: &str) -> Result<Option<Service>> {
+        self.look("DescribeServices", |world| world.services.get(name).map(|service| service.shown.clone())).await
+    }
+
+    async fn create_service(&self, service: &NewService) -> Result<()> {
+        self.act(Act::CreateService(service.clone())).await
+    }
+
+    async fn set_desired(&self, _: &str, service: &str, desired: u32) -> Result<()> {
+        self.act(Act::SetDesired { service: service.to_owned(), desired }).await
+    }
+
+    async fn set_task_definition(&self, _: &str, service: &str, definition: &str) -> Result<()> {
+        let (service, definition) = (service.to_owned(), definition.to_owned());
+        self.act(Act::SetTaskDefinition { service, definition }).await
+    }
+
+    async fn tasks(&self, cluster: &str, service: Option<&str>, stopped: bool) -> Result<Vec<Task>> {
+        self.look("DescribeTasks", |world| tasks(world, cluster, service, stopped)).await
+    }
+}
+
+fn hosts(world: &World, cluster: &str) -> Vec<Host> {
+    let mut hosts = Vec::new();
+    for (instance, host) in world.hosts.iter().filter(|(_, host)| host.cluster == cluster && host.joined) {
+        let counted = |task: &TaskState| matches!(task.stage, TaskStage::Pending | TaskStage::Running);
+        let tasks = world.tasks_on(instance).filter(|(_, task)| counted(task)).count();
+        hosts.push(Host {
+            arn: host.arn.clone(),
+            instance: instance.clone(),
+            status: host.status,
+            connected: true,
+            tasks: u32::try_from(tasks).unwrap_or(u32::MAX),
+            memory_mib: 3_900,
+            cpu_units: 2_048,
+        });
+    }
+    hosts
+}
+
+fn tasks(world: &World, cluster: &str, service: Option<&str>, stopped: bool) -> Vec<Task> {
+    let mut tasks = Vec::new();
+    for (id, task) in &world.tasks {
+        let here = world.services.get(&task.service).is_some_and(|service| service.cluster == cluster);
+        if !here || service.is_some_and(|service| service != task.service) || task.stopped.is_some() != stopped {
+            continue;
+        }
+        tasks.push(Task {
+            id: id.clone(),
+            service: task.service.clone(),
+            running: task.stage == TaskStage::Running,
+            host: Some(format!("arn:host/{}", task.instance)),
+            created_ms: task.created_ms,
+            stopped: task.stopped.clone(),
+            ended: task.stage == TaskStage::Ended,
+        });
+    }
+    tasks
+}

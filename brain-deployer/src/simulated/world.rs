@@ -1,0 +1,284 @@
+//! What there is in the account, and its control loop: scheduler, agents, scaling and health checks.
+
+use crate::cloud::{
+    Group, HostStatus, LaunchSettings, LaunchTemplate, LoadBalancer, SecurityGroup, Service, ServiceEvent, Stopped,
+    TaskDefinition,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Time from an instance's launch until it has joined its cluster.
+const BOOT_MS: i64 = 20_000;
+/// Time to pull an image and start it.
+const START_MS: i64 = 4_000;
+/// Time from a task's start until the load balancer finds it healthy.
+const HEALTHY_MS: i64 = 5_000;
+/// Time that a faulty task runs until it crashes, or ECS ends it for its health checks.
+const CRASH_MS: i64 = 3_000;
+const UNHEALTHY_MS: i64 = 30_000;
+/// Time that a task drains.
+const DRAIN_MS: i64 = 5_000;
+/// Time for which stopped tasks are remembered.
+const REMEMBERED_MS: i64 = 3_600_000;
+/// Events that ECS keeps of a service.
+const EVENTS_KEPT: usize = 100;
+
+/// How an image's tasks behave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(missing_docs, reason = "named by the variants")]
+pub enum Behaviour {
+    #[default]
+    Good,
+    Crashes,
+    NeverHealthy,
+    CannotBePulled,
+}
+
+/// A service, as it is shown and what else is known of it.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "named by the fields")]
+pub struct ServiceState {
+    pub shown: Service,
+    pub cluster: String,
+    pub client_token: String,
+}
+
+/// An instance, with its agent.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "named by the fields")]
+pub struct HostState {
+    pub arn: String,
+    pub cluster: String,
+    pub joins_ms: i64,
+    pub joined: bool,
+    pub status: HostStatus,
+}
+
+/// Life of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "named by the variants")]
+pub enum TaskStage {
+    Pending,
+    Running,
+    Stopping,
+    Ended,
+}
+
+/// A task.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "named by the fields")]
+pub struct TaskState {
+    pub service: String,
+    pub instance: String,
+    pub stage: TaskStage,
+    pub since_ms: i64,
+    pub created_ms: i64,
+    pub behaviour: Behaviour,
+    pub healthy: bool,
+    pub stopped: Option<Stopped>,
+}
+
+/// Everything in the account.
+#[derive(Debug, Clone, Default)]
+#[allow(missing_docs, reason = "named by the fields")]
+pub struct World {
+    pub security_groups: BTreeMap<String, SecurityGroup>,
+    pub balancers: BTreeMap<String, LoadBalancer>,
+    pub templates: BTreeMap<String, LaunchTemplate>,
+    pub configurations: BTreeMap<String, LaunchSettings>,
+    pub groups: BTreeMap<String, Group>,
+    pub clusters: BTreeSet<String>,
+    pub definitions: Vec<(String, TaskDefinition)>,
+    pub services: BTreeMap<String, ServiceState>,
+    /// By instance.
+    pub hosts: BTreeMap<String, HostState>,
+    /// By id.
+    pub tasks: BTreeMap<String, TaskState>,
+    /// How images behave that are not good, by a part of their reference.
+    pub images: BTreeMap<String, Behaviour>,
+    made: u64,
+}
+
+impl World {
+    /// Healthy tasks of each service: in service behind the load balancer, and not on their way out.
+    #[must_use]
+    pub fn healthy(&self) -> BTreeMap<String, u32> {
+        let mut healthy = BTreeMap::new();
+        for task in self.tasks.values().filter(|task| task.stage == TaskStage::Running && task.healthy) {
+            *healthy.entry(task.service.clone()).or_insert(0) += 1;
+        }
+        healthy
+    }
+
+    /// Tasks on an instance that have not ended.
+    pub fn tasks_on<'a>(&'a self, instance: &'a str) -> impl Iterator<Item = (&'a String, &'a TaskState)> {
+        self.tasks.iter().filter(move |(_, task)| task.instance == instance && task.stage != TaskStage::Ended)
+    }
+
+    /// An instance is no more, and its tasks with it.
+    pub fn end_host(&mut self, instance: &str, now_ms: i64) {
+        self.hosts.remove(instance);
+        for task in self.tasks.values_mut().filter(|task| task.instance == instance && task.stage != TaskStage::Ended) {
+            if task.stopped.is_none() {
+                task.stop("TerminationNotice", "Host EC2 (instance) terminated.", None, now_ms);
+            }
+            task.enter(TaskStage::Ended, now_ms);
+        }
+    }
+
+    /// An instance dies by itself; its group will replace it.
+    pub fn kill_host(&mut self, instance: &str, now_ms: i64) {
+        for group in self.groups.values_mut() {
+            group.instances.retain(|other| other != instance);
+        }
+        self.end_host(instance, now_ms);
+    }
+
+    /// A task ends by itself.
+    pub fn kill_task(&mut self, id: &str, now_ms: i64) {
+        if let Some(task) = self.tasks.get_mut(id).filter(|task| task.stopped.is_none()) {
+            task.stop("EssentialContainerExited", "Essential container in task exited", Some(137), now_ms);
+            task.enter(TaskStage::Ended, now_ms);
+        }
+    }
+
+    /// Whatever is due by now happens.
+    pub(super) fn tick(&mut self, now_ms: i64) {
+        self.scale_groups(now_ms);
+        for host in self.hosts.values_mut().filter(|host| host.joins_ms <= now_ms) {
+            host.joined = true;
+        }
+        for task in self.tasks.values_mut() {
+            task.tick(now_ms);
+        }
+        self.tasks.retain(|_, task| task.stage != TaskStage::Ended || now_ms - task.since_ms < REMEMBERED_MS);
+        let names: Vec<String> = self.services.keys().cloned().collect();
+        for name in names {
+            self.schedule(&name, now_ms);
+        }
+    }
+
+    fn scale_groups(&mut self, now_ms: i64) {
+        let mut ended = Vec::new();
+        for (name, group) in &mut self.groups {
+            while group.instances.len() < group.desired as usize {
+                self.made += 1;
+                let instance = format!("i-{:04}", self.made);
+                let cluster = name.replace("-ecs-asg", "-ecs-cluster");
+                let arn = format!("arn:host/{instance}");
+                let joins_ms = now_ms + BOOT_MS;
+                let host = HostState { arn, cluster, joins_ms, joined: false, status: HostStatus::Active };
+                self.hosts.insert(instance.clone(), host);
+                group.instances.push(instance);
+            }
+            // A lower desired count lets AWS choose, and it asks nobody.
+            while group.instances.len() > group.desired as usize {
+                ended.push(group.instances.remove(0));
+            }
+        }
+        for instance in ended {
+            self.end_host(&instance, now_ms);
+        }
+    }
+
+    fn schedule(&mut self, name: &str, now_ms: i64) {
+        let Some(service) = self.services.get(name) else { return };
+        let (desired, cluster) = (service.shown.desired as usize, service.cluster.clone());
+        let behaviour = self.behaviour(&service.shown.task_definition);
+        let live =
+            |task: &TaskState| task.service == name && matches!(task.stage, TaskStage::Pending | TaskStage::Running);
+        let mut here: Vec<String> =
+            self.tasks.iter().filter(|(_, task)| live(task)).map(|(id, _)| id.clone()).collect();
+        let mut event = None;
+        while here.len() < desired {
+            let Some(instance) = self.free_host(&cluster) else {
+                event = Some(format!("(service {name}) was unable to place a task: a port is in use on every host"));
+                break;
+            };
+            self.made += 1;
+            let id = format!("task-{:04}", self.made);
+            let task = TaskState {
+                service: name.to_owned(),
+                instance,
+                stage: TaskStage::Pending,
+                since_ms: now_ms,
+                created_ms: now_ms,
+                behaviour,
+                healthy: false,
+                stopped: None,
+            };
+            self.tasks.insert(id.clone(), task);
+            here.push(id);
+        }
+        while here.len() > desired {
+            let Some(id) = here.pop() else { break };
+            if let Some(task) = self.tasks.get_mut(&id) {
+                task.stop("ServiceSchedulerInitiated", "Scaling activity initiated by (deployment 1)", None, now_ms);
+            }
+        }
+        let count = |stage: TaskStage| {
+            let of = |task: &&TaskState| task.service == name && task.stage == stage;
+            u32::try_from(self.tasks.values().filter(of).count()).unwrap_or(u32::MAX)
+        };
+        let (running, pending) = (count(TaskStage::Running), count(TaskStage::Pending));
+        if let Some(service) = self.services.get_mut(name) {
+            (service.shown.running, service.shown.pending) = (running, pending);
+            // ECS repeats an event only after hours.
+            let fresh = event.filter(|event| service.shown.events.first().is_none_or(|last| last.message != *event));
+            if let Some(message) = fresh {
+                service.shown.events.insert(0, ServiceEvent { at_ms: now_ms, message });
+                service.shown.events.truncate(EVENTS_KEPT);
+            }
+        }
+    }
+
+    fn free_host(&self, cluster: &str) -> Option<String> {
+        let free = |(instance, host): &(&String, &HostState)| {
+            host.cluster == cluster
+                && host.joined
+                && host.status == HostStatus::Active
+                && self.tasks_on(instance).next().is_none()
+        };
+        self.hosts.iter().find(free).map(|(instance, _)| instance.clone())
+    }
+
+    fn behaviour(&self, definition: &str) -> Behaviour {
+        let found = self.definitions.iter().find(|(arn, _)| arn == definition);
+        let image = found.map(|(_, definition)| definition.image.as_str()).unwrap_or_default();
+        let bad = self.images.iter().find(|(part, _)| image.contains(part.as_str()));
+        bad.map(|(_, behaviour)| *behaviour).unwrap_or_default()
+    }
+}
+
+impl TaskState {
+    fn enter(&mut self, stage: TaskStage, now_ms: i64) {
+        (self.stage, self.since_ms) = (stage, now_ms);
+        self.healthy &= stage == TaskStage::Running;
+    }
+
+    fn stop(&mut self, code: &str, reason: &str, exit_code: Option<i32>, now_ms: i64) {
+        let (code, reason) = (code.to_owned(), reason.to_owned());
+        self.stopped = Some(Stopped { code, reason, exit_code, container_reason: None });
+        self.enter(TaskStage::Stopping, now_ms);
+    }
+
+    fn tick(&mut self, now_ms: i64) {
+        let age = now_ms - self.since_ms;
+        match (self.stage, self.behaviour) {
+            (TaskStage::Pending, Behaviour::CannotBePulled) if age >= START_MS => {
+                self.stop("TaskFailedToStart", "CannotPullContainerError: not found", None, now_ms);
+                self.enter(TaskStage::Ended, now_ms);
+            }
+            (TaskStage::Pending, _) if age >= START_MS => self.enter(TaskStage::Running, now_ms),
+            (TaskStage::Running, Behaviour::Crashes) if age >= CRASH_MS => {
+                self.stop("EssentialContainerExited", "Essential container in task exited", Some(1), now_ms);
+                self.enter(TaskStage::Ended, now_ms);
+            }
+            (TaskStage::Running, Behaviour::NeverHealthy) if age >= UNHEALTHY_MS => {
+                self.stop("ServiceSchedulerInitiated", "Task failed ELB health checks", Some(143), now_ms);
+            }
+            (TaskStage::Running, Behaviour::Good) if age >= HEALTHY_MS => self.healthy = true,
+            (TaskStage::Stopping, _) if age >= DRAIN_MS => self.enter(TaskStage::Ended, now_ms),
+            _ => {}
+        }
+    }
+}

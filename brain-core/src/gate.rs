@@ -16,6 +16,10 @@ pub const GATES_MAX: usize = 10;
 pub const NAME_MAX: usize = 63;
 /// Longest query.
 pub const QUERY_MAX: usize = 2_000;
+/// Most alarms of a gate.
+pub const ALARMS_MAX: usize = 10;
+/// Longest name of an alarm (an AWS limit).
+pub const ALARM_NAME_MAX: usize = 255;
 /// Longest window.
 pub const WINDOW_MAX: Duration = Duration::from_hours(24);
 /// Window of a gate that names none: several scrapes of most Prometheuses.
@@ -54,6 +58,11 @@ pub enum Check {
         window: Duration,
         /// What has to be so.
         condition: Condition,
+    },
+    /// CloudWatch alarms, of any kind: all have to be OK.
+    Alarms {
+        /// Their names.
+        names: Vec<String>,
     },
 }
 
@@ -167,6 +176,8 @@ impl Gate {
     pub fn look_again(&self) -> Duration {
         match &self.check {
             Check::Prometheus { window, .. } => (*window / 4).min(LOOK_AGAIN_MAX),
+            // An alarm has evaluation periods of its own.
+            Check::Alarms { .. } => Duration::ZERO,
         }
     }
 }

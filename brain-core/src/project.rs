@@ -132,6 +132,9 @@ pub enum GateSourceDraft {
         /// Milliseconds; `None`: the default.
         window_ms: Option<i64>,
     },
+    Alarms {
+        names: Vec<String>,
+    },
 }
 
 /// [`crate::policy::Size`] as a person defines it.

@@ -16,6 +16,7 @@ mod balancer;
 mod containers;
 mod group;
 mod network;
+mod watch;
 
 /// Time to connect, for one try, and for a whole call.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -32,6 +33,7 @@ pub struct Aws {
     scaling: aws_sdk_autoscaling::Client,
     balancing: aws_sdk_elasticloadbalancing::Client,
     ssm: aws_sdk_ssm::Client,
+    watch: aws_sdk_cloudwatch::Client,
     /// Task definitions by revision, which never change.
     definitions: Mutex<HashMap<String, Arc<crate::cloud::TaskDefinition>>>,
     /// EC2 instances by host, which never change either.
@@ -57,6 +59,7 @@ impl Aws {
             scaling: aws_sdk_autoscaling::Client::new(&config),
             balancing: aws_sdk_elasticloadbalancing::Client::new(&config),
             ssm: aws_sdk_ssm::Client::new(&config),
+            watch: aws_sdk_cloudwatch::Client::new(&config),
             definitions: Mutex::default(),
             instances: Mutex::default(),
         }

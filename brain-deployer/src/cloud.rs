@@ -4,6 +4,7 @@
 //! guarded by what its step observes before.
 
 use async_trait::async_trait;
+use brain_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
@@ -270,6 +271,25 @@ pub struct Stopped {
     pub container_reason: Option<String>,
 }
 
+/// An alarm.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "named by the fields")]
+pub struct Alarm {
+    pub name: String,
+    pub state: AlarmState,
+    /// Since when it is in that state; `None` where that is not known.
+    pub since: Option<Timestamp>,
+}
+
+/// State of an alarm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "as CloudWatch names them")]
+pub enum AlarmState {
+    Ok,
+    Alarm,
+    InsufficientData,
+}
+
 /// EC2's network.
 #[async_trait]
 pub trait NetworkPort: Send + Sync {
@@ -371,6 +391,13 @@ pub trait ContainerPort: Send + Sync {
     async fn tasks(&self, cluster: &str, service: Option<&str>, stopped: bool) -> Result<Vec<Task>>;
 }
 
+/// CloudWatch.
+#[async_trait]
+pub trait WatchPort: Send + Sync {
+    /// The alarms of these names that exist, of any kind.
+    async fn alarms(&self, names: &[String]) -> Result<Vec<Alarm>>;
+}
+
 /// All of it.
-pub trait Cloud: NetworkPort + BalancerPort + GroupPort + ContainerPort {}
-impl<T: NetworkPort + BalancerPort + GroupPort + ContainerPort> Cloud for T {}
+pub trait Cloud: NetworkPort + BalancerPort + GroupPort + ContainerPort + WatchPort {}
+impl<T: NetworkPort + BalancerPort + GroupPort + ContainerPort + WatchPort> Cloud for T {}

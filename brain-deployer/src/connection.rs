@@ -12,7 +12,7 @@ use crate::{
 };
 use brain_proto::{
     channel::{self, Pauses},
-    convert::{duration_from_proto, plan_from_proto, spec_from_proto},
+    convert::{duration_from_proto, plan_from_proto, spec_from_proto, timestamp_from_proto},
     v1::{
         DeployerHello, DeployerServiceConnectRequest, DeployerServiceConnectResponse, DeploymentAssignment,
         DeploymentRevoked, RenewLeases, deployer_service_client::DeployerServiceClient,
@@ -214,8 +214,16 @@ impl Session<'_> {
     }
 
     async fn work(&self, assignment: DeploymentAssignment) -> anyhow::Result<Work> {
-        let DeploymentAssignment { deployment, generation, project, plan, rollback, next_step, step_elapsed } =
-            assignment;
+        let DeploymentAssignment {
+            deployment,
+            generation,
+            project,
+            plan,
+            rollback,
+            next_step,
+            step_elapsed,
+            create_time,
+        } = assignment;
         let project = project.unwrap_or_default();
         let name = project.name.clone();
         let spec = spec_from_proto(project)?;
@@ -231,6 +239,7 @@ impl Session<'_> {
             spec: Arc::new(spec),
             prometheus: Arc::clone(&self.deployer.prometheus) as _,
             credentials: Arc::clone(&self.credentials),
+            created: timestamp_from_proto(create_time.unwrap_or_default()),
             step_began_ms: 0,
             step_elapsed: Duration::ZERO,
         };

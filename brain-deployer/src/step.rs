@@ -12,6 +12,7 @@ use brain_core::{
     names::ResourceNames,
     plan::Step,
     project::{ProjectSpec, Target},
+    time::Timestamp,
 };
 use futures::future::BoxFuture;
 use std::{sync::Arc, time::Duration};
@@ -73,6 +74,8 @@ pub struct Context {
     pub prometheus: Arc<dyn PrometheusPort>,
     /// Registry credentials of this deployer.
     pub credentials: Arc<Credentials>,
+    /// When the deployment was created.
+    pub created: Timestamp,
     /// When the step began, milliseconds since 1970.
     pub step_began_ms: i64,
     /// Time that the step has taken.

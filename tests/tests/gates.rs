@@ -131,3 +131,35 @@ async fn every_fault_of_a_gate_is_named_by_its_field() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn alarms_that_were_red_before_hold_and_one_that_goes_red_rolls_the_version_back() -> Result<()> {
+    let gate = json!({"name": "alarms", "cloudwatchAlarms": {"names": ["user-errors"]}});
+    let world = world_with(json!([gate]), "").await?;
+    let alarm = |state: &str| {
+        format!(
+            "boto3.client('cloudwatch').set_alarm_state(AlarmName='user-errors', StateValue='{state}', StateReason='test')"
+        )
+    };
+    world
+        .lab
+        .boto3(
+            "boto3.client('cloudwatch').put_metric_alarm(AlarmName='user-errors', Namespace='user', MetricName='errors', \
+             Statistic='Sum', Period=60, EvaluationPeriods=1, Threshold=1, ComparisonOperator='GreaterThanThreshold')",
+        )
+        .await?;
+    world.lab.boto3(&alarm("ALARM")).await?;
+    let shift = world.begin_shift().await?;
+    waits(&world, &shift, "gate alarms: alarm user-errors was red before the deployment began, since 20").await?;
+    world.lab.boto3(&alarm("INSUFFICIENT_DATA")).await?;
+    waits(&world, &shift, "gate alarms: alarm user-errors has not enough data").await?;
+    world.lab.boto3(&alarm("ALARM")).await?;
+    let ended = world.ended(&shift).await?;
+    let reason = text(&ended["reason"]);
+    ensure!(reason.contains("gate alarms: alarm user-errors is red"), "{reason}");
+    ensure!(world.production().await? == "0.0.4: 100%", "{}", world.production().await?);
+    world.lab.boto3(&alarm("OK")).await?;
+    let again = world.deploy("flowcommerce/user:0.0.5").await?;
+    world.succeeded(&again).await?;
+    world.unharmed().await
+}

@@ -3,17 +3,27 @@
 //! Whatever is missing makes it hold, with the reason; the step's timeout bounds that.
 
 use super::{Context, Observed, done, wait};
-use crate::prometheus::PrometheusPort;
-use brain_core::gate::{Check, Figures, Gate, Samples, Services, Verdict, judge};
+use crate::{
+    cloud::{Alarm, AlarmState, CloudError, WatchPort},
+    prometheus::PrometheusPort,
+};
+use brain_core::{
+    gate::{Check, Figures, Gate, Samples, Services, Verdict, judge},
+    time::Timestamp,
+};
 
 /// Where figures come from.
 struct Sources<'a> {
     prometheus: &'a dyn PrometheusPort,
+    watch: &'a dyn WatchPort,
+    /// When the deployment was created.
+    created: Timestamp,
 }
 
 /// One look.
 pub(super) async fn gate(context: &Context, gate: &Gate, services: Services<'_>) -> Observed {
-    observe(&Sources { prometheus: &*context.prometheus }, gate, services).await
+    let sources = Sources { prometheus: &*context.prometheus, watch: &*context.cloud, created: context.created };
+    observe(&sources, gate, services).await
 }
 
 async fn observe(sources: &Sources<'_>, gate: &Gate, services: Services<'_>) -> Observed {
@@ -48,7 +58,38 @@ async fn look(sources: &Sources<'_>, check: &Check, services: Services<'_>) -> R
             };
             Ok(judge(condition, Figures { new, old }))
         }
+        Check::Alarms { names } => {
+            let alarms = sources.watch.alarms(names).await.map_err(unanswered)?;
+            Ok(judge_alarms(names, &alarms, sources.created))
+        }
     }
+}
+
+/// A call that gave no answer is a figure that is missing, whatever the error: it neither fails the new version nor passes it.
+fn unanswered(error: CloudError) -> String {
+    let CloudError { action, code, message, kind: _ } = error;
+    format!("AWS answers {action} with {code}: {message}")
+}
+
+/// Red since the deployment was created: it fails. Red before: none of its doing, and no proof that it is good either.
+fn judge_alarms(names: &[String], alarms: &[Alarm], created: Timestamp) -> Verdict {
+    let mut holds = Vec::new();
+    for name in names {
+        let Some(alarm) = alarms.iter().find(|alarm| alarm.name == *name) else {
+            holds.push(format!("alarm {name} does not exist"));
+            continue;
+        };
+        match (alarm.state, alarm.since) {
+            (AlarmState::Ok, _) => {}
+            (AlarmState::InsufficientData, _) => holds.push(format!("alarm {name} has not enough data")),
+            (AlarmState::Alarm, Some(since)) if since < created => {
+                let at = jiff::Timestamp::from_millisecond(since.0).map(|at| at.to_string()).unwrap_or_default();
+                holds.push(format!("alarm {name} was red before the deployment began, since {at}"));
+            }
+            (AlarmState::Alarm, _) => return Verdict::Fail(format!("alarm {name} is red")),
+        }
+    }
+    if holds.is_empty() { Verdict::Pass } else { Verdict::Hold(holds.join("; ")) }
 }
 
 #[cfg(test)]
@@ -69,6 +110,33 @@ mod tests {
         }
     }
 
+    #[async_trait]
+    impl WatchPort for Answers {
+        async fn alarms(&self, _: &[String]) -> crate::cloud::Result<Vec<Alarm>> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[test]
+    fn alarms_pass_while_all_are_ok_and_what_was_red_before_holds() {
+        let created = Timestamp(1_700_000_000_000);
+        let names = ["a".to_owned(), "b".to_owned()];
+        let alarm = |name: &str, state, since| Alarm { name: name.into(), state, since: Some(Timestamp(since)) };
+        let fine = alarm("a", AlarmState::Ok, 0);
+        let judged = |b: Alarm| judge_alarms(&names, &[fine.clone(), b], created);
+        assert_eq!(judged(alarm("b", AlarmState::Ok, 0)), Verdict::Pass);
+        assert_eq!(judged(alarm("b", AlarmState::Alarm, created.0)), Verdict::Fail("alarm b is red".into()));
+        let before = "alarm b was red before the deployment began, since 2023-11-14T22:13:19Z";
+        assert_eq!(judged(alarm("b", AlarmState::Alarm, created.0 - 1_000)), Verdict::Hold(before.into()));
+        assert_eq!(
+            judged(alarm("b", AlarmState::InsufficientData, 0)),
+            Verdict::Hold("alarm b has not enough data".into())
+        );
+        assert_eq!(judged(alarm("c", AlarmState::Ok, 0)), Verdict::Hold("alarm b does not exist".into()));
+        let unknown = Alarm { name: "b".into(), state: AlarmState::Alarm, since: None };
+        assert_eq!(judged(unknown), Verdict::Fail("alarm b is red".into()));
+    }
+
     /// What is said of a gate that compares errors and wants 100 requests; an empty text when it passes.
     async fn said(old: &[&str], answers: Vec<(&'static str, f64)>) -> String {
         let check = Check::Prometheus {
@@ -82,7 +150,9 @@ mod tests {
         let gate = Gate { name: "errors".into(), check, failures: 2 };
         let old: Vec<String> = old.iter().map(ToString::to_string).collect();
         let services = Services { new: "n", old: &old };
-        match observe(&Sources { prometheus: &Answers(answers) }, &gate, services).await {
+        let answers = Answers(answers);
+        let sources = Sources { prometheus: &answers, watch: &answers, created: Timestamp(0) };
+        match observe(&sources, &gate, services).await {
             Observed::Done(_) => String::new(),
             Observed::Failing { why, looks, again } => format!("fails {looks} {} s: {why}", again.as_secs()),
             Observed::Wait(why) => format!("holds: {why}"),

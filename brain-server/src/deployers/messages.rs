@@ -9,7 +9,7 @@ use brain_core::{
     project::Target,
 };
 use brain_proto::{
-    convert::{duration_to_proto, names_to_proto, plan_to_proto, spec_to_proto},
+    convert::{duration_to_proto, names_to_proto, plan_to_proto, spec_to_proto, timestamp_to_proto},
     name,
     v1::{DeploymentAssignment, ObserveProjects, ObservedProject, deployer_service_connect_response::Message},
 };
@@ -27,6 +27,7 @@ pub(super) fn assignment(project: &Project, deployment: &Deployment) -> Deployme
         rollback: rollback.is_some(),
         next_step: u32::try_from(deployment.cursor).unwrap_or(u32::MAX),
         step_elapsed: Some(duration_to_proto(elapsed)),
+        create_time: Some(timestamp_to_proto(deployment.created)),
     }
 }
 

@@ -30,6 +30,7 @@ fn source_from_proto(source: Source) -> GateSourceDraft {
             minimum_samples,
             window_ms: window.map(milliseconds),
         },
+        Source::CloudwatchAlarms(v1::CloudWatchAlarms { names }) => GateSourceDraft::Alarms { names },
     }
 }
 
@@ -52,6 +53,7 @@ pub(super) fn gate_to_proto(gate: &Gate) -> v1::Gate {
             };
             (Source::Prometheus(source), condition.to_string())
         }
+        Check::Alarms { names } => (Source::CloudwatchAlarms(v1::CloudWatchAlarms { names }), String::new()),
     };
     v1::Gate { name, source: Some(source), condition, consecutive_failures: failures }
 }

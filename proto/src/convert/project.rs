@@ -299,8 +299,13 @@ mod tests {
             condition: "new <= old * 1.1".into(),
             failures: 3,
         };
-        let step =
-            RolloutStepDraft { size: Some(SizeDraft::Percent(33)), gates: vec![gate], ..RolloutStepDraft::default() };
+        let alarms = GateDraft {
+            name: "alarms".into(),
+            source: Some(GateSourceDraft::Alarms { names: vec!["user-errors".into()] }),
+            ..GateDraft::default()
+        };
+        let gates = vec![gate, alarms];
+        let step = RolloutStepDraft { size: Some(SizeDraft::Percent(33)), gates, ..RolloutStepDraft::default() };
         let draft = ProjectDraft {
             rollout_policy: Some(RolloutPolicyDraft { steps: vec![step], ..RolloutPolicyDraft::default() }),
             id: "user".into(),

@@ -3,8 +3,8 @@
 use super::Faults;
 use crate::{
     gate::{
-        Check, Condition, FAILURES_MAX, FAILURES_MIN, GATES_MAX, Gate, NAME_MAX, QUERY_MAX, Samples, WINDOW_DEFAULT,
-        WINDOW_MAX, names_old, unknown_placeholder,
+        ALARM_NAME_MAX, ALARMS_MAX, Check, Condition, FAILURES_MAX, FAILURES_MIN, GATES_MAX, Gate, NAME_MAX, QUERY_MAX,
+        Samples, WINDOW_DEFAULT, WINDOW_MAX, names_old, unknown_placeholder,
     },
     project::{GateDraft, GateSourceDraft},
 };
@@ -47,6 +47,11 @@ pub(in crate::project) fn check_gate(faults: &mut Faults, path: &str, draft: Gat
             let window = check_window(faults, &field("window"), window_ms);
             condition.map(|condition| Check::Prometheus { server, query, old_query, samples, window, condition })
         }
+        Some(GateSourceDraft::Alarms { names }) => {
+            faults.require(condition.is_empty(), &field("condition"), "must be empty: alarms have to be OK");
+            check_alarms(faults, &field("cloudwatch_alarms.names"), &names);
+            Some(Check::Alarms { names })
+        }
     };
     check.map(|check| Gate { name, check, failures })
 }
@@ -55,6 +60,14 @@ fn check_name(faults: &mut Faults, field: &str, name: &str, hint: &str) {
     let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let ok = (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(is_letter);
     faults.require(ok, field, &format!("must be 1 to 63 lower-case letters, digits and hyphens, {hint}"));
+}
+
+fn check_alarms(faults: &mut Faults, field: &str, names: &[String]) {
+    faults.require((1..=ALARMS_MAX).contains(&names.len()), field, "must be 1 to 10 names of alarms");
+    for name in names.iter().take(ALARMS_MAX) {
+        let ok = (1..=ALARM_NAME_MAX).contains(&name.len()) && !name.contains(char::is_control);
+        faults.require(ok, field, "must each be 1 to 255 characters without control characters");
+    }
 }
 
 fn check_condition(faults: &mut Faults, field: &str, text: &str) -> Option<Condition> {
@@ -157,7 +170,13 @@ mod tests {
         let bad =
             GateDraft { name: "Errors".into(), source: Some(source), condition: "new <= old".into(), failures: 1 };
         let none = GateDraft { name: "none".into(), ..GateDraft::default() };
-        let named: Vec<String> = faults_of(vec![bad, draft("new <"), none, draft("true"), draft("new < 1")])
+        let alarms = GateDraft {
+            name: "alarms".into(),
+            source: Some(GateSourceDraft::Alarms { names: Vec::new() }),
+            condition: "new < 1".into(),
+            failures: 0,
+        };
+        let named: Vec<String> = faults_of(vec![bad, draft("new <"), none, draft("true"), draft("new < 1"), alarms])
             .into_iter()
             .map(|fault| fault.0)
             .collect();
@@ -177,6 +196,8 @@ mod tests {
                 "gates[3].prometheus.old_query",
                 "gates[4].name",
                 "gates[4].prometheus.old_query",
+                "gates[5].condition",
+                "gates[5].cloudwatch_alarms.names",
             ]
         );
         assert_eq!(faults_of(vec![GateDraft::default(); 11])[0].0, "gates");

@@ -11,12 +11,17 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
+use tokio::time::Instant;
 
 mod balancer;
 mod containers;
 mod group;
+mod limits;
 mod network;
 mod watch;
+
+use limits::Crowded;
+pub use limits::Limits;
 
 /// Time to connect, for one try, and for a whole call.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -34,6 +39,8 @@ pub struct Aws {
     balancing: aws_sdk_elasticloadbalancing::Client,
     ssm: aws_sdk_ssm::Client,
     watch: aws_sdk_cloudwatch::Client,
+    /// Of the account and region, shared with other roles there.
+    limits: Arc<Limits>,
     /// Task definitions by revision, which never change.
     definitions: Mutex<HashMap<String, Arc<crate::cloud::TaskDefinition>>>,
     /// EC2 instances by host, which never change either.
@@ -43,7 +50,7 @@ pub struct Aws {
 impl Aws {
     /// Clients for `region`, with the credentials of the environment, as AWS's own tools find them, or those of a role that
     /// they may take.
-    pub async fn connect(region: &str, role: &str) -> Self {
+    pub async fn connect(region: &str, role: &str, limits: Arc<Limits>) -> Self {
         let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build();
         let config = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new(region.to_owned()))
@@ -60,9 +67,31 @@ impl Aws {
             balancing: aws_sdk_elasticloadbalancing::Client::new(&config),
             ssm: aws_sdk_ssm::Client::new(&config),
             watch: aws_sdk_cloudwatch::Client::new(&config),
+            limits,
             definitions: Mutex::default(),
             instances: Mutex::default(),
         }
+    }
+
+    /// Sends a call when its turn comes. Every call passes here: nothing else makes our error of the SDK's.
+    async fn call<T, E, R>(
+        &self,
+        action: &'static str,
+        call: impl Future<Output = Result<T, SdkError<E, R>>>,
+    ) -> Result<T, CloudError>
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        R: HasStatus + std::fmt::Debug,
+    {
+        if let Err(Crowded { before }) = self.limits.turn(action).await {
+            let message = format!("AWS's limit of {action}: {before} calls wait before this one");
+            return Err(CloudError { action, code: "OwnLimit".to_owned(), message, kind: ErrorKind::Limited });
+        }
+        let answer = call.await.map_err(failed(action));
+        if answer.as_ref().is_err_and(|error| error.kind == ErrorKind::Throttled) {
+            self.limits.throttled(action, Instant::now());
+        }
+        answer
     }
 }
 

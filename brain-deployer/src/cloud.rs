@@ -37,6 +37,8 @@ pub struct CloudError {
 pub enum ErrorKind {
     /// The limits of the account: try again, more slowly.
     Throttled,
+    /// It was not sent, to stay within those limits: try again.
+    Limited,
     /// It may have been done or not: look, and try again.
     Transient,
     /// It will fail again; a person has to change something.

@@ -205,6 +205,7 @@ impl<'a> StepRunner<'a> {
             }
         }
         let why = match kind {
+            ErrorKind::Limited => message.clone(),
             ErrorKind::Throttled => format!("AWS throttles {action}; trying again"),
             _ => format!("AWS answers {action} with {code}; trying again"),
         };

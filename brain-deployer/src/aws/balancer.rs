@@ -1,6 +1,6 @@
 //! Classic load balancers.
 
-use super::{Aws, collect_tags, failed, port};
+use super::{Aws, collect_tags, port};
 use crate::cloud::{BalancerPort, ErrorKind, Listener, LoadBalancer, Result, Tags};
 use async_trait::async_trait;
 use aws_sdk_elasticloadbalancing::types::{
@@ -19,8 +19,8 @@ const CHECK_UNHEALTHY: i32 = 2;
 #[async_trait]
 impl BalancerPort for Aws {
     async fn load_balancer(&self, name: &str) -> Result<Option<LoadBalancer>> {
-        let found = self.balancing.describe_load_balancers().load_balancer_names(name).send().await;
-        let answer = match found.map_err(failed("DescribeLoadBalancers")) {
+        let found = self.balancing.describe_load_balancers().load_balancer_names(name);
+        let answer = match self.call("DescribeLoadBalancers", found.send()).await {
             Ok(answer) => answer,
             Err(error) if matches!(error.code.as_str(), "LoadBalancerNotFound" | "AccessPointNotFound") => {
                 return Ok(None);
@@ -28,11 +28,10 @@ impl BalancerPort for Aws {
             Err(error) => return Err(error),
         };
         let Some(found) = answer.load_balancer_descriptions().first() else { return Ok(None) };
-        let attributes = self.balancing.describe_load_balancer_attributes().load_balancer_name(name).send().await;
-        let attributes = attributes.map_err(failed("DescribeLoadBalancerAttributes"))?;
+        let attributes = self.balancing.describe_load_balancer_attributes().load_balancer_name(name);
+        let attributes = self.call("DescribeLoadBalancerAttributes", attributes.send()).await?;
         let attributes = attributes.load_balancer_attributes();
-        let tags =
-            self.balancing.describe_tags().load_balancer_names(name).send().await.map_err(failed("DescribeTags"))?;
+        let tags = self.call("DescribeTags", self.balancing.describe_tags().load_balancer_names(name).send()).await?;
         let tags = tags.tag_descriptions().iter().flat_map(|described| described.tags());
         let listeners = found.listener_descriptions().iter().filter_map(|described| described.listener());
         Ok(Some(LoadBalancer {
@@ -62,13 +61,13 @@ impl BalancerPort for Aws {
             let tag = Tag::builder().key(key).value(value).build().map_err(unbuilt("CreateLoadBalancer"))?;
             request = request.tags(tag);
         }
-        request.send().await.map(drop).map_err(failed("CreateLoadBalancer"))
+        self.call("CreateLoadBalancer", request.send()).await.map(drop)
     }
 
     async fn create_listener(&self, name: &str, listener: &Listener) -> Result<()> {
         let request = self.balancing.create_load_balancer_listeners().load_balancer_name(name);
         let request = request.listeners(aws_listener(listener)?);
-        request.send().await.map(drop).map_err(failed("CreateLoadBalancerListeners"))
+        self.call("CreateLoadBalancerListeners", request.send()).await.map(drop)
     }
 
     async fn set_health_check(&self, name: &str, target: &str) -> Result<()> {
@@ -81,7 +80,7 @@ impl BalancerPort for Aws {
             .build()
             .map_err(unbuilt("ConfigureHealthCheck"))?;
         let request = self.balancing.configure_health_check().load_balancer_name(name).health_check(check);
-        request.send().await.map(drop).map_err(failed("ConfigureHealthCheck"))
+        self.call("ConfigureHealthCheck", request.send()).await.map(drop)
     }
 
     async fn set_attributes(&self, name: &str) -> Result<()> {
@@ -92,12 +91,12 @@ impl BalancerPort for Aws {
             .build();
         let request = self.balancing.modify_load_balancer_attributes().load_balancer_name(name);
         let request = request.load_balancer_attributes(attributes);
-        request.send().await.map(drop).map_err(failed("ModifyLoadBalancerAttributes"))
+        self.call("ModifyLoadBalancerAttributes", request.send()).await.map(drop)
     }
 
     async fn healthy_instances(&self, name: &str) -> Result<BTreeSet<String>> {
-        let health = self.balancing.describe_instance_health().load_balancer_name(name).send().await;
-        let answer = match health.map_err(failed("DescribeInstanceHealth")) {
+        let health = self.balancing.describe_instance_health().load_balancer_name(name);
+        let answer = match self.call("DescribeInstanceHealth", health.send()).await {
             Ok(answer) => answer,
             Err(error) if matches!(error.code.as_str(), "LoadBalancerNotFound" | "AccessPointNotFound") => {
                 return Ok(BTreeSet::new());

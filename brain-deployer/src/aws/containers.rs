@@ -1,6 +1,6 @@
 //! ECS: clusters, hosts, task definitions, services, tasks.
 
-use super::{Aws, balancer::unbuilt, collect_tags, count, failed, port, signed};
+use super::{Aws, balancer::unbuilt, collect_tags, count, port, signed};
 use crate::cloud::{
     CloudError, ContainerPort, Host, HostStatus, NewService, Result, Service, ServiceEvent, ServiceStatus, Stopped,
     Tags, Task, TaskDefinition,
@@ -25,13 +25,13 @@ const REVISIONS_LOOKED_AT: i32 = 10;
 #[async_trait]
 impl ContainerPort for Aws {
     async fn cluster_exists(&self, name: &str) -> Result<bool> {
-        let answer = self.ecs.describe_clusters().clusters(name).send().await.map_err(failed("DescribeClusters"))?;
+        let answer = self.call("DescribeClusters", self.ecs.describe_clusters().clusters(name).send()).await?;
         Ok(answer.clusters().iter().any(|cluster| cluster.status() == Some("ACTIVE")))
     }
 
     async fn create_cluster(&self, name: &str, tags: &Tags) -> Result<()> {
         let request = self.ecs.create_cluster().cluster_name(name).set_tags(Some(aws_tags(tags)));
-        request.send().await.map(drop).map_err(failed("CreateCluster"))
+        self.call("CreateCluster", request.send()).await.map(drop)
     }
 
     async fn hosts(&self, cluster: &str) -> Result<Vec<Host>> {
@@ -39,7 +39,7 @@ impl ContainerPort for Aws {
         let mut token = None;
         loop {
             let request = self.ecs.list_container_instances().cluster(cluster).set_next_token(token);
-            let Some(answer) = absent(request.send().await.map_err(failed("ListContainerInstances")))? else {
+            let Some(answer) = absent(self.call("ListContainerInstances", request.send()).await)? else {
                 return Ok(Vec::new());
             };
             arns.extend_from_slice(answer.container_instance_arns());
@@ -52,7 +52,7 @@ impl ContainerPort for Aws {
         for arns in arns.chunks(DESCRIBED_AT_ONCE) {
             let request = self.ecs.describe_container_instances().cluster(cluster);
             let request = request.set_container_instances(Some(arns.to_vec()));
-            let answer = request.send().await.map_err(failed("DescribeContainerInstances"))?;
+            let answer = self.call("DescribeContainerInstances", request.send()).await?;
             hosts.extend(answer.container_instances().iter().map(host_of));
         }
         self.remember(&hosts);
@@ -71,13 +71,13 @@ impl ContainerPort for Aws {
         let status = if draining { ContainerInstanceStatus::Draining } else { ContainerInstanceStatus::Active };
         let request = self.ecs.update_container_instances_state().cluster(cluster);
         let request = request.container_instances(host).status(status);
-        request.send().await.map(drop).map_err(failed("UpdateContainerInstancesState"))
+        self.call("UpdateContainerInstancesState", request.send()).await.map(drop)
     }
 
     async fn find_task_definition(&self, definition: &TaskDefinition) -> Result<Option<String>> {
         let request = self.ecs.list_task_definitions().family_prefix(&definition.family);
         let request = request.sort(SortOrder::Desc).max_results(REVISIONS_LOOKED_AT);
-        let answer = request.send().await.map_err(failed("ListTaskDefinitions"))?;
+        let answer = self.call("ListTaskDefinitions", request.send()).await?;
         // The prefix also finds longer families.
         let own = format!("/{}:", definition.family);
         for arn in answer.task_definition_arns().iter().filter(|arn| arn.contains(&own)) {
@@ -106,7 +106,7 @@ impl ContainerPort for Aws {
             .set_command(Some(definition.command.clone()));
         let request = self.ecs.register_task_definition().family(&definition.family);
         let request = request.container_definitions(container.build()).set_tags(Some(aws_tags(tags)));
-        request.send().await.map(drop).map_err(failed("RegisterTaskDefinition"))
+        self.call("RegisterTaskDefinition", request.send()).await.map(drop)
     }
 
     async fn services(&self, cluster: &str) -> Result<Vec<Service>> {
@@ -114,7 +114,7 @@ impl ContainerPort for Aws {
         let mut token = None;
         loop {
             let request = self.ecs.list_services().cluster(cluster).max_results(100).set_next_token(token);
-            let Some(answer) = absent(request.send().await.map_err(failed("ListServices")))? else {
+            let Some(answer) = absent(self.call("ListServices", request.send()).await)? else {
                 return Ok(Vec::new());
             };
             arns.extend_from_slice(answer.service_arns());
@@ -153,17 +153,17 @@ impl ContainerPort for Aws {
             .client_token(&service.client_token)
             .propagate_tags(PropagateTags::Service)
             .set_tags(Some(aws_tags(&service.tags)));
-        request.send().await.map(drop).map_err(failed("CreateService"))
+        self.call("CreateService", request.send()).await.map(drop)
     }
 
     async fn set_desired(&self, cluster: &str, service: &str, desired: u32) -> Result<()> {
         let request = self.ecs.update_service().cluster(cluster).service(service).desired_count(signed(desired));
-        request.send().await.map(drop).map_err(failed("UpdateService"))
+        self.call("UpdateService", request.send()).await.map(drop)
     }
 
     async fn set_task_definition(&self, cluster: &str, service: &str, definition: &str) -> Result<()> {
         let request = self.ecs.update_service().cluster(cluster).service(service).task_definition(definition);
-        request.send().await.map(drop).map_err(failed("UpdateService"))
+        self.call("UpdateService", request.send()).await.map(drop)
     }
 
     async fn tasks(&self, cluster: &str, service: Option<&str>, stopped: bool) -> Result<Vec<Task>> {
@@ -173,7 +173,7 @@ impl ContainerPort for Aws {
         loop {
             let request = self.ecs.list_tasks().cluster(cluster).desired_status(status.clone());
             let request = request.set_service_name(service.map(ToOwned::to_owned)).set_next_token(token);
-            let Some(answer) = absent(request.send().await.map_err(failed("ListTasks")))? else {
+            let Some(answer) = absent(self.call("ListTasks", request.send()).await)? else {
                 return Ok(Vec::new());
             };
             arns.extend_from_slice(answer.task_arns());
@@ -185,7 +185,7 @@ impl ContainerPort for Aws {
         let mut tasks = Vec::new();
         for arns in arns.chunks(DESCRIBED_AT_ONCE) {
             let request = self.ecs.describe_tasks().cluster(cluster).set_tasks(Some(arns.to_vec()));
-            let answer = request.send().await.map_err(failed("DescribeTasks"))?;
+            let answer = self.call("DescribeTasks", request.send()).await?;
             tasks.extend(answer.tasks().iter().map(task_of));
         }
         Ok(tasks)
@@ -196,7 +196,7 @@ impl Aws {
     async fn describe_services(&self, cluster: &str, services: Vec<String>) -> Result<Vec<Service>> {
         let request = self.ecs.describe_services().cluster(cluster).set_services(Some(services));
         let request = request.include(aws_sdk_ecs::types::ServiceField::Tags);
-        let answer = absent(request.send().await.map_err(failed("DescribeServices")))?;
+        let answer = absent(self.call("DescribeServices", request.send()).await)?;
         Ok(answer.map(|answer| answer.services().iter().map(service_of).collect()).unwrap_or_default())
     }
 
@@ -205,7 +205,7 @@ impl Aws {
             return Ok(Arc::clone(known));
         }
         let request = self.ecs.describe_task_definition().task_definition(arn);
-        let answer = request.send().await.map_err(failed("DescribeTaskDefinition"))?;
+        let answer = self.call("DescribeTaskDefinition", request.send()).await?;
         let described = answer.task_definition().and_then(definition_of);
         let described = described.ok_or("it has no container").map_err(unbuilt("DescribeTaskDefinition"))?;
         let described = Arc::new(described);

@@ -1,6 +1,6 @@
 //! Launch templates and auto-scaling groups.
 
-use super::{Aws, collect_tags, count, failed, signed};
+use super::{Aws, collect_tags, count, signed};
 use crate::cloud::{Group, GroupPort, Launch, LaunchSettings, LaunchTemplate, NewGroup, Result, Tags};
 use async_trait::async_trait;
 use aws_sdk_autoscaling::types::{AutoScalingGroup, LaunchTemplateSpecification, Tag as GroupTag};
@@ -17,13 +17,13 @@ const REBALANCE: &str = "AZRebalance";
 #[async_trait]
 impl GroupPort for Aws {
     async fn ecs_image(&self) -> Result<String> {
-        let answer = self.ssm.get_parameter().name(IMAGE_PARAMETER).send().await.map_err(failed("GetParameter"))?;
+        let answer = self.call("GetParameter", self.ssm.get_parameter().name(IMAGE_PARAMETER).send()).await?;
         Ok(answer.parameter().and_then(|parameter| parameter.value()).unwrap_or_default().to_owned())
     }
 
     async fn launch_template(&self, name: &str) -> Result<Option<LaunchTemplate>> {
         let request = self.ec2.describe_launch_templates().launch_template_names(name);
-        let answer = match request.send().await.map_err(failed("DescribeLaunchTemplates")) {
+        let answer = match self.call("DescribeLaunchTemplates", request.send()).await {
             Ok(answer) => answer,
             Err(error) if error.code.starts_with("InvalidLaunchTemplateName.NotFound") => return Ok(None),
             Err(error) => return Err(error),
@@ -31,7 +31,7 @@ impl GroupPort for Aws {
         let Some(template) = answer.launch_templates().first() else { return Ok(None) };
         let id = template.launch_template_id().unwrap_or_default().to_owned();
         let request = self.ec2.describe_launch_template_versions().launch_template_id(&id).versions("$Latest");
-        let versions = request.send().await.map_err(failed("DescribeLaunchTemplateVersions"))?;
+        let versions = self.call("DescribeLaunchTemplateVersions", request.send()).await?;
         let Some(latest) = versions.launch_template_versions().first() else { return Ok(None) };
         Ok(Some(LaunchTemplate {
             id,
@@ -50,23 +50,23 @@ impl GroupPort for Aws {
             TagSpecification::builder().resource_type(ResourceType::LaunchTemplate).set_tags(Some(tags)).build();
         let request = self.ec2.create_launch_template().launch_template_name(name);
         let request = request.launch_template_data(data(settings)).tag_specifications(specification);
-        request.send().await.map(drop).map_err(failed("CreateLaunchTemplate"))
+        self.call("CreateLaunchTemplate", request.send()).await.map(drop)
     }
 
     async fn create_launch_template_version(&self, id: &str, settings: &LaunchSettings) -> Result<()> {
         let request = self.ec2.create_launch_template_version().launch_template_id(id);
         let request = request.launch_template_data(data(settings));
-        request.send().await.map(drop).map_err(failed("CreateLaunchTemplateVersion"))
+        self.call("CreateLaunchTemplateVersion", request.send()).await.map(drop)
     }
 
     async fn set_default_version(&self, id: &str, version: i64) -> Result<()> {
         let request = self.ec2.modify_launch_template().launch_template_id(id).default_version(version.to_string());
-        request.send().await.map(drop).map_err(failed("ModifyLaunchTemplate"))
+        self.call("ModifyLaunchTemplate", request.send()).await.map(drop)
     }
 
     async fn group(&self, name: &str) -> Result<Option<Group>> {
         let request = self.scaling.describe_auto_scaling_groups().auto_scaling_group_names(name);
-        let answer = request.send().await.map_err(failed("DescribeAutoScalingGroups"))?;
+        let answer = self.call("DescribeAutoScalingGroups", request.send()).await?;
         // A group that is being deleted is still described, with a status.
         let mut groups = answer.auto_scaling_groups().iter().filter(|group| group.status().is_none());
         Ok(groups.next().map(|group| Group {
@@ -86,7 +86,7 @@ impl GroupPort for Aws {
 
     async fn launch_configuration(&self, name: &str) -> Result<Option<LaunchSettings>> {
         let request = self.scaling.describe_launch_configurations().launch_configuration_names(name);
-        let answer = request.send().await.map_err(failed("DescribeLaunchConfigurations"))?;
+        let answer = self.call("DescribeLaunchConfigurations", request.send()).await?;
         Ok(answer.launch_configurations().first().map(|found| LaunchSettings {
             image: found.image_id().unwrap_or_default().to_owned(),
             instance_type: found.instance_type().unwrap_or_default().to_owned(),
@@ -106,7 +106,7 @@ impl GroupPort for Aws {
             .iam_instance_profile(&settings.instance_profile)
             .set_security_groups(Some(settings.security_groups.clone()))
             .user_data(&settings.user_data);
-        request.send().await.map(drop).map_err(failed("CreateLaunchConfiguration"))
+        self.call("CreateLaunchConfiguration", request.send()).await.map(drop)
     }
 
     async fn set_group_launch(&self, group: &str, launch: &Launch) -> Result<()> {
@@ -115,7 +115,7 @@ impl GroupPort for Aws {
             Launch::Template(name) => request.launch_template(template(name)),
             Launch::Configuration(name) => request.launch_configuration_name(name),
         };
-        request.send().await.map(drop).map_err(failed("UpdateAutoScalingGroup"))
+        self.call("UpdateAutoScalingGroup", request.send()).await.map(drop)
     }
 
     async fn create_group(&self, group: &NewGroup) -> Result<()> {
@@ -140,29 +140,29 @@ impl GroupPort for Aws {
                 .propagate_at_launch(true);
             request = request.tags(tag.build());
         }
-        request.send().await.map(drop).map_err(failed("CreateAutoScalingGroup"))
+        self.call("CreateAutoScalingGroup", request.send()).await.map(drop)
     }
 
     async fn set_group_max(&self, name: &str, max: u32) -> Result<()> {
         let request = self.scaling.update_auto_scaling_group().auto_scaling_group_name(name).max_size(signed(max));
-        request.send().await.map(drop).map_err(failed("UpdateAutoScalingGroup"))
+        self.call("UpdateAutoScalingGroup", request.send()).await.map(drop)
     }
 
     async fn suspend_rebalancing(&self, name: &str) -> Result<()> {
         let request = self.scaling.suspend_processes().auto_scaling_group_name(name).scaling_processes(REBALANCE);
-        request.send().await.map(drop).map_err(failed("SuspendProcesses"))
+        self.call("SuspendProcesses", request.send()).await.map(drop)
     }
 
     async fn set_group_desired(&self, name: &str, desired: u32) -> Result<()> {
         let request = self.scaling.set_desired_capacity().auto_scaling_group_name(name);
         let request = request.desired_capacity(signed(desired));
-        request.send().await.map(drop).map_err(failed("SetDesiredCapacity"))
+        self.call("SetDesiredCapacity", request.send()).await.map(drop)
     }
 
     async fn terminate(&self, instance: &str) -> Result<()> {
         let request = self.scaling.terminate_instance_in_auto_scaling_group().instance_id(instance);
         let request = request.should_decrement_desired_capacity(true);
-        request.send().await.map(drop).map_err(failed("TerminateInstanceInAutoScalingGroup"))
+        self.call("TerminateInstanceInAutoScalingGroup", request.send()).await.map(drop)
     }
 }
 

@@ -1,6 +1,6 @@
 //! VPCs, subnets and security groups.
 
-use super::{Aws, collect_tags, failed, port};
+use super::{Aws, collect_tags, port};
 use crate::cloud::{Network, NetworkPort, Result, Rule, SecurityGroup, Tags};
 use async_trait::async_trait;
 use aws_sdk_ec2::types::{Filter, IpPermission, IpRange, ResourceType, Tag, TagSpecification};
@@ -12,7 +12,7 @@ impl NetworkPort for Aws {
             Some(vpc) => filter("vpc-id", vpc),
             None => filter("is-default", "true"),
         };
-        let answer = self.ec2.describe_vpcs().filters(filter).send().await.map_err(failed("DescribeVpcs"))?;
+        let answer = self.call("DescribeVpcs", self.ec2.describe_vpcs().filters(filter).send()).await?;
         let Some(found) = answer.vpcs().first() else {
             let missing = vpc.map_or_else(
                 || "the account has no default VPC: name one in target.vpc_id".to_owned(),
@@ -25,8 +25,8 @@ impl NetworkPort for Aws {
         if !subnets.is_empty() {
             return Ok(Ok(Network { vpc: id, cidr, subnets: subnets.to_vec() }));
         }
-        let answer = self.ec2.describe_subnets().filters(self::filter("vpc-id", &id)).send().await;
-        let answer = answer.map_err(failed("DescribeSubnets"))?;
+        let request = self.ec2.describe_subnets().filters(self::filter("vpc-id", &id));
+        let answer = self.call("DescribeSubnets", request.send()).await?;
         let mut subnets: Vec<String> =
             answer.subnets().iter().filter_map(|subnet| subnet.subnet_id().map(ToOwned::to_owned)).collect();
         subnets.sort();
@@ -39,7 +39,7 @@ impl NetworkPort for Aws {
     async fn security_group(&self, vpc: &str, name: &str) -> Result<Option<SecurityGroup>> {
         let request = self.ec2.describe_security_groups();
         let request = request.filters(filter("vpc-id", vpc)).filters(filter("group-name", name));
-        let answer = request.send().await.map_err(failed("DescribeSecurityGroups"))?;
+        let answer = self.call("DescribeSecurityGroups", request.send()).await?;
         Ok(answer.security_groups().first().map(|group| SecurityGroup {
             id: group.group_id().unwrap_or_default().to_owned(),
             rules: group.ip_permissions().iter().flat_map(rules).collect(),
@@ -54,7 +54,7 @@ impl NetworkPort for Aws {
             .build();
         let request = self.ec2.create_security_group().group_name(name).description(format!("{name}, made by brain"));
         let request = request.vpc_id(vpc).tag_specifications(specification);
-        request.send().await.map(drop).map_err(failed("CreateSecurityGroup"))
+        self.call("CreateSecurityGroup", request.send()).await.map(drop)
     }
 
     async fn allow(&self, group: &str, rules: &[Rule]) -> Result<()> {
@@ -68,7 +68,7 @@ impl NetworkPort for Aws {
         };
         let request = self.ec2.authorize_security_group_ingress().group_id(group);
         let request = request.set_ip_permissions(Some(rules.iter().map(permission).collect()));
-        request.send().await.map(drop).map_err(failed("AuthorizeSecurityGroupIngress"))
+        self.call("AuthorizeSecurityGroupIngress", request.send()).await.map(drop)
     }
 }
 

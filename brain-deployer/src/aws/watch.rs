@@ -1,6 +1,6 @@
 //! CloudWatch.
 
-use super::{Aws, failed};
+use super::Aws;
 use crate::cloud::{Alarm, AlarmState, Result, WatchPort};
 use async_trait::async_trait;
 use aws_sdk_cloudwatch::{
@@ -15,7 +15,7 @@ impl WatchPort for Aws {
         // Without the types CloudWatch leaves composite alarms out.
         let request = self.watch.describe_alarms().set_alarm_names(Some(names.to_vec()));
         let request = request.alarm_types(AlarmType::MetricAlarm).alarm_types(AlarmType::CompositeAlarm);
-        let answer = request.send().await.map_err(failed("DescribeAlarms"))?;
+        let answer = self.call("DescribeAlarms", request.send()).await?;
         let metric = answer.metric_alarms().iter().map(|alarm| {
             // The update time also moves when only the reason changes.
             let since = alarm.state_transitioned_timestamp().or(alarm.state_updated_timestamp());

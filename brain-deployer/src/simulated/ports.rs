@@ -2,9 +2,9 @@
 
 use super::{Act, Client, TaskStage, TaskState, World};
 use crate::cloud::{
-    BalancerPort, ContainerPort, Group, GroupPort, Host, Launch, LaunchSettings, LaunchTemplate, Listener,
+    Alarm, BalancerPort, ContainerPort, Group, GroupPort, Host, Launch, LaunchSettings, LaunchTemplate, Listener,
     LoadBalancer, Network, NetworkPort, NewGroup, NewService, Result, Rule, SecurityGroup, Service, Tags, Task,
-    TaskDefinition,
+    TaskDefinition, WatchPort,
 };
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
@@ -233,4 +233,12 @@ fn tasks(world: &World, cluster: &str, service: Option<&str>, stopped: bool) -> 
         });
     }
     tasks
+}
+
+/// The account has no alarms.
+#[async_trait]
+impl WatchPort for Client {
+    async fn alarms(&self, _: &[String]) -> Result<Vec<Alarm>> {
+        self.look("DescribeAlarms", |_| Vec::new()).await
+    }
 }

@@ -211,7 +211,7 @@ fn failure(task: &Task) -> Option<TaskFailure> {
 /// Whether a call is worth repeating.
 #[must_use]
 pub fn is_passing(error: &CloudError) -> bool {
-    matches!(error.kind, ErrorKind::Throttled | ErrorKind::Transient)
+    matches!(error.kind, ErrorKind::Throttled | ErrorKind::Limited | ErrorKind::Transient)
 }
 
 #[cfg(test)]

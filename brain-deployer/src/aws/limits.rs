@@ -1,0 +1,236 @@
+//! AWS's limits of calls: one token bucket for each class of calls of an account and region, shared by everything that this
+//! process does there. It delays calls and refuses those that would wait too long; it never sends one.
+//!
+//! The buckets are our own and not governor's: a refused call has to tell how many wait before it, an answer of AWS slows a
+//! bucket, and time is an argument. Governor has none of these.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// Longest wait of a call that looks. A look that waits longer is old news for the step that asked.
+const LOOK_PATIENCE: Duration = Duration::from_secs(10);
+/// Longest wait of a call that changes something: the lease was asked just before, and has to hold when it is sent.
+const ACT_PATIENCE: Duration = Duration::from_millis(200);
+/// The part of AWS's limits that is used: calls bunch on their way, and people use the account too.
+const USED: f64 = 0.9;
+/// How long a bucket fills at half its pace after AWS has throttled a call of it.
+const SLOWED: Duration = Duration::from_secs(10);
+
+/// Calls that AWS counts together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Class {
+    ServiceChange,
+    EcsLook,
+    DefinitionChange,
+    DefinitionLook,
+    ClusterChange,
+    ClusterLook,
+    BalancerLook,
+    BalancerChange,
+    BalancerCreate,
+    Ec2Look,
+    GroupLook,
+    Other,
+}
+
+impl Class {
+    /// The class of a call, by its name. One that is not known here is counted with the slowest common ones.
+    fn of(action: &str) -> Self {
+        match action {
+            "CreateService" | "UpdateService" | "DeleteService" => Self::ServiceChange,
+            "DescribeServices"
+            | "ListServices"
+            | "DescribeTasks"
+            | "ListTasks"
+            | "DescribeContainerInstances"
+            | "ListContainerInstances" => Self::EcsLook,
+            "RegisterTaskDefinition" | "DeregisterTaskDefinition" => Self::DefinitionChange,
+            "DescribeTaskDefinition" | "ListTaskDefinitions" => Self::DefinitionLook,
+            "CreateCluster" | "DeleteCluster" => Self::ClusterChange,
+            "DescribeClusters" => Self::ClusterLook,
+            "DescribeLoadBalancers" | "DescribeLoadBalancerAttributes" | "DescribeTags" | "DescribeInstanceHealth" => {
+                Self::BalancerLook
+            }
+            "CreateLoadBalancer" => Self::BalancerCreate,
+            "CreateLoadBalancerListeners" | "ConfigureHealthCheck" | "ModifyLoadBalancerAttributes" => {
+                Self::BalancerChange
+            }
+            "DescribeVpcs"
+            | "DescribeSubnets"
+            | "DescribeSecurityGroups"
+            | "DescribeLaunchTemplates"
+            | "DescribeLaunchTemplateVersions" => Self::Ec2Look,
+            "DescribeAutoScalingGroups" | "DescribeLaunchConfigurations" | "GetParameter" | "DescribeAlarms" => {
+                Self::GroupLook
+            }
+            _ => Self::Other,
+        }
+    }
+
+    /// AWS's limit: calls at once, and calls a second. The last two have none that is documented; they are what the others
+    /// of their kind have.
+    fn limit(self) -> (f64, f64) {
+        match self {
+            Self::ServiceChange => (50.0, 5.0),
+            Self::EcsLook | Self::Ec2Look => (100.0, 20.0),
+            Self::DefinitionChange | Self::ClusterChange => (20.0, 1.0),
+            Self::DefinitionLook | Self::ClusterLook => (50.0, 20.0),
+            Self::BalancerLook | Self::GroupLook => (40.0, 10.0),
+            Self::BalancerChange => (20.0, 3.0),
+            Self::BalancerCreate => (10.0, 0.2),
+            Self::Other => (20.0, 5.0),
+        }
+    }
+}
+
+/// A call that would wait too long.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Crowded {
+    /// Calls that wait before it.
+    pub(super) before: u64,
+}
+
+/// The buckets of an account and region.
+#[derive(Debug, Default)]
+pub struct Limits(Mutex<BTreeMap<Class, Bucket>>);
+
+impl Limits {
+    /// Waits for the turn of a call, or refuses it when that is too far.
+    pub(super) async fn turn(&self, action: &str) -> Result<(), Crowded> {
+        let wait = self.reserve(action, Instant::now())?;
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        Ok(())
+    }
+
+    /// AWS has throttled a call: others use the limit too, or it is lower here.
+    pub(super) fn throttled(&self, action: &str, now: Instant) {
+        self.with(action, now, Bucket::slow);
+    }
+
+    /// How long a call waits that asks now.
+    fn reserve(&self, action: &str, now: Instant) -> Result<Duration, Crowded> {
+        let looks = ["Describe", "List", "Get"].iter().any(|prefix| action.starts_with(prefix));
+        let patience = if looks { LOOK_PATIENCE } else { ACT_PATIENCE };
+        self.with(action, now, |bucket| bucket.take(patience))
+    }
+
+    fn with<T>(&self, action: &str, now: Instant, run: impl FnOnce(&mut Bucket) -> T) -> T {
+        let class = Class::of(action);
+        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let bucket = buckets.entry(class).or_insert_with(|| Bucket::full(class.limit(), now));
+        bucket.fill(now);
+        run(bucket)
+    }
+}
+
+/// Tokens; fewer than none when calls wait for theirs.
+#[derive(Debug)]
+struct Bucket {
+    burst: f64,
+    per_second: f64,
+    tokens: f64,
+    filled: Instant,
+    slow_until: Instant,
+}
+
+impl Bucket {
+    fn full((burst, per_second): (f64, f64), now: Instant) -> Self {
+        let burst = burst * USED;
+        Self { burst, per_second: per_second * USED, tokens: burst, filled: now, slow_until: now }
+    }
+
+    fn fill(&mut self, now: Instant) {
+        let slow = self.slow_until.min(now).saturating_duration_since(self.filled).as_secs_f64();
+        let whole = now.saturating_duration_since(self.filled).as_secs_f64();
+        self.tokens = self.burst.min(self.tokens + (whole - slow / 2.0) * self.per_second);
+        self.filled = now;
+    }
+
+    /// Takes a token; answers how long until it is there.
+    fn take(&mut self, patience: Duration) -> Result<Duration, Crowded> {
+        let missing = (1.0 - self.tokens).max(0.0);
+        let slow = self.slow_until.saturating_duration_since(self.filled).as_secs_f64();
+        let in_slow = slow * self.per_second / 2.0;
+        let seconds = if missing <= in_slow {
+            missing * 2.0 / self.per_second
+        } else {
+            slow + (missing - in_slow) / self.per_second
+        };
+        let wait = Duration::from_secs_f64(seconds);
+        if wait > patience {
+            let waiting = (-self.tokens).max(0.0).ceil();
+            // A bucket holds fewer calls than patience times pace: the number is small.
+            return Err(Crowded { before: waiting as u64 });
+        }
+        self.tokens -= 1.0;
+        Ok(wait)
+    }
+
+    fn slow(&mut self) {
+        self.tokens = self.tokens.min(self.tokens / 2.0);
+        self.slow_until = self.filled + SLOWED;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// When each of so many calls that ask now is sent, in seconds from now; `None` for a refused one.
+    fn sent(limits: &Limits, action: &str, calls: usize, now: Instant) -> Vec<Option<f64>> {
+        (0..calls).map(|_| limits.reserve(action, now).ok().map(|wait| wait.as_secs_f64())).collect()
+    }
+
+    #[test]
+    fn calls_stay_within_burst_and_pace_at_any_moment() {
+        let (limits, began) = (Limits::default(), Instant::now());
+        let mut all = Vec::new();
+        for second in 0..60 {
+            let now = began + Duration::from_secs(second);
+            all.extend(sent(&limits, "DescribeServices", 90, now).into_iter().flatten().map(|at| at + second as f64));
+        }
+        assert!(all.len() > 1_000, "what fits is sent: {}", all.len());
+        for (index, from) in all.iter().enumerate() {
+            for (later, to) in all.iter().enumerate().skip(index) {
+                let calls = (later - index + 1) as f64;
+                assert!(calls <= 100.0 + 20.0 * (to - from), "{calls} calls from {from} s to {to} s");
+            }
+        }
+    }
+
+    #[test]
+    fn a_refused_look_tells_how_many_wait_before_it() {
+        let (limits, now) = (Limits::default(), Instant::now());
+        let sent = sent(&limits, "DescribeInstanceHealth", 200, now);
+        assert_eq!(sent.iter().flatten().count(), 36 + 90, "nine tenths of the burst, and of ten seconds");
+        assert_eq!(limits.reserve("DescribeInstanceHealth", now), Err(Crowded { before: 90 }));
+        assert_eq!(limits.reserve("DescribeServices", now), Ok(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_change_is_never_sent_long_after_the_lease_was_asked() {
+        let (limits, now) = (Limits::default(), Instant::now());
+        let sent = sent(&limits, "CreateLoadBalancer", 20, now);
+        assert_eq!(sent.iter().flatten().count(), 9, "nine tenths of the burst");
+        assert!(sent.iter().flatten().all(|at| *at <= ACT_PATIENCE.as_secs_f64()), "{sent:?}");
+    }
+
+    #[test]
+    fn a_throttling_answer_slows_its_class_for_a_while_and_no_other() {
+        let (limits, now) = (Limits::default(), Instant::now());
+        let spent = sent(&limits, "ListTasks", 90, now);
+        assert!(spent.iter().all(|at| *at == Some(0.0)));
+        limits.throttled("DescribeTasks", now);
+        let wait = limits.reserve("DescribeServices", now).unwrap();
+        assert!((0.11..0.12).contains(&wait.as_secs_f64()), "half of 18 a second: {wait:?}");
+        assert_eq!(limits.reserve("DescribeVpcs", now), Ok(Duration::ZERO));
+        let later = sent(&limits, "ListTasks", 90, now + SLOWED * 2);
+        assert!(later.iter().all(|at| *at == Some(0.0)), "it recovers: {later:?}");
+    }
+}

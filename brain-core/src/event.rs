@@ -6,6 +6,7 @@
 
 use crate::{
     deployment::{Fact, Request},
+    hold::{Hold, Lifted},
     image::Digest,
     observation::PollTarget,
     production::ServiceState,
@@ -106,5 +107,19 @@ pub enum Change {
         number: u64,
         /// What happened.
         fact: Fact,
+    },
+    /// Something is held.
+    HoldSet {
+        /// What.
+        hold: Hold,
+        /// Why; may be empty.
+        why: String,
+    },
+    /// A hold is lifted.
+    HoldLifted {
+        /// Which.
+        lifted: Lifted,
+        /// Why; may be empty.
+        why: String,
     },
 }

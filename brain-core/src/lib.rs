@@ -11,6 +11,7 @@ pub mod dependency;
 pub mod deployment;
 pub mod event;
 pub mod gate;
+pub mod hold;
 pub mod id;
 pub mod image;
 pub mod names;

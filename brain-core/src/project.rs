@@ -43,6 +43,8 @@ pub struct ProjectDraft {
     pub rollout_policy: Option<RolloutPolicyDraft>,
     /// Projects that have to run first.
     pub depends_on: Vec<DependencyDraft>,
+    /// Who asks for deployments.
+    pub deploy: DeployMode,
 }
 
 /// [`Dependency`] as a person defines it.
@@ -161,6 +163,22 @@ pub struct ProjectSpec {
     /// Projects that have to run first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<Dependency>,
+    /// Who asks for deployments.
+    #[serde(default, skip_serializing_if = "DeployMode::is_default")]
+    pub deploy: DeployMode,
+}
+
+/// Who asks for deployments. By default people do.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DeployMode {
+    /// Brain deploys the newest version as soon as it has an image.
+    pub automatic: bool,
+}
+
+impl DeployMode {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A git repository and its branch.

@@ -3,6 +3,7 @@
 use crate::{
     deployment::{Deployment, Effect, Fact, IllegalEvent, Request},
     event::{Change, Event},
+    hold::Holds,
     image::Digest,
     names,
     observation::{Observation, ObservedBranch, ObservedHead, PollTarget},
@@ -20,10 +21,12 @@ use std::{
 };
 use thiserror::Error;
 
+mod intent;
 mod request;
 #[cfg(test)]
 mod tests;
 
+pub use intent::AUTO_DEPLOY;
 pub use request::{Refusal, WayBack, Wish};
 
 /// Deployments that are kept, the newest.
@@ -58,6 +61,9 @@ pub struct ProjectState {
     /// The tag that the policy asks for and that could not be made.
     #[serde(default)]
     pub tag_failure: Option<TagFailure>,
+    /// What must not be deployed.
+    #[serde(default)]
+    pub holds: Holds,
 }
 
 /// A tag that could not be made.
@@ -112,6 +118,7 @@ impl ProjectState {
             serving: Vec::new(),
             source_moved: None,
             tag_failure: None,
+            holds: Holds::default(),
         }
     }
 
@@ -172,6 +179,8 @@ impl ProjectState {
             Change::ProductionObserved { services } => {
                 self.production = Some(Production::new(services.clone(), at));
             }
+            Change::HoldSet { hold, why } => self.holds.set(hold, &event.by, why, at),
+            Change::HoldLifted { lifted, why: _ } => self.holds.lift(lifted),
             Change::DeploymentRequested(request) => self.begin(request, at),
             Change::DeploymentChanged { number, fact } => return self.deployment_changed(*number, fact, at),
         }

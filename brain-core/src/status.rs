@@ -2,6 +2,7 @@
 
 use crate::{
     deployment::{Pause, Phase},
+    hold::Holds,
     release::Release,
     state::ProjectState,
     time::Timestamp,
@@ -9,6 +10,8 @@ use crate::{
 
 /// Releases without an image that are named one by one; a repository with years of tags and no images would fill the board.
 const WAITING_NAMED: usize = 3;
+/// Quarantines that are named one by one.
+const QUARANTINES_NAMED: usize = 3;
 
 /// One project on the board.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +42,8 @@ pub struct Sentence {
 pub fn status(project: &ProjectState) -> Status {
     let mut sentences = Vec::new();
     sentences.extend(deployment(project));
+    sentences.extend(held_back(project));
+    sentences.extend(holds(project));
     sentences.extend(poll_failures(project));
     sentences.extend(source_moved(project));
     sentences.extend(tag_failure(project));
@@ -107,6 +112,45 @@ fn deployment(project: &ProjectState) -> Option<Sentence> {
         },
     };
     Some(sentence)
+}
+
+/// What the policy would deploy, were it not held.
+fn held_back(project: &ProjectState) -> Option<Sentence> {
+    let (tag, barrier) = project.held_back()?;
+    let since = project.images.get(tag).map(|image| image.since).unwrap_or_default();
+    Some(Sentence {
+        text: format!("{} is not deployed automatically: {barrier}", project.spec.image_repository.with_tag(tag)),
+        since,
+        waits_for: "the hold to be lifted".into(),
+        freed_by: "whoever deploys the project".into(),
+    })
+}
+
+/// What must not be deployed, who said so, and how it is lifted. Of quarantines the newest.
+fn holds(project: &ProjectState) -> Vec<Sentence> {
+    let Holds { pin, freeze, quarantines } = &project.holds;
+    let title = &project.spec.image_repository;
+    let sentence = |text: String, since: Timestamp, waits_for: String| Sentence {
+        text,
+        since,
+        waits_for,
+        freed_by: "whoever deploys the project".into(),
+    };
+    let mut sentences = Vec::new();
+    if let Some(held) = pin {
+        let text = format!("{title} is pinned to {}, {}", held.hold.tag, held.whence());
+        sentences.push(sentence(text, held.since, "somebody to call UnpinProject".into()));
+    }
+    if let Some(held) = freeze {
+        let text = format!("{title} is frozen{}, {}", held.hold, held.whence());
+        let by_itself = held.hold.until.map(|until| format!("{until}, or ")).unwrap_or_default();
+        sentences.push(sentence(text, held.since, format!("{by_itself}somebody to call ThawProject")));
+    }
+    for held in quarantines.iter().rev().take(QUARANTINES_NAMED) {
+        let text = format!("{} is quarantined, {}", title.with_tag(&held.hold.tag), held.whence());
+        sentences.push(sentence(text, held.since, "a newer version, or somebody to call LiftQuarantine".into()));
+    }
+    sentences
 }
 
 fn step_and_wait(deployment: &crate::deployment::Deployment) -> String {

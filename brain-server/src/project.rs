@@ -7,6 +7,7 @@ use crate::{clock::Clock, deployers::DeployersHandle, store::Store, watchers::Wa
 use brain_core::{
     deployment::{Deployment, Fact},
     event::Event,
+    hold::HoldWish,
     id::ProjectId,
     observation::Observation,
     project::repository_key,
@@ -130,6 +131,12 @@ pub(crate) enum Command {
         why: String,
         reply: Reply<Deployment>,
     },
+    Hold {
+        by: String,
+        wish: HoldWish,
+        why: String,
+        reply: Reply<()>,
+    },
     Fact {
         by: String,
         number: u64,
@@ -192,6 +199,11 @@ impl Project {
         self.ask(|reply| Command::RollBack { wish, why, reply }).await
     }
 
+    /// Asks for a hold, or for its end.
+    pub(crate) async fn hold(self: &Arc<Self>, by: String, wish: HoldWish, why: String) -> Result<(), CommandError> {
+        self.ask(|reply| Command::Hold { by, wish, why, reply }).await
+    }
+
     /// Hands over a fact about a deployment; the answer, the deployment after it, comes when it is durable. What was
     /// handed over before is decided before.
     pub(crate) async fn fact(
@@ -212,9 +224,14 @@ impl Project {
         }
     }
 
-    /// Starts the actor if a deployment is in progress, so that its deadline is watched.
+    /// Starts the actor if it has something to do by itself: a deadline or the end of a freeze to watch, or deployments by
+    /// policy.
     pub(crate) fn wake(self: &Arc<Self>) {
-        if self.read().state.active().is_some() {
+        let wakes = {
+            let state = &self.read().state;
+            state.active().is_some() || state.holds.thaws().is_some() || state.spec.deploy.automatic
+        };
+        if wakes {
             self.mailbox();
         }
     }

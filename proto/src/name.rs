@@ -57,6 +57,15 @@ pub fn parse_production(name: &str) -> Result<ProjectId, InvalidName> {
     parse_project(name.strip_suffix("/production").ok_or(InvalidName::Pattern("projects/{id}/production"))?)
 }
 
+/// Project and tag of `projects/user/releases/0.0.5`.
+pub fn parse_release(name: &str) -> Result<(ProjectId, String), InvalidName> {
+    let pattern = InvalidName::Pattern("projects/{id}/releases/{tag}");
+    match name.split_once("/releases/") {
+        Some((project, tag)) if !tag.is_empty() => Ok((parse_project(project)?, tag.to_owned())),
+        _ => Err(pattern),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +75,7 @@ mod tests {
         let user = ProjectId::parse("user").unwrap();
         assert_eq!(parse_project(&project(&user)), Ok(user.clone()));
         assert_eq!(parse_deployment(&deployment(&user, 12)), Ok((user.clone(), 12)));
+        assert_eq!(parse_release(&release(&user, "v1/a")), Ok((user.clone(), "v1/a".to_owned())));
         assert_eq!(parse_production(&production(&user)), Ok(user));
         for bad in ["user", "projects/", "projects/U", "projects/user/deployments/x", "projects/user/deployments/-1"] {
             assert!(parse_project(bad).is_err() && parse_deployment(bad).is_err(), "{bad} was accepted");

@@ -79,7 +79,8 @@ pub(super) fn check(
     draft: ProjectDraft,
     claim_port: impl FnOnce(Option<u16>) -> Result<u16, String>,
 ) -> Result<ProjectSpec, Vec<Violation>> {
-    let ProjectDraft { id, git_url, branch, auto_tag, image_repository, target, rollout_policy, depends_on } = draft;
+    let ProjectDraft { id, git_url, branch, auto_tag, image_repository, target, rollout_policy, depends_on, deploy } =
+        draft;
     let mut faults = Faults::under("project.");
     let id = ProjectId::parse(&id).map_err(|error| faults.add("name", error.to_string())).ok();
     check_git_url(&mut faults, &git_url);
@@ -101,7 +102,7 @@ pub(super) fn check(
     match (id, image_repository, target) {
         (Some(id), Some(image_repository), Some(target)) if faults.found.is_empty() => {
             let source = Source { git_url, branch, auto_tag };
-            Ok(ProjectSpec { id, source, image_repository, target, rollout_policy, depends_on })
+            Ok(ProjectSpec { id, source, image_repository, target, rollout_policy, depends_on, deploy })
         }
         _ => Err(faults.found),
     }

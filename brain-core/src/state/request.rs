@@ -6,6 +6,7 @@ use crate::{
         Deployment, Fact, Phase, Request,
         control::{Control, ControlUsed},
     },
+    hold::Barrier,
     image::Digest,
     names,
     plan::{self, Goal, ServiceCount},
@@ -64,6 +65,12 @@ pub enum Refusal {
     /// No deployment before the current one has succeeded.
     #[error("there is no release to go back to: no other one was deployed successfully")]
     NothingBefore,
+    /// A person, or a failure before, forbids it.
+    #[error(transparent)]
+    Held(#[from] Barrier),
+    /// Nothing serves that could be pinned.
+    #[error("nothing serves yet: name the version to pin")]
+    NothingServes,
 }
 
 impl ProjectState {
@@ -77,13 +84,16 @@ impl ProjectState {
             return Err(Refusal::NoImage { image: self.spec.image_repository.with_tag(release.tag) });
         };
         let (tag, digest) = (release.tag.to_owned(), image.digest.clone());
+        if let Some(barrier) = self.holds.barrier(&tag, &digest) {
+            return Err(barrier.into());
+        }
         let mut request = self.request(Wish { tag, ..wish }, digest, &self.serving);
         request.awaits = self.spec.depends_on.clone();
         Ok(request)
     }
 
     /// Decides a request to go back to a release, or without a tag to the one before. The images that were deployed then
-    /// are deployed again, whatever their tags name now.
+    /// are deployed again, whatever their tags name now. A freeze does not forbid it, and nothing forbids to cancel.
     pub fn request_rollback(&self, wish: Wish, at: Timestamp) -> Result<WayBack, Refusal> {
         let active = self.active();
         let (tag, digest) = match (&*wish.tag, active) {
@@ -97,6 +107,9 @@ impl ProjectState {
         });
         if let Some(active) = back {
             return Ok(WayBack::Cancel(active.number));
+        }
+        if let Some(barrier) = self.holds.barrier_back(&tag, &digest) {
+            return Err(barrier.into());
         }
         let policy = self.spec.rollout_policy.clone().straight();
         let wish = Wish { tag, policy: Some(policy), ..wish };
@@ -136,7 +149,7 @@ impl ProjectState {
         Ok((before.tag.clone(), before.digest.clone()))
     }
 
-    fn deployed_or_released(&self, tag: &str) -> Result<(String, Digest), Refusal> {
+    pub(super) fn deployed_or_released(&self, tag: &str) -> Result<(String, Digest), Refusal> {
         let known = self.release(tag);
         let name = known.as_ref().map_or(tag, |release| release.tag);
         let succeeded = |deployment: &&Deployment| deployment.tag == name && deployment.phase == Phase::Succeeded;

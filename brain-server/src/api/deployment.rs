@@ -23,7 +23,7 @@ use std::sync::Arc;
 use tokio::sync::{broadcast::error::RecvError, mpsc};
 use tonic::{Request, Response, Status};
 
-mod request;
+pub(super) mod request;
 
 #[tonic::async_trait]
 impl DeploymentService for Api {

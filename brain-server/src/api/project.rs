@@ -3,24 +3,31 @@
 use super::{Api, RETRY_AFTER, Watch, page};
 use crate::{directory::CreateError, http::hooks::Paths, watchers::TagError};
 use brain_core::{
+    hold::HoldWish,
     id::ProjectId,
     project::Violation,
     state::ProjectState,
     version::{compare_tags, version_of},
 };
 use brain_proto::{
-    convert::{draft_from_proto, head_to_proto, project_to_proto, release_to_proto, version_part_from_proto},
+    convert::{
+        draft_from_proto, head_to_proto, project_to_proto, release_to_proto, timestamp_from_proto,
+        version_part_from_proto,
+    },
     error, name,
     v1::{
-        CreateProjectRequest, CreateProjectResponse, CreateTagRequest, CreateTagResponse, GetProjectRequest,
-        GetProjectResponse, GetWebhooksRequest, GetWebhooksResponse, ListProjectsRequest, ListProjectsResponse,
-        ListReleasesRequest, ListReleasesResponse, WatchProjectRequest, WatchProjectResponse,
-        create_tag_request::Version, project_service_server::ProjectService,
+        CreateProjectRequest, CreateProjectResponse, CreateTagRequest, CreateTagResponse, FreezeProjectRequest,
+        FreezeProjectResponse, GetProjectRequest, GetProjectResponse, GetWebhooksRequest, GetWebhooksResponse,
+        LiftQuarantineRequest, LiftQuarantineResponse, ListProjectsRequest, ListProjectsResponse, ListReleasesRequest,
+        ListReleasesResponse, PinProjectRequest, PinProjectResponse, QuarantineReleaseRequest,
+        QuarantineReleaseResponse, ThawProjectRequest, ThawProjectResponse, UnpinProjectRequest, UnpinProjectResponse,
+        WatchProjectRequest, WatchProjectResponse, create_tag_request::Version, project_service_server::ProjectService,
     },
 };
 use std::cmp::Ordering;
 use tonic::{Request, Response, Status};
 
+mod holds;
 mod watch;
 
 /// Longest tag that is made: an image's tag may be no longer.
@@ -128,6 +135,64 @@ impl ProjectService for Api {
         };
         let Paths { github, docker_hub, registry } = paths;
         Ok(Response::new(GetWebhooksResponse { github, docker_hub, registry }))
+    }
+
+    async fn pin_project(&self, request: Request<PinProjectRequest>) -> Result<Response<PinProjectResponse>, Status> {
+        let PinProjectRequest { name, version, requested_by, reason } = request.into_inner();
+        let asked = holds::Asked { named: holds::Named::Project(name), requested_by, reason };
+        let project = self.hold(asked, |_| holds::pin(version)).await?;
+        Ok(Response::new(PinProjectResponse { project: Some(project) }))
+    }
+
+    async fn unpin_project(
+        &self,
+        request: Request<UnpinProjectRequest>,
+    ) -> Result<Response<UnpinProjectResponse>, Status> {
+        let UnpinProjectRequest { name, requested_by, reason } = request.into_inner();
+        let asked = holds::Asked { named: holds::Named::Project(name), requested_by, reason };
+        let project = self.hold(asked, |_| Ok(HoldWish::Unpin)).await?;
+        Ok(Response::new(UnpinProjectResponse { project: Some(project) }))
+    }
+
+    async fn quarantine_release(
+        &self,
+        request: Request<QuarantineReleaseRequest>,
+    ) -> Result<Response<QuarantineReleaseResponse>, Status> {
+        let QuarantineReleaseRequest { name, requested_by, reason } = request.into_inner();
+        let asked = holds::Asked { named: holds::Named::Release(name), requested_by, reason };
+        let project = self.hold(asked, |tag| Ok(HoldWish::Quarantine(tag))).await?;
+        Ok(Response::new(QuarantineReleaseResponse { project: Some(project) }))
+    }
+
+    async fn lift_quarantine(
+        &self,
+        request: Request<LiftQuarantineRequest>,
+    ) -> Result<Response<LiftQuarantineResponse>, Status> {
+        let LiftQuarantineRequest { name, requested_by, reason } = request.into_inner();
+        let asked = holds::Asked { named: holds::Named::Release(name), requested_by, reason };
+        let project = self.hold(asked, |tag| Ok(HoldWish::LiftQuarantine(tag))).await?;
+        Ok(Response::new(LiftQuarantineResponse { project: Some(project) }))
+    }
+
+    async fn freeze_project(
+        &self,
+        request: Request<FreezeProjectRequest>,
+    ) -> Result<Response<FreezeProjectResponse>, Status> {
+        let FreezeProjectRequest { name, end_time, requested_by, reason } = request.into_inner();
+        let now = self.shared.clock.now();
+        let asked = holds::Asked { named: holds::Named::Project(name), requested_by, reason };
+        let project = self.hold(asked, |_| holds::freeze(end_time.map(timestamp_from_proto), now)).await?;
+        Ok(Response::new(FreezeProjectResponse { project: Some(project) }))
+    }
+
+    async fn thaw_project(
+        &self,
+        request: Request<ThawProjectRequest>,
+    ) -> Result<Response<ThawProjectResponse>, Status> {
+        let ThawProjectRequest { name, requested_by, reason } = request.into_inner();
+        let asked = holds::Asked { named: holds::Named::Project(name), requested_by, reason };
+        let project = self.hold(asked, |_| Ok(HoldWish::Thaw)).await?;
+        Ok(Response::new(ThawProjectResponse { project: Some(project) }))
     }
 }
 

@@ -8,13 +8,14 @@ use brain_core::{
         control::{Control, ControlUsed},
     },
     event::{Change, Event},
+    hold::HoldWish,
     observation::Observation,
     state::{WayBack, Wish},
     time::Timestamp,
 };
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
-use tracing::{Instrument, error, info_span, warn};
+use tracing::{Instrument, error, info, info_span, warn};
 
 /// Name under which the server itself appears in events.
 const SERVER: &str = "brain-server";
@@ -25,7 +26,7 @@ const RETRY_DEADLINE: Duration = Duration::from_secs(1);
 pub(super) async fn run(project: Arc<Project>, commands: mpsc::Receiver<Command>) {
     let span = info_span!("project", id = %project.id);
     let shutdown = project.shared.shutdown.clone();
-    let actor = Actor { project, commands, waiting: VecDeque::new() };
+    let actor = Actor { project, commands, waiting: VecDeque::new(), policy_failed: false };
     // What is under way when the server ends is unacknowledged, and will be sent again.
     shutdown.run_until_cancelled(actor.serve().instrument(span)).await;
 }
@@ -35,11 +36,16 @@ struct Actor {
     commands: mpsc::Receiver<Command>,
     /// Commands that were taken from the mailbox and do not go with the batch before them.
     waiting: VecDeque<Command>,
+    /// Whether the policy's deployment is to be tried again.
+    policy_failed: bool,
 }
 
 impl Actor {
     async fn serve(mut self) {
         loop {
+            if self.waiting.is_empty() {
+                self.deploy_by_policy().await;
+            }
             let command = match self.waiting.pop_front() {
                 Some(command) => command,
                 None => {
@@ -50,6 +56,7 @@ impl Actor {
                             None => return,
                         },
                         () = tokio::time::sleep(deadline.unwrap_or(Duration::MAX)), if deadline.is_some() => {
+                            self.thaw().await;
                             self.time_out().await;
                             continue;
                         }
@@ -61,6 +68,7 @@ impl Actor {
     }
 
     async fn handle(&mut self, command: Command) {
+        self.thaw().await;
         match command {
             Command::Observe { by, observation, reply } => self.observe(by, observation, reply).await,
             Command::Deploy { wish, reply } => {
@@ -68,6 +76,9 @@ impl Actor {
             }
             Command::RollBack { wish, why, reply } => {
                 let _ = reply.send(self.roll_back(wish, why).await);
+            }
+            Command::Hold { by, wish, why, reply } => {
+                let _ = reply.send(self.hold(by, wish, why).await);
             }
             Command::Fact { by, number, fact, reply } => {
                 let _ = reply.send(self.fact(by, number, fact).await);
@@ -113,6 +124,37 @@ impl Actor {
         }
         let request = self.project.read().state.request_deployment(wish)?;
         self.begin(Box::new(request), Vec::new()).await
+    }
+
+    /// Deploys what the project's policy asks for. What goes wrong is tried again with the next command, or after a pause.
+    async fn deploy_by_policy(&mut self) {
+        self.policy_failed = false;
+        let Some(wish) = self.project.read().state.wanted_deployment() else { return };
+        let tag = wish.tag.clone();
+        match self.deploy(wish).await {
+            Ok(deployment) => info!(tag, number = deployment.number, "deployed by policy"),
+            Err(error) => {
+                warn!(%error, tag, "the policy's deployment could not begin, trying again");
+                self.policy_failed = true;
+            }
+        }
+    }
+
+    async fn hold(&mut self, by: String, wish: HoldWish, why: String) -> Result<(), CommandError> {
+        let at = self.project.shared.clock.now();
+        let change = self.project.read().state.request_hold(wish, why)?;
+        self.commit(change.map(|change| Event { at, by, change }).into_iter().collect()).await
+    }
+
+    /// Lifts a freeze whose end has come.
+    async fn thaw(&mut self) {
+        if !self.project.read().state.holds.is_over(self.project.shared.clock.now()) {
+            return;
+        }
+        if let Err(error) = self.hold(SERVER.to_owned(), HoldWish::Thaw, "its end has come".to_owned()).await {
+            warn!(%error, "the end of a freeze could not be recorded, trying again");
+            tokio::time::sleep(RETRY_DEADLINE).await;
+        }
     }
 
     async fn roll_back(&mut self, wish: Wish, why: String) -> Result<Deployment, CommandError> {
@@ -161,8 +203,10 @@ impl Actor {
             // The same waiting reason again is no news.
             return Ok(after);
         }
-        let change = Change::DeploymentChanged { number, fact };
-        self.commit(vec![Event { at, by, change }]).await?;
+        let quarantine = self.project.read().state.quarantine_of(&after);
+        let mut events = vec![Event { at, by, change: Change::DeploymentChanged { number, fact } }];
+        events.extend(quarantine.map(|change| Event { at, by: SERVER.to_owned(), change }));
+        self.commit(events).await?;
         self.deployment(number)
     }
 
@@ -216,15 +260,20 @@ impl Actor {
         }
     }
 
-    /// Time until the active deployment's step has taken too long.
+    /// Time until the active deployment's step has taken too long, a freeze ends, or the policy is tried again.
     fn until_deadline(&self) -> Option<Duration> {
+        let now = self.project.shared.clock.now();
         let inner = self.project.read();
-        let deadline = inner.state.active()?.deadline()?;
-        Some(deadline.since(self.project.shared.clock.now()))
+        let deadline = inner.state.active().and_then(Deployment::deadline);
+        let times = [deadline, inner.state.holds.thaws()].into_iter().flatten().map(|time| time.since(now));
+        times.chain(self.policy_failed.then_some(RETRY_DEADLINE)).min()
     }
 
     async fn time_out(&mut self) {
-        let Some(number) = self.project.read().state.active().map(|deployment| deployment.number) else { return };
+        let now = self.project.shared.clock.now();
+        let late = |deployment: &&Deployment| deployment.deadline().is_some_and(|deadline| deadline <= now);
+        let late = self.project.read().state.active().filter(late).map(|deployment| deployment.number);
+        let Some(number) = late else { return };
         if let Err(error) = self.fact(SERVER.to_owned(), number, Fact::TimedOut).await {
             warn!(%error, number, "a deadline could not be recorded, trying again");
             tokio::time::sleep(RETRY_DEADLINE).await;

@@ -13,8 +13,8 @@ use brain_core::{
     dependency::Dependency,
     policy::{OnFailure, Preset, RolloutPolicy, RolloutStep, Size},
     project::{
-        DependencyDraft, LaunchKind, ProjectDraft, ProjectSpec, RolloutPolicyDraft, RolloutStepDraft, SizeDraft,
-        Source, Target, TargetDraft,
+        DependencyDraft, DeployMode, LaunchKind, ProjectDraft, ProjectSpec, RolloutPolicyDraft, RolloutStepDraft,
+        SizeDraft, Source, Target, TargetDraft,
     },
     version::VersionPart,
 };
@@ -32,7 +32,10 @@ pub fn draft_from_proto(project: v1::Project) -> ProjectDraft {
         create_time: _,
         head: _,
         depends_on,
+        deploy,
+        holds: _,
     } = project;
+    let v1::DeployMode { automatic } = deploy.unwrap_or_default();
     let dependency = |v1::Dependency { project, version }| DependencyDraft {
         project: project.strip_prefix("projects/").unwrap_or(&project).to_owned(),
         version,
@@ -48,6 +51,7 @@ pub fn draft_from_proto(project: v1::Project) -> ProjectDraft {
         target: target.map(target_from_proto),
         rollout_policy: rollout_policy.map(policy_from_proto),
         depends_on: depends_on.into_iter().map(dependency).collect(),
+        deploy: DeployMode { automatic },
     }
 }
 
@@ -174,7 +178,8 @@ pub fn spec_from_proto(project: v1::Project) -> Result<ProjectSpec, ConvertError
 /// The definition, complete. Output-only fields are left empty.
 #[must_use]
 pub fn spec_to_proto(spec: &ProjectSpec) -> v1::Project {
-    let ProjectSpec { id, source, image_repository, target, rollout_policy, depends_on } = spec;
+    let ProjectSpec { id, source, image_repository, target, rollout_policy, depends_on, deploy } = spec;
+    let DeployMode { automatic } = *deploy;
     let Source { git_url, branch, auto_tag } = source;
     let auto_tag = version_part_to_proto(*auto_tag).into();
     v1::Project {
@@ -187,6 +192,8 @@ pub fn spec_to_proto(spec: &ProjectSpec) -> v1::Project {
         create_time: None,
         head: None,
         depends_on: depends_on.iter().map(dependency_to_proto).collect(),
+        deploy: Some(v1::DeployMode { automatic }),
+        holds: None,
     }
 }
 

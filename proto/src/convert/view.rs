@@ -3,6 +3,7 @@
 use super::{project::spec_to_proto, timestamp_to_proto};
 use crate::{name, v1};
 use brain_core::{
+    hold::{Frozen, Held, Holds, Pinned, Quarantined},
     id::ProjectId,
     production::{Production, ServiceState},
     release::{Commit, Moved, Release},
@@ -18,8 +19,36 @@ pub fn project_to_proto(state: &ProjectState) -> v1::Project {
         etag: state.spec.etag(),
         create_time: Some(timestamp_to_proto(state.created)),
         head: head_to_proto(state),
+        holds: holds_to_proto(&state.holds),
         ..project
     }
+}
+
+fn holds_to_proto(holds: &Holds) -> Option<v1::Holds> {
+    if *holds == Holds::default() {
+        return None;
+    }
+    let Holds { pin, freeze, quarantines } = holds.clone();
+    let quarantine = |held: Held<Quarantined>| {
+        let (Quarantined { tag, digest }, origin) = origin(held);
+        v1::Quarantine { version: tag, image_digest: digest.to_string(), origin }
+    };
+    Some(v1::Holds {
+        pin: pin.map(|held| {
+            let (Pinned { tag, digest }, origin) = origin(held);
+            v1::Pin { version: tag, image_digest: digest.to_string(), origin }
+        }),
+        freeze: freeze.map(|held| {
+            let (Frozen { until }, origin) = origin(held);
+            v1::Freeze { end_time: until.map(timestamp_to_proto), origin }
+        }),
+        quarantines: quarantines.into_iter().map(quarantine).collect(),
+    })
+}
+
+fn origin<T>(held: Held<T>) -> (T, Option<v1::HoldOrigin>) {
+    let Held { hold, by, why, since } = held;
+    (hold, Some(v1::HoldOrigin { set_by: by, reason: why, set_time: Some(timestamp_to_proto(since)) }))
 }
 
 /// The head of the branch.

@@ -7,6 +7,7 @@ use brain_core::{
         Fact, IllegalEvent,
         control::{Control, ControlUsed},
     },
+    hold::Barrier,
     id::ProjectId,
     image::parse_tagged,
     project::Violation,
@@ -23,7 +24,7 @@ const REQUEST_ID_MAX: usize = 64;
 const REQUESTED_BY_MAX: usize = 100;
 const REASON_MAX: usize = 500;
 /// Longest tag or version that is looked for.
-pub(super) const TAG_MAX: usize = 250;
+pub(in crate::api) const TAG_MAX: usize = 250;
 
 /// What is to be deployed.
 pub(super) enum What {
@@ -43,21 +44,21 @@ pub(super) struct Asked {
 
 /// Faults of a request, all of which are answered at once.
 #[derive(Default)]
-pub(super) struct Faults(Vec<Violation>);
+pub(in crate::api) struct Faults(Vec<Violation>);
 
 impl Faults {
     fn add(&mut self, field: &str, description: impl Into<String>) {
         self.0.push(Violation { field: field.to_owned(), description: description.into() });
     }
 
-    pub(super) fn check(&mut self, ok: bool, field: &str, description: &str) {
+    pub(in crate::api) fn check(&mut self, ok: bool, field: &str, description: &str) {
         if !ok {
             self.add(field, description);
         }
     }
 
     /// Who asks, under which id.
-    pub(super) fn request(&mut self, request_id: &str, requested_by: &str) {
+    pub(in crate::api) fn request(&mut self, request_id: &str, requested_by: &str) {
         if request_id.len() > REQUEST_ID_MAX {
             self.add("request_id", format!("must be at most {REQUEST_ID_MAX} characters"));
         }
@@ -66,18 +67,18 @@ impl Faults {
         }
     }
 
-    pub(super) fn reason(&mut self, reason: &str) {
+    pub(in crate::api) fn reason(&mut self, reason: &str) {
         if reason.len() > REASON_MAX || reason.contains(char::is_control) {
             self.add("reason", format!("must be one line of at most {REASON_MAX} characters"));
         }
     }
 
-    pub(super) fn project(&mut self, field: &str, text: &str) -> Option<ProjectId> {
+    pub(in crate::api) fn project(&mut self, field: &str, text: &str) -> Option<ProjectId> {
         name::parse_project(text).map_err(|error| self.add(field, error.to_string())).ok()
     }
 
     /// The value, if nothing is wrong.
-    pub(super) fn end<T>(self, value: Option<T>) -> Result<T, Status> {
+    pub(in crate::api) fn end<T>(self, value: Option<T>) -> Result<T, Status> {
         match value {
             Some(value) if self.0.is_empty() => Ok(value),
             _ => Err(error::invalid(self.0)),
@@ -190,7 +191,7 @@ impl Api {
 }
 
 /// How a command about a deployment was refused.
-pub(super) fn refused(project: &Project, failure: CommandError) -> Status {
+pub(in crate::api) fn refused(project: &Project, failure: CommandError) -> Status {
     let refusal = match failure {
         CommandError::Refused(refusal) => refusal,
         CommandError::Misfit(Misfit::Illegal(
@@ -211,6 +212,15 @@ pub(super) fn refused(project: &Project, failure: CommandError) -> Status {
             let first = name::deployment(&project.id, number);
             error::precondition("DEPLOYMENT_IN_PROGRESS", &first, format!("{first}: {message}"))
         }
+        Refusal::Held(barrier) => {
+            let reason = match barrier {
+                Barrier::Pinned(_) => "PROJECT_PINNED",
+                Barrier::Quarantined(_) => "VERSION_QUARANTINED",
+                Barrier::Frozen(_) => "PROJECT_FROZEN",
+            };
+            error::precondition(reason, &name::project(&project.id), message)
+        }
+        Refusal::NothingServes => error::precondition("NOTHING_SERVES", &name::project(&project.id), message),
         Refusal::NothingBefore => error::precondition("NOTHING_TO_GO_BACK_TO", &name::project(&project.id), message),
     }
 }

@@ -34,7 +34,11 @@ impl Touched {
                     // A tag also changes the head's label.
                     self.project = true;
                 }
-                Change::ProjectCreated(_) | Change::HeadObserved { .. } | Change::HeadRemoved => self.project = true,
+                Change::ProjectCreated(_)
+                | Change::HeadObserved { .. }
+                | Change::HeadRemoved
+                | Change::HoldSet { .. }
+                | Change::HoldLifted { .. } => self.project = true,
                 Change::SourceMoved { .. }
                 | Change::TagFailed { .. }
                 | Change::PollFailed { .. }

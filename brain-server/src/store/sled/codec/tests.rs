@@ -6,6 +6,7 @@ use brain_core::{
         control::{Control, ControlUsed},
     },
     event::Change,
+    hold::{Frozen, Hold, Lifted, Pinned, Quarantined},
     id::AgentName,
     image::Digest,
     observation::PollTarget,
@@ -23,6 +24,8 @@ use std::{fmt::Write as _, time::Duration};
 const GOLDEN: &str = include_str!("golden.hex");
 /// Those that came with the knowledge of sources: moves, tags that could not be made, commits that are not tagged.
 const GOLDEN_KNOWLEDGE: &str = include_str!("golden_knowledge.hex");
+/// Those that came with intent: holds that are set and lifted, and who asks for deployments.
+const GOLDEN_INTENT: &str = include_str!("golden_intent.hex");
 /// Those that came with steering: policies with bakes and holds, and what people do to a deployment.
 const GOLDEN_STEERING: &str = include_str!("golden_steering.hex");
 
@@ -156,6 +159,24 @@ fn steering() -> Transition {
     transition(changes)
 }
 
+fn intent() -> Transition {
+    let mut spec = spec();
+    spec.deploy.automatic = true;
+    let digest = Digest::parse(&format!("sha256:{}", "a1".repeat(32))).unwrap();
+    let tag = "0.0.5".to_owned();
+    let holds = [
+        Hold::Pin(Pinned { tag: tag.clone(), digest: digest.clone() }),
+        Hold::Quarantine(Quarantined { tag: tag.clone(), digest }),
+        Hold::Freeze(Frozen { until: Some(Timestamp(1_700_000_000_456)) }),
+        Hold::Freeze(Frozen { until: None }),
+    ];
+    let mut changes = vec![Change::ProjectCreated(Box::new(spec))];
+    changes.extend(holds.map(|hold| Change::HoldSet { hold, why: "w".into() }));
+    let lifted = [Lifted::Pin, Lifted::Quarantine { tag }, Lifted::Freeze];
+    changes.extend(lifted.map(|lifted| Change::HoldLifted { lifted, why: "w".into() }));
+    transition(changes)
+}
+
 fn hex(bytes: &[u8]) -> String {
     let mut text = String::new();
     for (index, byte) in bytes.iter().enumerate() {
@@ -172,8 +193,12 @@ fn bytes(hex: &str) -> Vec<u8> {
 
 #[test]
 fn events_that_earlier_releases_wrote_are_read_for_ever() {
-    for (golden, transition) in [(GOLDEN, every_kind()), (GOLDEN_KNOWLEDGE, knowledge()), (GOLDEN_STEERING, steering())]
-    {
+    for (golden, transition) in [
+        (GOLDEN, every_kind()),
+        (GOLDEN_KNOWLEDGE, knowledge()),
+        (GOLDEN_STEERING, steering()),
+        (GOLDEN_INTENT, intent()),
+    ] {
         let now = hex(&encode_transitions(std::slice::from_ref(&transition)).unwrap());
         let golden = bytes(golden);
         let read = decode_transitions(&golden).unwrap_or_else(|error| panic!("{error}; today's bytes are:\n{now}"));

@@ -1,0 +1,105 @@
+//! What people intend, decided against a project's state: holds that are set and lifted, and deployments by policy.
+
+use super::{ProjectState, Refusal, Wish};
+use crate::{
+    deployment::{Deployment, Phase},
+    event::Change,
+    hold::{Barrier, Hold, HoldWish, Lifted, Pinned, Quarantined},
+    image::Digest,
+    names,
+    version::{compare_tags, version_of},
+};
+use std::cmp::Ordering;
+
+#[cfg(test)]
+mod tests;
+
+/// Who is named in the log for deployments by policy.
+pub const AUTO_DEPLOY: &str = "policy auto_deploy";
+
+impl ProjectState {
+    /// Decides a request to hold or to lift; `None` when it is so already.
+    pub fn request_hold(&self, wish: HoldWish, why: String) -> Result<Option<Change>, Refusal> {
+        let hold = match wish {
+            HoldWish::Unpin => return Ok(self.lift(Lifted::Pin, why)),
+            HoldWish::Thaw => return Ok(self.lift(Lifted::Freeze, why)),
+            HoldWish::LiftQuarantine(tag) => return Ok(self.lift(Lifted::Quarantine { tag }, why)),
+            HoldWish::Pin(version) => {
+                let (tag, digest) = if version.is_empty() {
+                    let serving = self.serving_deployment().ok_or(Refusal::NothingServes)?;
+                    (serving.tag.clone(), serving.digest.clone())
+                } else {
+                    self.deployed_or_released(&version)?
+                };
+                Hold::Pin(Pinned { tag, digest })
+            }
+            HoldWish::Quarantine(tag) => {
+                let release = self.release(&tag).ok_or(Refusal::UnknownRelease(tag))?;
+                let image = self.spec.image_repository.with_tag(release.tag);
+                let digest = release.image.ok_or(Refusal::NoImage { image })?.digest.clone();
+                Hold::Quarantine(Quarantined { tag: release.tag.to_owned(), digest })
+            }
+            HoldWish::Freeze(freeze) => Hold::Freeze(freeze),
+        };
+        Ok((!self.holds.has(&hold)).then_some(Change::HoldSet { hold, why }))
+    }
+
+    fn lift(&self, lifted: Lifted, why: String) -> Option<Change> {
+        self.holds.has_to_lift(&lifted).then_some(Change::HoldLifted { lifted, why })
+    }
+
+    /// What follows by itself when a deployment has become `after`: an image that failed is quarantined.
+    #[must_use]
+    pub fn quarantine_of(&self, after: &Deployment) -> Option<Change> {
+        if after.phase != Phase::Failed || self.deployment(after.number).is_none_or(|known| known.phase.is_final()) {
+            return None;
+        }
+        let hold = Hold::Quarantine(Quarantined { tag: after.tag.clone(), digest: after.digest.clone() });
+        let why = format!("deployment {} failed: {}", after.number, after.reason.clone().unwrap_or_default());
+        (!self.holds.has(&hold)).then_some(Change::HoldSet { hold, why })
+    }
+
+    /// The newest deployment whose version serves.
+    fn serving_deployment(&self) -> Option<&Deployment> {
+        self.deployments.iter().rev().find(|deployment| {
+            let service = names::service(&self.spec.id, &deployment.tag, &deployment.digest);
+            self.serving.iter().any(|serving| serving.service == service)
+        })
+    }
+
+    /// The image that the policy would deploy if nothing held it: the newest version that has one, when it is newer than all
+    /// that serves. Pre-releases are for people. An image that was deployed before and did not fail was taken back by a
+    /// person, and stays so; one that failed is quarantined until a person lifts that.
+    fn newest_by_policy(&self) -> Option<(&str, &Digest)> {
+        if !self.spec.deploy.automatic || self.active().is_some() {
+            return None;
+        }
+        let versions =
+            self.images.iter().filter(|(tag, _)| version_of(tag).is_some_and(|version| version.pre.is_empty()));
+        let (tag, image) = versions.max_by(|a, b| compare_tags(a.0, b.0))?;
+        let newer = |served: &str| compare_tags(tag, served) == Ordering::Greater;
+        if !self.serving.iter().all(|serving| newer(&serving.version)) {
+            return None;
+        }
+        let before = |deployment: &Deployment| deployment.tag == *tag && deployment.digest == image.digest;
+        let taken_back = self.deployments.iter().any(|known| before(known) && known.phase != Phase::Failed);
+        (!taken_back).then_some((tag.as_str(), &image.digest))
+    }
+
+    /// The deployment that the policy asks for now.
+    #[must_use]
+    pub fn wanted_deployment(&self) -> Option<Wish> {
+        let (tag, digest) = self.newest_by_policy()?;
+        if self.holds.barrier(tag, digest).is_some() {
+            return None;
+        }
+        Some(Wish { tag: tag.to_owned(), requested_by: AUTO_DEPLOY.to_owned(), ..Wish::default() })
+    }
+
+    /// The tag that the policy would deploy, and what forbids it.
+    #[must_use]
+    pub fn held_back(&self) -> Option<(&str, Barrier)> {
+        let (tag, digest) = self.newest_by_policy()?;
+        Some((tag, self.holds.barrier(tag, digest)?))
+    }
+}

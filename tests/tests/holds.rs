@@ -1,0 +1,159 @@
+//! Intent that sticks: pins, quarantines and freezes, and deployments by policy that never override one.
+
+use anyhow::{Result, ensure};
+use brain_tests::{
+    wait::eventually,
+    world::{World, text},
+};
+use serde_json::{Value, json};
+
+/// A call about project `user`; answers the project.
+async fn hold(world: &World, method: &str, more: Value) -> Result<Value> {
+    let mut request = json!({"name": "projects/user", "requestedBy": "ann", "reason": "to be safe"});
+    for (field, value) in more.as_object().cloned().unwrap_or_default() {
+        request[field] = value;
+    }
+    let answer = world.caller().grpcurl(&format!("ProjectService/{method}"), &request).await?;
+    Ok(answer["project"].clone())
+}
+
+/// What the refusal of a deployment says.
+async fn refused(world: &World, image: &str) -> String {
+    world.deploy(image).await.expect_err("the deployment is held").to_string()
+}
+
+async fn sentences(world: &World) -> Result<Vec<String>> {
+    let board = world.caller().buf("BoardService/GetBoard", &json!({})).await?;
+    let sentences = board["projects"][0]["sentences"].as_array().cloned().unwrap_or_default();
+    Ok(sentences.iter().map(|sentence| text(&sentence["text"])).collect())
+}
+
+async fn said(world: &World, beginning: &str) -> Result<()> {
+    eventually(&format!("the board to say {beginning:?}"), || async {
+        let sentences = sentences(world).await?;
+        ensure!(sentences.iter().any(|sentence| sentence.starts_with(beginning)), "{sentences:?}");
+        Ok(())
+    })
+    .await
+}
+
+async fn create_automatic(world: &World) -> Result<()> {
+    let mut project = world.definition();
+    project["deploy"] = json!({"automatic": true});
+    world.create(project).await.map(drop)
+}
+
+/// Waits until there is a deployment of that number.
+async fn there_is(world: &World, number: u64) -> Result<Value> {
+    let name = format!("projects/user/deployments/{number}");
+    eventually(&format!("{name} to begin"), || world.deployment(&name)).await
+}
+
+async fn deployments(world: &World) -> Result<usize> {
+    let answer =
+        world.caller().grpcurl("DeploymentService/ListDeployments", &json!({"parent": "projects/user"})).await?;
+    Ok(answer["deployments"].as_array().map_or(0, Vec::len))
+}
+
+#[tokio::test]
+async fn a_pin_refuses_every_other_version_and_a_freeze_all_new_ones_until_they_are_lifted() -> Result<()> {
+    let world = World::start().await?;
+    world.create_project().await?;
+    let nothing = hold(&world, "PinProject", json!({})).await.expect_err("nothing serves").to_string();
+    assert!(nothing.contains("NOTHING_SERVES"), "{nothing}");
+    world.image_known("0.0.4").await?;
+    let first = world.deploy("flowcommerce/user:0.0.4").await?;
+    world.succeeded(&first).await?;
+    world.registry.push("flowcommerce/user", "0.0.5", "0.0.5").await?;
+    world.image_known("0.0.5").await?;
+
+    let pinned = hold(&world, "PinProject", json!({})).await?;
+    assert_eq!(pinned["holds"]["pin"]["version"], "0.0.4");
+    assert_eq!(pinned["holds"]["pin"]["origin"]["setBy"], "ann");
+    let again = hold(&world, "PinProject", json!({"version": "v0.0.4", "requestedBy": "bob"})).await?;
+    assert_eq!(again["holds"], pinned["holds"]);
+    let refusal = refused(&world, "flowcommerce/user:0.0.5").await;
+    for part in
+        ["FailedPrecondition", "PROJECT_PINNED", "pinned to 0.0.4, by ann since 2", "to be safe", "UnpinProject"]
+    {
+        assert!(refusal.contains(part), "{part} is missing: {refusal}");
+    }
+    said(&world, "flowcommerce/user is pinned to 0.0.4, by ann since 2").await?;
+    let frozen = hold(&world, "FreezeProject", json!({})).await?;
+    assert!(frozen["holds"]["freeze"]["endTime"].is_null());
+    hold(&world, "UnpinProject", json!({})).await?;
+    hold(&world, "UnpinProject", json!({})).await?;
+    let refusal = refused(&world, "flowcommerce/user:0.0.5").await;
+    assert!(refusal.contains("PROJECT_FROZEN") && refusal.contains("ThawProject"), "{refusal}");
+    said(&world, "flowcommerce/user is frozen, by ann since 2").await?;
+    let past = hold(&world, "FreezeProject", json!({"endTime": "2020-01-01T00:00:00Z"})).await;
+    let past = past.expect_err("it is over").to_string();
+    assert!(past.contains("InvalidArgument") && past.contains("end_time"), "{past}");
+
+    hold(&world, "ThawProject", json!({})).await?;
+    let second = world.deploy("flowcommerce/user:0.0.5").await?;
+    world.succeeded(&second).await?;
+    // Going back is allowed while frozen, unless the release is quarantined.
+    hold(&world, "FreezeProject", json!({})).await?;
+    let release = json!({"name": "projects/user/releases/0.0.4"});
+    hold(&world, "QuarantineRelease", release.clone()).await?;
+    let back = json!({"parent": "projects/user", "version": "0.0.4", "requestedBy": "ann"});
+    let refusal = world.caller().grpcurl("DeploymentService/RollbackProject", &back).await;
+    let refusal = refusal.expect_err("0.0.4 is quarantined").to_string();
+    assert!(refusal.contains("VERSION_QUARANTINED") && refusal.contains("LiftQuarantine"), "{refusal}");
+    hold(&world, "LiftQuarantine", release).await?;
+    let back = world.caller().grpcurl("DeploymentService/RollbackProject", &back).await?;
+    world.succeeded(&text(&back["deployment"]["name"])).await?;
+    world.unharmed().await
+}
+
+#[tokio::test]
+async fn a_pushed_image_is_deployed_by_policy_and_one_that_failed_never_again_until_its_quarantine_is_lifted()
+-> Result<()> {
+    let mut world = World::start().await?;
+    create_automatic(&world).await?;
+    let first = there_is(&world, 1).await?;
+    assert_eq!((text(&first["version"]), text(&first["requestedBy"])), ("0.0.4".into(), "policy auto_deploy".into()));
+    world.succeeded("projects/user/deployments/1").await?;
+
+    world.lab.settings(json!({"behaviours": [{"match": "0-0-5", "behaviour": "crash", "delay_ms": 50}]})).await?;
+    world.registry.push("flowcommerce/user", "0.0.5", "0.0.5").await?;
+    there_is(&world, 2).await?;
+    let failed = world.ended("projects/user/deployments/2").await?;
+    assert_eq!(failed["phase"], "DEPLOYMENT_PHASE_FAILED");
+    said(&world, "flowcommerce/user:0.0.5 is quarantined, by brain-server since 2").await?;
+    let refusal = refused(&world, "flowcommerce/user:0.0.5").await;
+    assert!(refusal.contains("VERSION_QUARANTINED") && refusal.contains("deployment 2 failed"), "{refusal}");
+
+    // The intent outlives the server's process, and what comes after it is decided with it.
+    world.server.kill().await?;
+    world.server.restart().await?;
+    hold(&world, "FreezeProject", json!({})).await?;
+    world.user.tag("0.0.6").await?;
+    world.registry.push("flowcommerce/user", "0.0.6", "0.0.6").await?;
+    said(&world, "flowcommerce/user:0.0.6 is not deployed automatically: the project is frozen, by ann").await?;
+    assert_eq!(deployments(&world).await?, 2, "neither what failed nor what is frozen was deployed");
+    hold(&world, "ThawProject", json!({})).await?;
+    assert_eq!(there_is(&world, 3).await?["version"], "0.0.6");
+    world.succeeded("projects/user/deployments/3").await?;
+
+    // A person takes it back: it does not come again by itself.
+    let back = json!({"parent": "projects/user", "version": "0.0.4", "requestedBy": "ann"});
+    let back = world.caller().grpcurl("DeploymentService/RollbackProject", &back).await?;
+    world.succeeded(&text(&back["deployment"]["name"])).await?;
+    let frozen = hold(&world, "FreezeProject", json!({"endTime": in_a_moment()})).await?;
+    assert!(frozen["holds"]["freeze"]["endTime"].is_string());
+    eventually("the freeze to end by itself", || async {
+        let project = world.caller().grpcurl("ProjectService/GetProject", &json!({"name": "projects/user"})).await?;
+        ensure!(project["project"]["holds"]["freeze"].is_null(), "{}", project["project"]["holds"]);
+        Ok(())
+    })
+    .await?;
+    assert_eq!(deployments(&world).await?, 4);
+    world.unharmed().await
+}
+
+/// Two seconds from now.
+fn in_a_moment() -> String {
+    (jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2)).to_string()
+}

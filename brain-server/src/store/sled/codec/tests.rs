@@ -6,6 +6,7 @@ use brain_core::{
         control::{Control, ControlUsed},
     },
     event::Change,
+    gate::{Check, Condition, Gate, Samples},
     hold::{Frozen, Hold, Lifted, Pinned, Quarantined},
     id::AgentName,
     image::Digest,
@@ -28,6 +29,8 @@ const GOLDEN_KNOWLEDGE: &str = include_str!("golden_knowledge.hex");
 const GOLDEN_INTENT: &str = include_str!("golden_intent.hex");
 /// Those that came with steering: policies with bakes and holds, and what people do to a deployment.
 const GOLDEN_STEERING: &str = include_str!("golden_steering.hex");
+/// Those that came with gates: policies and plans with each source of figures.
+const GOLDEN_GATES: &str = include_str!("golden_gates.hex");
 
 fn spec() -> ProjectSpec {
     let target = TargetDraft {
@@ -124,19 +127,7 @@ fn steering() -> Transition {
     spec.depends_on = vec![Dependency { project: ProjectId::parse("auth").unwrap(), version: version_of("1.2.0") }];
     spec.target.role_arn = Some("arn:aws:iam::123456789012:role/brain".into());
     spec.target.launch_kind = LaunchKind::Configuration;
-    let digest = Digest::parse(&format!("sha256:{}", "a1".repeat(32))).unwrap();
-    let goal = Goal { deployment: 1, tag: "0.0.5", digest: &digest };
-    let from = ServiceCount { service: "old".into(), version: "0.0.4".into(), count: 3 };
-    let request = Request {
-        number: 1,
-        tag: "0.0.5".into(),
-        requested_by: "paolo".into(),
-        request_id: String::new(),
-        plan: plan(&spec, &spec.rollout_policy, goal, &[from]),
-        policy: Some(spec.rollout_policy.clone()),
-        awaits: spec.depends_on.clone(),
-        digest,
-    };
+    let request = request_of(&spec);
     let mut changes = vec![Change::ProjectCreated(Box::new(spec)), Change::DeploymentRequested(Box::new(request))];
     let controls = [
         Control::Pause,
@@ -177,6 +168,44 @@ fn intent() -> Transition {
     transition(changes)
 }
 
+/// A request to deploy by the project's policy.
+fn request_of(spec: &ProjectSpec) -> Request {
+    let digest = Digest::parse(&format!("sha256:{}", "a1".repeat(32))).unwrap();
+    let goal = Goal { deployment: 1, tag: "0.0.5", digest: &digest };
+    let from = ServiceCount { service: "old".into(), version: "0.0.4".into(), count: 3 };
+    Request {
+        number: 1,
+        tag: "0.0.5".into(),
+        requested_by: "paolo".into(),
+        request_id: String::new(),
+        plan: plan(spec, &spec.rollout_policy, goal, &[from]),
+        policy: Some(spec.rollout_policy.clone()),
+        awaits: spec.depends_on.clone(),
+        digest,
+    }
+}
+
+fn gates() -> Transition {
+    let mut spec = spec();
+    let figures = Gate {
+        name: "errors".into(),
+        check: Check::Prometheus {
+            server: "main".into(),
+            query: "x{{new}}".into(),
+            old_query: Some("x{{old}}".into()),
+            samples: Some(Samples { query: "y{{new}}".into(), minimum: 100 }),
+            window: Duration::from_secs(60),
+            condition: Condition::parse("new <= old").unwrap(),
+        },
+        failures: 3,
+    };
+    let alarms = Gate { name: "alarms".into(), check: Check::Alarms { names: vec!["red".into()] }, failures: 2 };
+    spec.rollout_policy.steps =
+        vec![RolloutStep { gates: vec![figures, alarms], ..RolloutStep::to(Size::Percent(33)) }];
+    let request = request_of(&spec);
+    transition(vec![Change::ProjectCreated(Box::new(spec)), Change::DeploymentRequested(Box::new(request))])
+}
+
 fn hex(bytes: &[u8]) -> String {
     let mut text = String::new();
     for (index, byte) in bytes.iter().enumerate() {
@@ -198,6 +227,7 @@ fn events_that_earlier_releases_wrote_are_read_for_ever() {
         (GOLDEN_KNOWLEDGE, knowledge()),
         (GOLDEN_STEERING, steering()),
         (GOLDEN_INTENT, intent()),
+        (GOLDEN_GATES, gates()),
     ] {
         let now = hex(&encode_transitions(std::slice::from_ref(&transition)).unwrap());
         let golden = bytes(golden);

@@ -148,8 +148,17 @@ impl Holds {
         if let Some(pin) = self.pin.as_ref().filter(other) {
             return Some(Barrier::Pinned(pin.clone()));
         }
-        let same = |held: &&Held<Quarantined>| held.hold.tag == tag && held.hold.digest == *digest;
-        self.quarantines.iter().find(same).cloned().map(Barrier::Quarantined)
+        self.quarantine(tag, digest).cloned().map(Barrier::Quarantined)
+    }
+
+    /// Whether that image is quarantined.
+    #[must_use]
+    pub fn quarantined(&self, tag: &str, digest: &Digest) -> bool {
+        self.quarantine(tag, digest).is_some()
+    }
+
+    fn quarantine(&self, tag: &str, digest: &Digest) -> Option<&Held<Quarantined>> {
+        self.quarantines.iter().find(|held| held.hold.tag == tag && held.hold.digest == *digest)
     }
 
     /// Whether the freeze has an end that has come.

@@ -138,14 +138,16 @@ impl ProjectState {
         Request { number, tag, digest, requested_by, request_id, plan, policy, awaits: Vec::new() }
     }
 
-    /// What the newest successful deployment before the one that serves has brought.
+    /// What the newest successful deployment before the one that serves has brought; what is quarantined since is passed over.
     fn release_before(&self) -> Result<(String, Digest), Refusal> {
         let serves = |deployment: &Deployment| {
             let service = names::service(&self.spec.id, &deployment.tag, &deployment.digest);
             self.serving.iter().any(|serving| serving.service == service)
         };
         let mut succeeded = self.deployments.iter().rev().filter(|deployment| deployment.phase == Phase::Succeeded);
-        let before = succeeded.find(|deployment| !serves(deployment)).ok_or(Refusal::NothingBefore)?;
+        let before = succeeded
+            .find(|deployment| !serves(deployment) && !self.holds.quarantined(&deployment.tag, &deployment.digest))
+            .ok_or(Refusal::NothingBefore)?;
         Ok((before.tag.clone(), before.digest.clone()))
     }
 

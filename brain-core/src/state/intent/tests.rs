@@ -5,6 +5,7 @@ use crate::{
     hold::Frozen,
     id::AgentName,
     project::{DeployMode, ProjectDraft, TargetDraft},
+    state::WayBack,
     status::status,
     time::Timestamp,
 };
@@ -164,6 +165,8 @@ fn going_back_is_allowed_while_frozen_and_never_to_what_is_quarantined() {
     hold(&mut state, HoldWish::Quarantine("0.0.5".into()));
     assert!(matches!(back(&state, "0.0.5"), Err(Refusal::Held(Barrier::Quarantined(_)))));
     assert_eq!(back(&state, "0.0.4"), Ok(()));
+    let before = state.request_rollback(Wish::default(), Timestamp(1_000));
+    assert!(matches!(before, Ok(WayBack::Deploy { request, .. }) if request.tag == "0.0.4"), "0.0.5 is passed over");
     hold(&mut state, HoldWish::Pin(String::new()));
     assert!(matches!(back(&state, "0.0.4"), Err(Refusal::Held(Barrier::Pinned(_)))));
 }

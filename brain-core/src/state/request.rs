@@ -138,7 +138,7 @@ impl ProjectState {
         Request { number, tag, digest, requested_by, request_id, plan, policy, awaits: Vec::new() }
     }
 
-    /// What the newest successful deployment before the one that serves has brought; what is quarantined since is passed over.
+    /// What the newest successful deployment before the one that serves has brought. What is quarantined is passed over.
     fn release_before(&self) -> Result<(String, Digest), Refusal> {
         let serves = |deployment: &Deployment| {
             let service = names::service(&self.spec.id, &deployment.tag, &deployment.digest);

@@ -30,6 +30,9 @@ const ATTEMPT: Duration = Duration::from_secs(20);
 /// How sessions of a role are named, in CloudTrail for one.
 const SESSION: &str = "brain-deployer";
 
+/// The VPC and subnets that a target names.
+type Asked = (Option<String>, Vec<String>);
+
 /// Clients of one region and role.
 #[derive(Debug)]
 pub struct Aws {
@@ -43,6 +46,10 @@ pub struct Aws {
     limits: Arc<Limits>,
     /// Task definitions by revision, which never change.
     definitions: Mutex<HashMap<String, Arc<crate::cloud::TaskDefinition>>>,
+    /// Services by cluster, and when they were listed.
+    listed: Mutex<HashMap<String, (Instant, Vec<String>)>>,
+    /// VPC and subnets by what was asked for, and when.
+    networks: Mutex<HashMap<Asked, (Instant, crate::cloud::Network)>>,
     /// EC2 instances by host, which never change either.
     instances: Mutex<BTreeMap<String, String>>,
 }
@@ -69,6 +76,8 @@ impl Aws {
             watch: aws_sdk_cloudwatch::Client::new(&config),
             limits,
             definitions: Mutex::default(),
+            listed: Mutex::default(),
+            networks: Mutex::default(),
             instances: Mutex::default(),
         }
     }

@@ -379,8 +379,9 @@ pub trait ContainerPort: Send + Sync {
     async fn find_task_definition(&self, definition: &TaskDefinition) -> Result<Option<String>>;
     /// Registers a revision.
     async fn register_task_definition(&self, definition: &TaskDefinition, tags: &Tags) -> Result<()>;
-    /// All services of the cluster that are not gone; none for a cluster that does not exist.
-    async fn services(&self, cluster: &str) -> Result<Vec<Service>>;
+    /// Services of the cluster as they are now; none for a cluster that does not exist. The list of their names may be some
+    /// seconds old, as far as others make services; `also` is looked for in any case.
+    async fn services(&self, cluster: &str, also: Option<&str>) -> Result<Vec<Service>>;
     /// The service of that name.
     async fn service(&self, cluster: &str, name: &str) -> Result<Option<Service>>;
     /// Makes one at desired count 0.

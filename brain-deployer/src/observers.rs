@@ -66,7 +66,7 @@ async fn observe(project: ObservedProject, clouds: Arc<dyn Clouds>, reporter: Ar
     let cloud = clouds.get(&region, &role_arn).await;
     loop {
         let turn = turns.acquire().await;
-        match reporter.observe(&*cloud, &names, &project).await {
+        match reporter.observe(&*cloud, &names, &project, interval / 2).await {
             Ok(Ok(())) => debug!(project, "production observed"),
             Ok(Err(_)) => return,
             Err(error) => warn!(project, %error, "production could not be observed"),

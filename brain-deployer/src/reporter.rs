@@ -2,9 +2,9 @@
 
 use crate::{
     cloud::{self, Cloud},
-    step::shift,
+    step::shift::{self, Look},
 };
-use brain_core::{deployment::Outcome, names::ResourceNames, production::ServiceState};
+use brain_core::{deployment::Outcome, names::ResourceNames};
 use brain_proto::{
     convert::{outcome_to_proto, service_state_to_proto},
     v1::{
@@ -18,6 +18,7 @@ use std::{
         Arc, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 use tokio::sync::{Mutex, mpsc, oneshot};
 
@@ -25,9 +26,9 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 #[derive(Debug)]
 pub(crate) struct Leave;
 
-/// What was last told of each project's production. The lock of a project is held while it is observed and told, so that
-/// what was seen later is told later.
-type Told = std::sync::Mutex<HashMap<String, Arc<Mutex<Option<Vec<ServiceState>>>>>>;
+/// What was last seen of each project's production, and told. The lock of a project is held while it is observed and told, so
+/// that what was seen later is told later.
+type Told = std::sync::Mutex<HashMap<String, Arc<Mutex<Option<Look>>>>>;
 
 /// The way to the server.
 #[derive(Debug)]
@@ -75,26 +76,48 @@ impl Reporter {
         }
     }
 
-    /// Observes a project's production, and tells it if it is news on this stream.
+    /// Observes a project's production, unless a step has seen it within `fresh`, and tells it if it is news on this stream.
     pub(crate) async fn observe(
         &self,
         cloud: &dyn Cloud,
         names: &ResourceNames,
         project: &str,
+        fresh: Duration,
     ) -> cloud::Result<Result<(), Leave>> {
-        let told = {
-            let mut all = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(all.entry(project.to_owned()).or_default())
-        };
+        let told = self.told(project);
         let mut told = told.lock().await;
-        let id = project.strip_prefix("projects/").unwrap_or(project);
-        let services = shift::production(cloud, names, id).await?;
-        if told.as_ref() == Some(&services) {
+        if told.as_ref().is_some_and(|told| told.began.elapsed() < fresh) {
             return Ok(Ok(()));
         }
-        let versions = services.iter().map(service_state_to_proto).collect();
-        *told = Some(services);
-        Ok(self.send(Message::Production(ProductionReport { project: project.to_owned(), versions })).await)
+        let id = project.strip_prefix("projects/").unwrap_or(project);
+        let look = shift::production(cloud, names, id).await?;
+        Ok(self.tell(&mut told, project, look).await)
+    }
+
+    /// Tells what a step has seen of its project's production, if it is news on this stream.
+    pub(crate) async fn seen(&self, project: &str, look: Look) -> Result<(), Leave> {
+        let told = self.told(project);
+        let mut told = told.lock().await;
+        // The regular observation may have been later and quicker.
+        if told.as_ref().is_some_and(|told| told.began >= look.began) {
+            return Ok(());
+        }
+        self.tell(&mut told, project, look).await
+    }
+
+    fn told(&self, project: &str) -> Arc<Mutex<Option<Look>>> {
+        let mut all = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(project.to_owned()).or_default())
+    }
+
+    async fn tell(&self, told: &mut Option<Look>, project: &str, look: Look) -> Result<(), Leave> {
+        let news = told.as_ref().is_none_or(|told| told.services != look.services);
+        let versions = look.services.iter().map(service_state_to_proto).collect();
+        *told = Some(look);
+        if !news {
+            return Ok(());
+        }
+        self.send(Message::Production(ProductionReport { project: project.to_owned(), versions })).await
     }
 
     /// Sends a message.

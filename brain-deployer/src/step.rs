@@ -51,6 +51,8 @@ pub struct Findings {
     pub task_failures: Vec<TaskFailure>,
     /// What ECS said of the service.
     pub service_events: Vec<ServiceEvent>,
+    /// What was seen of production with it.
+    pub production: Option<shift::Look>,
 }
 
 /// Something to do.

@@ -25,6 +25,8 @@ use tracing::{info, warn};
 const ERRORS_MAX: u32 = 5;
 /// Pauses after an error.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(20));
+/// The first pause of a step that waits is this part of the interval.
+const FIRST_PAUSE: u32 = 8;
 /// Tasks are counted as a step's own from this long before it began: the step that set the count came just before, and AWS's
 /// clock is not ours.
 const BEFORE_STEP: Duration = Duration::from_secs(2);
@@ -79,6 +81,8 @@ struct StepRunner<'a> {
     errors: u32,
     /// Looks in a row that found the goal out of reach.
     failing: u32,
+    /// Until the next look at what the step waits for.
+    pause: Duration,
     /// Pauses after looks that failed, and after acts that did: a look that succeeds says nothing of the next act.
     look_pauses: ExponentialBackoff,
     act_pauses: ExponentialBackoff,
@@ -106,6 +110,7 @@ impl<'a> StepRunner<'a> {
             waiting: None,
             errors: 0,
             failing: 0,
+            pause: work.interval / FIRST_PAUSE,
             look_pauses: pauses(),
             act_pauses: pauses(),
         }
@@ -126,12 +131,15 @@ impl<'a> StepRunner<'a> {
                         return Ok(failed);
                     }
                 }
-                Ok(Observed::Done(Findings { task_failures, service_events })) => {
-                    self.observe_production().await?;
+                Ok(Observed::Done(Findings { task_failures, service_events, production })) => {
+                    // What a step of the shift changed is told before the step is: whoever watches sees every stage.
+                    if let Some(look) = production {
+                        self.unless_left(self.reporter.seen(&self.work.project, look)).await??;
+                    }
                     self.report(Outcome::Done { task_failures, service_events }).await?;
                     return Ok(Ended::Done);
                 }
-                Ok(Observed::Blocked(reason, Findings { task_failures, service_events })) => {
+                Ok(Observed::Blocked(reason, Findings { task_failures, service_events, production: _ })) => {
                     warn!(step = %self.step, reason, "the step has failed");
                     self.report(Outcome::Failed { reason, task_failures, service_events }).await?;
                     return Ok(Ended::Failed);
@@ -145,12 +153,12 @@ impl<'a> StepRunner<'a> {
                     acted = false;
                     self.failing = 0;
                     self.wait(why).await?;
-                    self.unless_left(sleep(self.work.interval)).await?;
+                    self.look_again().await?;
                 }
                 Ok(Observed::Ready(act)) => {
                     // What was just done may not show yet.
                     if std::mem::replace(&mut acted, true) {
-                        self.unless_left(sleep(self.work.interval)).await?;
+                        self.look_again().await?;
                         acted = false;
                         continue;
                     }
@@ -160,6 +168,14 @@ impl<'a> StepRunner<'a> {
                 }
             }
         }
+    }
+
+    /// Pauses before the next look: shortly at first, then longer, up to the interval. What is quick is seen soon, and what
+    /// takes long is not asked for again and again.
+    async fn look_again(&mut self) -> Result<(), Leave> {
+        let pause = self.pause;
+        self.pause = (pause * 3 / 2).min(self.work.interval);
+        self.unless_left(sleep(pause)).await
     }
 
     async fn act(&mut self, act: Act) -> Result<Option<Ended>, Leave> {
@@ -236,22 +252,6 @@ impl<'a> StepRunner<'a> {
         }
         self.waiting = Some(why.clone());
         self.report(Outcome::Waiting { why }).await
-    }
-
-    /// What a step of the shift changed is told before the step is: whoever watches production sees every stage.
-    async fn observe_production(&self) -> Result<(), Leave> {
-        if !matches!(self.step, Step::Verify { .. }) {
-            return Ok(());
-        }
-        let Context { cloud, names, .. } = &self.context;
-        match self.unless_left(self.reporter.observe(&**cloud, names, &self.work.project)).await? {
-            Ok(told) => told,
-            // The regular observation will tell it.
-            Err(error) => {
-                warn!(%error, "production could not be observed");
-                Ok(())
-            }
-        }
     }
 }
 

@@ -149,8 +149,23 @@ pub fn deployer(sandbox: &Sandbox, name: &str, server: &str, endpoint: &str) -> 
 
 /// A deployer with these further settings.
 pub fn deployer_with(sandbox: &Sandbox, name: &str, server: &str, endpoint: &str, settings: &str) -> Result<Process> {
+    start_deployer(sandbox, name, server, endpoint, &format!("step_interval = \"100ms\"\n{settings}"))
+}
+
+/// A deployer that looks at waiting steps this often.
+pub fn deployer_looking(
+    sandbox: &Sandbox,
+    name: &str,
+    server: &str,
+    endpoint: &str,
+    interval: &str,
+) -> Result<Process> {
+    start_deployer(sandbox, name, server, endpoint, &format!("step_interval = \"{interval}\"\n"))
+}
+
+fn start_deployer(sandbox: &Sandbox, name: &str, server: &str, endpoint: &str, settings: &str) -> Result<Process> {
     let config = sandbox.path(format!("{name}.toml"));
-    fs::write(&config, format!("step_interval = \"100ms\"\n{settings}"))?;
+    fs::write(&config, settings)?;
     sandbox.start(name, &paths::binary("brain-deployer")?, |command| {
         command.args(["--server", &format!("http://{server}"), "--agent", name, "--config"]).arg(config);
         command.env("AWS_ENDPOINT_URL", endpoint).env("AWS_REGION", "us-east-1").env("NO_COLOR", "1");

@@ -13,12 +13,17 @@ use aws_sdk_ecs::types::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, PoisonError},
+    time::Duration,
 };
+use tokio::time::Instant;
 
 /// Services that one DescribeServices takes (an AWS limit).
 const SERVICES_AT_ONCE: usize = 10;
 /// Tasks and hosts that one describe takes (an AWS limit).
 const DESCRIBED_AT_ONCE: usize = 100;
+/// How long the list of a cluster's services is used again: shorter than the regular observation's interval, several looks of
+/// a step.
+const LISTED_FOR: Duration = Duration::from_secs(10);
 /// Newest revisions of a family that are looked through for an equal one.
 const REVISIONS_LOOKED_AT: i32 = 10;
 
@@ -109,23 +114,16 @@ impl ContainerPort for Aws {
         self.call("RegisterTaskDefinition", request.send()).await.map(drop)
     }
 
-    async fn services(&self, cluster: &str) -> Result<Vec<Service>> {
-        let mut arns = Vec::new();
-        let mut token = None;
-        loop {
-            let request = self.ecs.list_services().cluster(cluster).max_results(100).set_next_token(token);
-            let Some(answer) = absent(self.call("ListServices", request.send()).await)? else {
-                return Ok(Vec::new());
-            };
-            arns.extend_from_slice(answer.service_arns());
-            token = answer.next_token().map(ToOwned::to_owned);
-            if token.is_none() {
-                break;
-            }
+    async fn services(&self, cluster: &str, also: Option<&str>) -> Result<Vec<Service>> {
+        let mut listed = self.list_services(cluster).await?;
+        if let Some(name) = also
+            && !listed.iter().any(|arn| arn.rsplit('/').next() == Some(name))
+        {
+            listed.push(name.to_owned());
         }
         let mut services = Vec::new();
-        for arns in arns.chunks(SERVICES_AT_ONCE) {
-            services.extend(self.describe_services(cluster, arns.to_vec()).await?);
+        for listed in listed.chunks(SERVICES_AT_ONCE) {
+            services.extend(self.describe_services(cluster, listed.to_vec()).await?);
         }
         Ok(services)
     }
@@ -153,7 +151,10 @@ impl ContainerPort for Aws {
             .client_token(&service.client_token)
             .propagate_tags(PropagateTags::Service)
             .set_tags(Some(aws_tags(&service.tags)));
-        self.call("CreateService", request.send()).await.map(drop)
+        let created = self.call("CreateService", request.send()).await.map(drop);
+        // Done or not: what is listed next has to show it.
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner).remove(&service.cluster);
+        created
     }
 
     async fn set_desired(&self, cluster: &str, service: &str, desired: u32) -> Result<()> {
@@ -193,6 +194,36 @@ impl ContainerPort for Aws {
 }
 
 impl Aws {
+    /// Services of a cluster by ARN. The list changes only when a version comes or goes, so it is kept for a while.
+    async fn list_services(&self, cluster: &str) -> Result<Vec<String>> {
+        let known = self.listed.lock().unwrap_or_else(PoisonError::into_inner).get(cluster).cloned();
+        if let Some((at, arns)) = known
+            && at.elapsed() < LISTED_FOR
+        {
+            return Ok(arns);
+        }
+        let at = Instant::now();
+        let mut arns = Vec::new();
+        let mut token = None;
+        loop {
+            let request = self.ecs.list_services().cluster(cluster).max_results(100).set_next_token(token);
+            let Some(answer) = absent(self.call("ListServices", request.send()).await)? else {
+                return Ok(Vec::new());
+            };
+            arns.extend_from_slice(answer.service_arns());
+            token = answer.next_token().map(ToOwned::to_owned);
+            if token.is_none() {
+                break;
+            }
+        }
+        // An empty list is not kept: the first service makes the difference between nothing and production.
+        if !arns.is_empty() {
+            let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+            listed.insert(cluster.to_owned(), (at, arns.clone()));
+        }
+        Ok(arns)
+    }
+
     async fn describe_services(&self, cluster: &str, services: Vec<String>) -> Result<Vec<Service>> {
         let request = self.ecs.describe_services().cluster(cluster).set_services(Some(services));
         let request = request.include(aws_sdk_ecs::types::ServiceField::Tags);

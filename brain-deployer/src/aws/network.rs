@@ -4,36 +4,29 @@ use super::{Aws, collect_tags, port};
 use crate::cloud::{Network, NetworkPort, Result, Rule, SecurityGroup, Tags};
 use async_trait::async_trait;
 use aws_sdk_ec2::types::{Filter, IpPermission, IpRange, ResourceType, Tag, TagSpecification};
+use std::{sync::PoisonError, time::Duration};
+use tokio::time::Instant;
+
+/// How long VPC and subnets are used again: the set-up of one deployment, many times over.
+const NETWORK_FOR: Duration = Duration::from_secs(60);
 
 #[async_trait]
 impl NetworkPort for Aws {
     async fn network(&self, vpc: Option<&str>, subnets: &[String]) -> Result<Result<Network, String>> {
-        let filter = match vpc {
-            Some(vpc) => filter("vpc-id", vpc),
-            None => filter("is-default", "true"),
-        };
-        let answer = self.call("DescribeVpcs", self.ec2.describe_vpcs().filters(filter).send()).await?;
-        let Some(found) = answer.vpcs().first() else {
-            let missing = vpc.map_or_else(
-                || "the account has no default VPC: name one in target.vpc_id".to_owned(),
-                |vpc| format!("there is no VPC {vpc}: check target.vpc_id"),
-            );
-            return Ok(Err(missing));
-        };
-        let id = found.vpc_id().unwrap_or_default().to_owned();
-        let cidr = found.cidr_block().unwrap_or_default().to_owned();
-        if !subnets.is_empty() {
-            return Ok(Ok(Network { vpc: id, cidr, subnets: subnets.to_vec() }));
+        let asked = (vpc.map(ToOwned::to_owned), subnets.to_vec());
+        let known = self.networks.lock().unwrap_or_else(PoisonError::into_inner).get(&asked).cloned();
+        if let Some((at, network)) = known
+            && at.elapsed() < NETWORK_FOR
+        {
+            return Ok(Ok(network));
         }
-        let request = self.ec2.describe_subnets().filters(self::filter("vpc-id", &id));
-        let answer = self.call("DescribeSubnets", request.send()).await?;
-        let mut subnets: Vec<String> =
-            answer.subnets().iter().filter_map(|subnet| subnet.subnet_id().map(ToOwned::to_owned)).collect();
-        subnets.sort();
-        if subnets.is_empty() {
-            return Ok(Err(format!("VPC {id} has no subnets: name some in target.subnet_ids")));
+        let at = Instant::now();
+        let found = self.find_network(vpc, subnets).await?;
+        if let Ok(network) = &found {
+            let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
+            networks.insert(asked, (at, network.clone()));
         }
-        Ok(Ok(Network { vpc: id, cidr, subnets }))
+        Ok(found)
     }
 
     async fn security_group(&self, vpc: &str, name: &str) -> Result<Option<SecurityGroup>> {
@@ -69,6 +62,37 @@ impl NetworkPort for Aws {
         let request = self.ec2.authorize_security_group_ingress().group_id(group);
         let request = request.set_ip_permissions(Some(rules.iter().map(permission).collect()));
         self.call("AuthorizeSecurityGroupIngress", request.send()).await.map(drop)
+    }
+}
+
+impl Aws {
+    async fn find_network(&self, vpc: Option<&str>, subnets: &[String]) -> Result<Result<Network, String>> {
+        let filter = match vpc {
+            Some(vpc) => filter("vpc-id", vpc),
+            None => filter("is-default", "true"),
+        };
+        let answer = self.call("DescribeVpcs", self.ec2.describe_vpcs().filters(filter).send()).await?;
+        let Some(found) = answer.vpcs().first() else {
+            let missing = vpc.map_or_else(
+                || "the account has no default VPC: name one in target.vpc_id".to_owned(),
+                |vpc| format!("there is no VPC {vpc}: check target.vpc_id"),
+            );
+            return Ok(Err(missing));
+        };
+        let id = found.vpc_id().unwrap_or_default().to_owned();
+        let cidr = found.cidr_block().unwrap_or_default().to_owned();
+        if !subnets.is_empty() {
+            return Ok(Ok(Network { vpc: id, cidr, subnets: subnets.to_vec() }));
+        }
+        let request = self.ec2.describe_subnets().filters(self::filter("vpc-id", &id));
+        let answer = self.call("DescribeSubnets", request.send()).await?;
+        let mut subnets: Vec<String> =
+            answer.subnets().iter().filter_map(|subnet| subnet.subnet_id().map(ToOwned::to_owned)).collect();
+        subnets.sort();
+        if subnets.is_empty() {
+            return Ok(Err(format!("VPC {id} has no subnets: name some in target.subnet_ids")));
+        }
+        Ok(Ok(Network { vpc: id, cidr, subnets }))
     }
 }
 

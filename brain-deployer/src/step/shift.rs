@@ -11,6 +11,7 @@ use brain_core::{
     time::Timestamp,
 };
 use std::{collections::BTreeSet, time::Duration};
+use tokio::time::Instant;
 
 /// Stop codes with which ECS tells that a task was ended on purpose.
 const ENDED_ON_PURPOSE: [&str; 3] = ["UserInitiated", "SpotInterruption", "TerminationNotice"];
@@ -18,21 +19,6 @@ const ENDED_ON_PURPOSE: [&str; 3] = ["UserInitiated", "SpotInterruption", "Termi
 const BY_SCHEDULER: &str = "ServiceSchedulerInitiated";
 /// How the reason begins when the scheduler scaled in. AWS gives no code for it.
 const SCALED_IN: &str = "Scaling activity initiated by";
-
-/// A service's running tasks, and which of them the load balancer finds healthy.
-pub struct Health {
-    /// Tasks that run or are to run.
-    pub live: Vec<Task>,
-    /// Number of them in service.
-    pub healthy: u32,
-}
-
-/// Which of a service's tasks are healthy: running, on an instance that is in service.
-pub async fn health(cloud: &dyn Cloud, names: &ResourceNames, service: &str) -> Result<Health> {
-    let live = cloud.tasks(&names.cluster, Some(service), false).await?;
-    let healthy = healthy_among(cloud, names, &live).await?;
-    Ok(Health { healthy: u32::try_from(healthy.len()).unwrap_or(u32::MAX), live })
-}
 
 async fn healthy_among(cloud: &dyn Cloud, names: &ResourceNames, tasks: &[Task]) -> Result<BTreeSet<String>> {
     let running: Vec<&Task> = tasks.iter().filter(|task| task.running).collect();
@@ -49,17 +35,35 @@ async fn healthy_among(cloud: &dyn Cloud, names: &ResourceNames, tasks: &[Task])
     Ok(running.iter().filter(is_healthy).map(|task| task.id.clone()).collect())
 }
 
-/// What runs in production: every service of the project's cluster that brain made and that has a task or wants one.
-pub async fn production(cloud: &dyn Cloud, names: &ResourceNames, project: &str) -> Result<Vec<ServiceState>> {
-    let services = cloud.services(&names.cluster).await?;
-    let ours = |service: &Service| service.tags.get(TAG_PROJECT).is_some_and(|owner| owner == project);
-    let busy = |service: &Service| service.desired > 0 || service.running > 0 || service.pending > 0;
-    let services: Vec<Service> = services.into_iter().filter(|service| ours(service) && busy(service)).collect();
+/// What was seen of a project's production at a time.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// When the look began: what happened later may be missing.
+    pub began: Instant,
+    /// Every service of the project's cluster that brain made and that has a task or wants one.
+    pub services: Vec<ServiceState>,
+}
+
+/// Looks at what runs in production.
+pub async fn production(cloud: &dyn Cloud, names: &ResourceNames, project: &str) -> Result<Look> {
+    let began = Instant::now();
+    let services = ours(cloud.services(&names.cluster, None).await?, project);
     if services.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Look { began, services: Vec::new() });
     }
     let tasks = cloud.tasks(&names.cluster, None, false).await?;
     let healthy = healthy_among(cloud, names, &tasks).await?;
+    Ok(Look { began, services: states(services, &tasks, &healthy) })
+}
+
+/// Those services that are the project's, and have a task or want one.
+fn ours(services: Vec<Service>, project: &str) -> Vec<Service> {
+    let ours = |service: &Service| service.tags.get(TAG_PROJECT).is_some_and(|owner| owner == project);
+    let busy = |service: &Service| service.desired > 0 || service.running > 0 || service.pending > 0;
+    services.into_iter().filter(|service| ours(service) && busy(service)).collect()
+}
+
+fn states(services: Vec<Service>, tasks: &[Task], healthy: &BTreeSet<String>) -> Vec<ServiceState> {
     let state = |service: Service| {
         let is_healthy = |task: &&Task| task.service == service.name && healthy.contains(&task.id);
         ServiceState {
@@ -70,7 +74,7 @@ pub async fn production(cloud: &dyn Cloud, names: &ResourceNames, project: &str)
             service: service.name,
         }
     };
-    Ok(services.into_iter().map(state).collect())
+    services.into_iter().map(state).collect()
 }
 
 /// The desired count is set. Lowering waits until the floor holds without the tasks that go.
@@ -84,7 +88,7 @@ pub(super) async fn scale(context: &Context, name: &str, desired: u32, floor: u3
     }
     if desired < service.desired && desired < floor {
         let others = production(&*context.cloud, &context.names, context.spec.id.as_str()).await?;
-        let others: u32 = others.iter().filter(|other| other.service != name).map(|other| other.healthy).sum();
+        let others: u32 = others.services.iter().filter(|other| other.service != name).map(|other| other.healthy).sum();
         if others + desired < floor {
             return Ok(wait(format!(
                 "{others} healthy tasks of other services and {desired} of {name} are fewer than the floor of {floor}"
@@ -99,16 +103,27 @@ pub(super) async fn scale(context: &Context, name: &str, desired: u32, floor: u3
 
 /// Exactly so many tasks run, all healthy; or too many have failed.
 pub(super) async fn verify(context: &Context, name: &str, healthy: u32, max_task_failures: u32) -> Result<Observed> {
-    let service = match active(context, name).await? {
+    let began = Instant::now();
+    let services = context.cloud.services(&context.names.cluster, Some(name)).await?;
+    let service = match active_of(services.iter().find(|service| service.name == name).cloned(), name) {
         Ok(service) => service,
         Err(observed) => return Ok(observed),
     };
-    let seen = health(&*context.cloud, &context.names, name).await?;
-    let live = u32::try_from(seen.live.len()).unwrap_or(u32::MAX);
     let settled = service.desired == healthy && service.running == healthy && service.pending == 0;
-    let reached = settled && live == healthy && seen.healthy == healthy;
+    // Tasks are looked at when ECS says that they are there: before, there is nothing to see in them.
+    let (mut live, mut well, mut look) = (service.running, (service.running == 0).then_some(0), None);
+    if settled {
+        let tasks = context.cloud.tasks(&context.names.cluster, None, false).await?;
+        let seen = healthy_among(&*context.cloud, &context.names, &tasks).await?;
+        let own: Vec<&Task> = tasks.iter().filter(|task| task.service == name).collect();
+        live = u32::try_from(own.len()).unwrap_or(u32::MAX);
+        well = u32::try_from(own.iter().filter(|task| seen.contains(&task.id)).count()).ok();
+        let services = states(ours(services, context.spec.id.as_str()), &tasks, &seen);
+        look = Some(Look { began, services });
+    }
+    let reached = settled && live == healthy && well == Some(healthy);
     if reached && healthy > 0 && max_task_failures == 0 {
-        return Ok(super::done());
+        return Ok(Observed::Done(Findings { production: look, ..Findings::default() }));
     }
     let stopped = context.cloud.tasks(&context.names.cluster, Some(name), true).await?;
     let failures = failures(context, &stopped);
@@ -120,17 +135,19 @@ pub(super) async fn verify(context: &Context, name: &str, healthy: u32, max_task
         if healthy == 0 && draining > 0 {
             return Ok(wait(format!("tasks of {name} that still drain: {draining}")));
         }
-        return Ok(Observed::Done(Findings { task_failures: failures, service_events }));
+        return Ok(Observed::Done(Findings { task_failures: failures, service_events, production: look }));
     }
     if max_task_failures > 0 && failures.len() >= max_task_failures as usize {
         let last = failures.last().map(|failure| failure.reason.clone()).unwrap_or_default();
         let why = format!("{} tasks of {name} failed; the last one: {last}", failures.len());
-        return Ok(Observed::Blocked(why, Findings { task_failures: failures, service_events }));
+        return Ok(Observed::Blocked(why, Findings { task_failures: failures, service_events, production: look }));
     }
     let mut why = if live > healthy || healthy == 0 {
         format!("tasks running: {live}, to stay: {healthy}")
+    } else if let Some(well) = well {
+        format!("{well} of {healthy} tasks healthy, {} running", service.running)
     } else {
-        format!("{} of {healthy} tasks healthy, {} running", seen.healthy, service.running)
+        format!("{} of {healthy} tasks running", service.running)
     };
     if service.running < healthy
         && let Some(event) = service.events.first().filter(|event| event.message.contains("unable to place"))
@@ -161,12 +178,16 @@ pub(super) async fn bake(
 
 async fn active(context: &Context, name: &str) -> Result<Result<Service, Observed>> {
     let found = context.cloud.service(&context.names.cluster, name).await?;
-    Ok(match found {
+    Ok(active_of(found, name))
+}
+
+fn active_of(found: Option<Service>, name: &str) -> Result<Service, Observed> {
+    match found {
         Some(service) if service.status == ServiceStatus::Active => Ok(service),
         // It existed when it was planned with: either ECS does not show it yet, or somebody deleted it.
         None => Err(wait(format!("service {name} does not show"))),
         Some(_) => Err(blocked(format!("service {name} was deleted by somebody else"))),
-    })
+    }
 }
 
 /// Tasks that failed by themselves since the step began, oldest first.

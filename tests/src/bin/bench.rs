@@ -41,6 +41,9 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
+/// How often the deployer looks at a step that waits, as it does on AWS.
+const STEP_INTERVAL: &str = "2s";
+
 fn row(what: &str, figure: impl std::fmt::Display) {
     println!("| {what} | {figure} |");
 }
@@ -137,7 +140,15 @@ async fn start_up() -> Result<()> {
 
 /// AWS calls by name: the first deployment, then a shift of three instances.
 async fn aws_calls() -> Result<()> {
-    let world = World::start().await?;
+    let mut world = World::start().await?;
+    world.deployer.kill().await?;
+    world.deployer = brain_tests::brain::deployer_looking(
+        &world.agents,
+        "deployer-1",
+        &world.server.address(),
+        &world.lab.endpoint(),
+        STEP_INTERVAL,
+    )?;
     world.create_project().await?;
     world.image_known("0.0.4").await?;
     for (what, image) in [("first deployment", None), ("shift of 3 instances", Some("0.0.5"))] {
@@ -157,7 +168,7 @@ async fn aws_calls() -> Result<()> {
         calls.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         let list: Vec<String> = calls.iter().map(|(name, count)| format!("{name} {count}")).collect();
         row(
-            &format!("AWS calls, {what} (looking every 100 ms, {seconds:.1} s)"),
+            &format!("AWS calls, {what} (looking every {STEP_INTERVAL} at most, {seconds:.1} s)"),
             format!("{total}: {}", list.join(", ")),
         );
     }

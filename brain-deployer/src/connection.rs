@@ -6,16 +6,18 @@ use crate::{
     observers::Observers,
     outside::Outside,
     prometheus::Prometheus,
+    rehearsal::{self, Call, Rehearsed},
     reporter::{Reporter, StepKey},
     step::Context,
     worker::{self, Work},
 };
+use brain_core::plan::Plan;
 use brain_proto::{
     channel::{self, Pauses},
     convert::{duration_from_proto, plan_from_proto, spec_from_proto, timestamp_from_proto},
     v1::{
-        DeployerHello, DeployerServiceConnectRequest, DeployerServiceConnectResponse, DeploymentAssignment,
-        DeploymentRevoked, RenewLeases, deployer_service_client::DeployerServiceClient,
+        self, DeployerHello, DeployerServiceConnectRequest, DeployerServiceConnectResponse, DeploymentAssignment,
+        DeploymentRevoked, PlanAnswer, PlanRequest, RenewLeases, deployer_service_client::DeployerServiceClient,
         deployer_service_connect_request::Message as ToServer, deployer_service_connect_response::Message,
     },
 };
@@ -172,6 +174,7 @@ impl Session<'_> {
             Some(Message::Acknowledged(acknowledged)) => self.reporter.acknowledged(acknowledged),
             Some(Message::Observe(observe)) => self.observers.set(observe.projects),
             Some(Message::Assignment(assignment)) => self.take_up(assignment).await,
+            Some(Message::Plan(request)) => self.rehearse(request).await,
             Some(Message::Revoked(DeploymentRevoked { deployment, generation })) => {
                 let revoked = |worker: &&Worker| worker.deployment == deployment && worker.generation <= generation;
                 if let Some(worker) = self.workers.values().find(revoked) {
@@ -213,6 +216,48 @@ impl Session<'_> {
         self.workers.insert(project, Worker { deployment, generation, leave, task });
     }
 
+    /// Looks at a plan beside everything else; whoever asked waits only so long.
+    async fn rehearse(&self, request: PlanRequest) {
+        let PlanRequest { id, project, plan } = request;
+        let understood = match self.context(project.unwrap_or_default(), plan.unwrap_or_default()).await {
+            Ok(understood) => understood,
+            Err(error) => return warn!(%error, "a plan is not understood"),
+        };
+        let (reporter, ended) = (Arc::clone(&self.reporter), self.end.clone());
+        self.tasks.spawn(async move {
+            let look = async {
+                let (context, plan) = understood;
+                let (steps, note) = match rehearsal::rehearse(&context, &plan.steps).await {
+                    Ok(steps) => (steps.into_iter().map(planned_to_proto).collect(), String::new()),
+                    Err(error) => (Vec::new(), format!("AWS could not be asked: {error}")),
+                };
+                let _ = reporter.send(ToServer::Plan(PlanAnswer { id, steps, note })).await;
+            };
+            ended.run_until_cancelled(look).await;
+        });
+    }
+
+    async fn context(&self, project: v1::Project, plan: v1::Plan) -> anyhow::Result<(Context, Plan)> {
+        let spec = spec_from_proto(project)?;
+        let plan = plan_from_proto(plan)?;
+        let context = Context {
+            cloud: self
+                .deployer
+                .outside
+                .clouds
+                .get(&spec.target.region, spec.target.role_arn.as_deref().unwrap_or_default())
+                .await,
+            names: Arc::new(plan.names.clone()),
+            spec: Arc::new(spec),
+            prometheus: Arc::clone(&self.deployer.prometheus) as _,
+            credentials: Arc::clone(&self.credentials),
+            created: (self.deployer.outside.now)(),
+            step_began_ms: 0,
+            step_elapsed: Duration::ZERO,
+        };
+        Ok((context, plan))
+    }
+
     async fn work(&self, assignment: DeploymentAssignment) -> anyhow::Result<Work> {
         let DeploymentAssignment {
             deployment,
@@ -226,23 +271,8 @@ impl Session<'_> {
         } = assignment;
         let project = project.unwrap_or_default();
         let name = project.name.clone();
-        let spec = spec_from_proto(project)?;
-        let plan = plan_from_proto(plan.unwrap_or_default())?;
-        let context = Context {
-            cloud: self
-                .deployer
-                .outside
-                .clouds
-                .get(&spec.target.region, spec.target.role_arn.as_deref().unwrap_or_default())
-                .await,
-            names: Arc::new(plan.names.clone()),
-            spec: Arc::new(spec),
-            prometheus: Arc::clone(&self.deployer.prometheus) as _,
-            credentials: Arc::clone(&self.credentials),
-            created: timestamp_from_proto(create_time.unwrap_or_default()),
-            step_began_ms: 0,
-            step_elapsed: Duration::ZERO,
-        };
+        let (mut context, plan) = self.context(project, plan.unwrap_or_default()).await?;
+        context.created = timestamp_from_proto(create_time.unwrap_or_default());
         Ok(Work {
             context,
             project: name,
@@ -253,4 +283,10 @@ impl Session<'_> {
             now: Arc::clone(&self.deployer.outside.now),
         })
     }
+}
+
+fn planned_to_proto(step: Rehearsed) -> v1::PlannedStep {
+    let Rehearsed { calls, fault } = step;
+    let call_to_proto = |Call { call, resource, differences }| v1::PlannedCall { call, resource, differences };
+    v1::PlannedStep { calls: calls.into_iter().map(call_to_proto).collect(), fault: fault.unwrap_or_default() }
 }

@@ -17,6 +17,7 @@ mod lease;
 mod observers;
 pub mod outside;
 pub mod prometheus;
+mod rehearsal;
 mod reporter;
 pub mod simulated;
 pub mod step;

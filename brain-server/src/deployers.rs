@@ -18,7 +18,7 @@ use brain_core::{
 use brain_proto::{
     name,
     v1::{
-        DeployerServiceConnectResponse, DeployerWelcome, DeploymentRevoked, LeasesRenewed,
+        DeployerServiceConnectResponse, DeployerWelcome, DeploymentRevoked, LeasesRenewed, PlanAnswer, PlanRequest,
         deployer_service_connect_response::Message,
     },
 };
@@ -29,7 +29,7 @@ use std::{
 };
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, MissedTickBehavior},
+    time::{Instant, MissedTickBehavior, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
@@ -40,6 +40,8 @@ mod messages;
 const INBOX: usize = 1_024;
 /// How often leases are looked at and changed lists are sent.
 const TICK: Duration = Duration::from_millis(100);
+/// Time that a deployer has to look at a plan.
+const PLAN_WITHIN: Duration = Duration::from_secs(10);
 /// Pause before a change that the store did not take is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -73,6 +75,9 @@ pub(crate) enum ToHub {
     Ended(ProjectId, u64, bool),
     Defined,
     List(oneshot::Sender<Vec<(AgentName, Timestamp)>>),
+    /// A plan is to be looked at. Without a deployer the sender is dropped.
+    Plan(ProjectId, Box<PlanRequest>, oneshot::Sender<PlanAnswer>),
+    Planned(PlanAnswer),
     /// A lease was committed, or refused.
     Leased(DeploymentKey, u64, Result<Box<Deployment>, CommandError>),
     /// The end of a lease could not be committed.
@@ -113,6 +118,17 @@ impl DeployersHandle {
         answer.await.unwrap_or_default()
     }
 
+    /// What a deployer says of a plan; the error says why none did.
+    pub(crate) async fn plan(&self, project: &ProjectId, request: PlanRequest) -> Result<PlanAnswer, &'static str> {
+        let (reply, answer) = oneshot::channel();
+        self.send(ToHub::Plan(project.clone(), Box::new(request), reply)).await;
+        match timeout(PLAN_WITHIN, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err("no deployer is connected"),
+            Err(_) => Err("the deployer did not answer in time"),
+        }
+    }
+
     /// A project is new, or its definition changed.
     pub(crate) async fn project_defined(&self) {
         self.send(ToHub::Defined).await;
@@ -143,6 +159,8 @@ pub async fn run(
         leftovers: BTreeMap::new(),
         pending: BTreeSet::new(),
         lists_changed: false,
+        plans: BTreeMap::new(),
+        last_plan: 0,
     };
     hub.take_up();
     shutdown.run_until_cancelled(hub.serve(inbox)).await;
@@ -175,6 +193,9 @@ struct Hub {
     /// Projects whose active deployment waits for a deployer.
     pending: BTreeSet<ProjectId>,
     lists_changed: bool,
+    /// Who waits for a deployer's word on a plan.
+    plans: BTreeMap<u64, oneshot::Sender<PlanAnswer>>,
+    last_plan: u64,
 }
 
 impl Hub {
@@ -222,6 +243,13 @@ impl Hub {
             ToHub::List(reply) => {
                 let view = |(agent, deployer): (&AgentName, &Deployer)| (agent.clone(), deployer.connection.since);
                 let _ = reply.send(self.deployers.iter().map(view).collect());
+            }
+            ToHub::Plan(project, request, reply) => self.plan(&project, *request, reply),
+            ToHub::Planned(answer) => {
+                if let Some(reply) = self.plans.remove(&answer.id) {
+                    // Whoever asked may have left.
+                    let _ = reply.send(answer);
+                }
             }
             ToHub::HandOut(project) => {
                 self.pending.insert(project.clone());
@@ -384,6 +412,17 @@ impl Hub {
                 }
             }
         }
+    }
+
+    fn plan(&mut self, project: &ProjectId, mut request: PlanRequest, reply: oneshot::Sender<PlanAnswer>) {
+        self.plans.retain(|_, waiting| !waiting.is_closed());
+        let Some(agent) = agent_for(project, self.alive()) else { return };
+        let Some(deployer) = self.deployers.get(agent) else { return };
+        let id = self.last_plan + 1;
+        request.id = id;
+        deployer.connection.send(agent, DeployerServiceConnectResponse { message: Some(Message::Plan(request)) });
+        self.last_plan = id;
+        self.plans.insert(id, reply);
     }
 
     fn send_lists(&mut self) {

@@ -167,7 +167,7 @@ impl ContainerPort for Client {
         self.act(Act::RegisterTaskDefinition { definition: definition.clone() }).await
     }
 
-    async fn services(&self, cluster: &str) -> Result<Vec<Service>> {
+    async fn services(&self, cluster: &str, _: Option<&str>) -> Result<Vec<Service>> {
         let here = |world: &World| {
             let here = world.services.values().filter(|service| service.cluster == cluster);
             here.map(|service| service.shown.clone()).collect()

@@ -101,8 +101,12 @@ impl Reader {
                 }
                 Some(FromDeployer::Report(report)) => self.report(report).await,
                 Some(FromDeployer::Production(report)) => self.production(report).await,
+                Some(FromDeployer::Plan(answer)) => {
+                    self.api.shared.deployers.send(ToHub::Planned(answer)).await;
+                    Ok(())
+                }
                 Some(FromDeployer::Hello(_)) | None => {
-                    Err(error::invalid_field("message", "must be a renewal or a report after the hello"))
+                    Err(error::invalid_field("message", "must be a renewal, a report or an answer after the hello"))
                 }
             };
             if let Err(status) = outcome {

@@ -8,15 +8,16 @@ use brain_core::{
     state::Wish,
 };
 use brain_proto::{
-    convert::{deployment_to_proto, plan_to_proto},
+    convert::{deployment_to_proto, plan_to_proto, spec_to_proto},
     error, name,
     v1::{
         CancelDeploymentRequest, CancelDeploymentResponse, CreateDeploymentRequest, CreateDeploymentResponse,
         GetDeploymentRequest, GetDeploymentResponse, ListDeploymentsRequest, ListDeploymentsResponse,
-        PauseDeploymentRequest, PauseDeploymentResponse, PlanDeploymentRequest, PlanDeploymentResponse,
-        PromoteDeploymentRequest, PromoteDeploymentResponse, ResumeDeploymentRequest, ResumeDeploymentResponse,
-        RollbackProjectRequest, RollbackProjectResponse, WatchDeploymentRequest, WatchDeploymentResponse,
-        create_deployment_request, deployment_service_server::DeploymentService, plan_deployment_request,
+        PauseDeploymentRequest, PauseDeploymentResponse, PlanAnswer, PlanDeploymentRequest, PlanDeploymentResponse,
+        PlanRequest, PromoteDeploymentRequest, PromoteDeploymentResponse, ResumeDeploymentRequest,
+        ResumeDeploymentResponse, RollbackProjectRequest, RollbackProjectResponse, WatchDeploymentRequest,
+        WatchDeploymentResponse, create_deployment_request, deployment_service_server::DeploymentService,
+        plan_deployment_request,
     },
 };
 use std::sync::Arc;
@@ -106,9 +107,18 @@ impl DeploymentService for Api {
             plan_deployment_request::What::Image(image) => What::Image(image),
         });
         let (project, wish) = self.wanted(Asked { parent, what, rollout_policy, ..Asked::default() })?;
-        let planned = project.read().state.request_deployment(wish);
+        let (planned, spec) = {
+            let state = &project.read().state;
+            (state.request_deployment(wish), spec_to_proto(&state.spec))
+        };
         let planned = planned.map_err(|refusal| refused(&project, refusal.into()))?;
-        Ok(Response::new(PlanDeploymentResponse { plan: Some(plan_to_proto(&planned.plan)) }))
+        let plan = Some(plan_to_proto(&planned.plan));
+        let request = PlanRequest { id: 0, project: Some(spec), plan: plan.clone() };
+        let (steps, note) = match self.shared.deployers.plan(&project.id, request).await {
+            Ok(PlanAnswer { id: _, steps, note }) => (steps, note),
+            Err(why) => (Vec::new(), why.to_owned()),
+        };
+        Ok(Response::new(PlanDeploymentResponse { plan, steps, note }))
     }
 
     async fn pause_deployment(

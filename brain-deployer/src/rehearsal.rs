@@ -1,0 +1,90 @@
+//! A plan rehearsed: its own steps run on what AWS shows now, and what they do is noted instead of done.
+//!
+//! The set-up, the version and the capacity are observed and acted on as in a deployment, so that what is told is what will be
+//! done. The shift depends on tasks that do not run yet: its calls come from the plan's counts.
+
+use self::stage::Stage;
+use crate::{
+    cloud::{ContainerPort, GroupPort, Result},
+    step::{self, Context, Observed},
+};
+use brain_core::plan::Step;
+use std::sync::Arc;
+
+mod stage;
+
+/// Acts after which a step that still wants more is left: no step has half as many.
+const ACTS_MAX: usize = 20;
+
+/// What one step would do.
+#[derive(Debug, Default)]
+pub(crate) struct Rehearsed {
+    /// Calls that would change something, in order.
+    pub(crate) calls: Vec<Call>,
+    /// What keeps the step from its goal.
+    pub(crate) fault: Option<String>,
+}
+
+/// A call that would change something.
+#[derive(Debug)]
+pub(crate) struct Call {
+    /// AWS's name of it.
+    pub(crate) call: String,
+    /// Name of the resource.
+    pub(crate) resource: String,
+    /// "field: is → will be".
+    pub(crate) differences: Vec<String>,
+}
+
+/// What each of `steps` would do, if they were carried out now. Nothing is changed.
+pub(crate) async fn rehearse(context: &Context, steps: &[Step]) -> Result<Vec<Rehearsed>> {
+    let stage = Arc::new(Stage::new(Arc::clone(&context.cloud)));
+    let mut context = context.clone();
+    context.cloud = Arc::<Stage>::clone(&stage);
+    let mut rehearsed = Vec::new();
+    for step in steps {
+        let fault = match step {
+            Step::Scale { service, desired, .. } => scale(&context, &stage, service, *desired).await?,
+            Step::ReturnCapacity { instances } => give_back(&context, &stage, *instances).await?,
+            Step::Verify { .. } | Step::Bake { .. } | Step::Gate { .. } | Step::Hold => None,
+            _ => act_out(&context, step).await?,
+        };
+        rehearsed.push(Rehearsed { calls: stage.take_calls(), fault });
+    }
+    Ok(rehearsed)
+}
+
+/// Observes and acts as the worker does, until there is nothing more to do.
+async fn act_out(context: &Context, step: &Step) -> Result<Option<String>> {
+    for _ in 0..ACTS_MAX {
+        match step::observe(context, step).await? {
+            Observed::Ready(act) => act.run.await?,
+            Observed::Blocked(why, _) => return Ok(Some(why)),
+            // What the step would wait for comes with the steps before it.
+            Observed::Done(_) | Observed::Wait(_) | Observed::Failing { .. } => break,
+        }
+    }
+    Ok(None)
+}
+
+async fn scale(context: &Context, stage: &Stage, name: &str, desired: u32) -> Result<Option<String>> {
+    let cluster = &context.names.cluster;
+    match stage.service(cluster, name).await? {
+        Some(service) if service.desired == desired => {}
+        Some(_) => stage.set_desired(cluster, name, desired).await?,
+        None => return Ok(Some(format!("service {name} is not there"))),
+    }
+    Ok(None)
+}
+
+/// Which instances will be empty is not known before the shift.
+async fn give_back(context: &Context, stage: &Stage, instances: u32) -> Result<Option<String>> {
+    let names = &context.names;
+    let Some(group) = stage.group(&names.auto_scaling_group).await? else { return Ok(None) };
+    for _ in instances..group.desired {
+        let empty = format!("an empty instance of {}", names.auto_scaling_group);
+        stage.set_draining(&names.cluster, &empty, true).await?;
+        stage.terminate(&empty).await?;
+    }
+    Ok(None)
+}

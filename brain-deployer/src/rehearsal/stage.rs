@@ -1,0 +1,467 @@
+//! A cloud to rehearse on: it reads AWS, notes what is to be changed, and shows it as if it were done. It never changes AWS.
+
+use super::Call;
+use crate::cloud::{
+    Alarm, BalancerPort, Cloud, ContainerPort, Group, GroupPort, Host, HostStatus, Launch, LaunchSettings,
+    LaunchTemplate, Listener, LoadBalancer, Network, NetworkPort, NewGroup, NewService, Result, Rule, SecurityGroup,
+    Service, ServiceStatus, Tags, Task, TaskDefinition, WatchPort,
+};
+use async_trait::async_trait;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// Stands for the id of what is not made yet.
+const NEW: &str = "(new)";
+
+/// The cloud as it would be.
+pub(super) struct Stage {
+    cloud: Arc<dyn Cloud>,
+    made: Mutex<Made>,
+}
+
+/// What was made or changed, and the calls of the step under way. A project has one of each, so names need not be kept.
+#[derive(Default)]
+struct Made {
+    calls: Vec<Call>,
+    security_group: Option<SecurityGroup>,
+    load_balancer: Option<LoadBalancer>,
+    template: Option<LaunchTemplate>,
+    configuration: Option<(String, LaunchSettings)>,
+    group: Option<Group>,
+    cluster: bool,
+    definition: Option<TaskDefinition>,
+    services: BTreeMap<String, Service>,
+    hosts: Option<Vec<Host>>,
+}
+
+impl Made {
+    fn note(&mut self, call: &str, resource: &str, differences: Vec<String>) {
+        self.calls.push(Call { call: call.to_owned(), resource: resource.to_owned(), differences });
+    }
+}
+
+impl Stage {
+    pub(super) fn new(cloud: Arc<dyn Cloud>) -> Self {
+        Self { cloud, made: Mutex::default() }
+    }
+
+    /// The calls noted since the last time.
+    pub(super) fn take_calls(&self) -> Vec<Call> {
+        std::mem::take(&mut self.made().calls)
+    }
+
+    fn made(&self) -> MutexGuard<'_, Made> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn difference(field: &str, is: impl std::fmt::Display, will_be: impl std::fmt::Display) -> String {
+    format!("{field}: {is} → {will_be}")
+}
+
+fn listener_text(listener: &Listener) -> String {
+    let certificate = listener.certificate.as_ref().map(|arn| format!(" with {arn}")).unwrap_or_default();
+    format!("{} to {}{certificate}", listener.port, listener.instance_port)
+}
+
+/// The user data may hold a credential, so only that it differs is told.
+fn settings_differences(is: Option<&LaunchSettings>, will_be: &LaunchSettings) -> Vec<String> {
+    let LaunchSettings { image, instance_type, instance_profile, security_groups, user_data } = will_be;
+    let groups = security_groups.join(", ");
+    let mut differences = Vec::new();
+    let mut compare = |field: &str, old: Option<String>, new: &str| {
+        if old.as_deref() != Some(new) {
+            differences.push(difference(field, old.as_deref().unwrap_or("none"), new));
+        }
+    };
+    compare("image", is.map(|is| is.image.clone()), image);
+    compare("instance type", is.map(|is| is.instance_type.clone()), instance_type);
+    compare("instance profile", is.map(|is| is.instance_profile.clone()), instance_profile);
+    compare("security groups", is.map(|is| is.security_groups.join(", ")), &groups);
+    match is {
+        None => differences.push(difference("user data", "none", "set")),
+        Some(is) if is.user_data != *user_data => differences.push(difference("user data", "another", "set")),
+        Some(_) => {}
+    }
+    differences
+}
+
+fn launch_text(launch: &Launch) -> String {
+    match launch {
+        Launch::Template(name) => format!("template {name}"),
+        Launch::Configuration(name) => format!("configuration {name}"),
+    }
+}
+
+#[async_trait]
+impl WatchPort for Stage {
+    async fn alarms(&self, names: &[String]) -> Result<Vec<Alarm>> {
+        self.cloud.alarms(names).await
+    }
+}
+
+#[async_trait]
+impl NetworkPort for Stage {
+    async fn network(&self, vpc: Option<&str>, subnets: &[String]) -> Result<Result<Network, String>> {
+        self.cloud.network(vpc, subnets).await
+    }
+
+    async fn security_group(&self, vpc: &str, name: &str) -> Result<Option<SecurityGroup>> {
+        if let Some(group) = self.made().security_group.clone() {
+            return Ok(Some(group));
+        }
+        let found = self.cloud.security_group(vpc, name).await?;
+        self.made().security_group.clone_from(&found);
+        Ok(found)
+    }
+
+    async fn create_security_group(&self, vpc: &str, name: &str, tags: &Tags) -> Result<()> {
+        let mut made = self.made();
+        made.note("CreateSecurityGroup", name, vec![difference("vpc", "none", vpc)]);
+        made.security_group = Some(SecurityGroup { id: NEW.to_owned(), rules: BTreeSet::new(), tags: tags.clone() });
+        Ok(())
+    }
+
+    async fn allow(&self, group: &str, rules: &[Rule]) -> Result<()> {
+        let mut made = self.made();
+        let text = |rule: &Rule| difference(&format!("rule for port {}", rule.port), "none", &rule.cidr);
+        made.note("AuthorizeSecurityGroupIngress", group, rules.iter().map(text).collect());
+        if let Some(group) = &mut made.security_group {
+            group.rules.extend(rules.iter().cloned());
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl BalancerPort for Stage {
+    async fn load_balancer(&self, name: &str) -> Result<Option<LoadBalancer>> {
+        if let Some(balancer) = self.made().load_balancer.clone() {
+            return Ok(Some(balancer));
+        }
+        let found = self.cloud.load_balancer(name).await?;
+        self.made().load_balancer.clone_from(&found);
+        Ok(found)
+    }
+
+    async fn create_load_balancer(
+        &self,
+        name: &str,
+        listener: &Listener,
+        subnets: &[String],
+        group: &str,
+        tags: &Tags,
+    ) -> Result<()> {
+        let mut made = self.made();
+        let differences = vec![
+            difference("listener", "none", listener_text(listener)),
+            difference("subnets", "none", subnets.join(", ")),
+            difference("security group", "none", group),
+        ];
+        made.note("CreateLoadBalancer", name, differences);
+        made.load_balancer = Some(LoadBalancer {
+            listeners: [listener.clone()].into(),
+            health_check: "AWS's default".to_owned(),
+            draining: false,
+            cross_zone: false,
+            tags: tags.clone(),
+        });
+        Ok(())
+    }
+
+    async fn create_listener(&self, name: &str, listener: &Listener) -> Result<()> {
+        let mut made = self.made();
+        let differences = vec![difference("listener", "none", listener_text(listener))];
+        made.note("CreateLoadBalancerListeners", name, differences);
+        if let Some(balancer) = &mut made.load_balancer {
+            balancer.listeners.insert(listener.clone());
+        }
+        Ok(())
+    }
+
+    async fn set_health_check(&self, name: &str, target: &str) -> Result<()> {
+        let mut made = self.made();
+        let is = made.load_balancer.as_ref().map(|balancer| balancer.health_check.clone()).unwrap_or_default();
+        made.note("ConfigureHealthCheck", name, vec![difference("health check", is, target)]);
+        if let Some(balancer) = &mut made.load_balancer {
+            target.clone_into(&mut balancer.health_check);
+        }
+        Ok(())
+    }
+
+    async fn set_attributes(&self, name: &str) -> Result<()> {
+        let mut made = self.made();
+        let mut differences = Vec::new();
+        if let Some(balancer) = &mut made.load_balancer {
+            for (field, on) in
+                [("connection draining", &mut balancer.draining), ("cross-zone balancing", &mut balancer.cross_zone)]
+            {
+                if !std::mem::replace(on, true) {
+                    differences.push(difference(field, "off", "on"));
+                }
+            }
+        }
+        made.note("ModifyLoadBalancerAttributes", name, differences);
+        Ok(())
+    }
+
+    async fn healthy_instances(&self, name: &str) -> Result<BTreeSet<String>> {
+        self.cloud.healthy_instances(name).await
+    }
+}
+
+#[async_trait]
+impl GroupPort for Stage {
+    async fn ecs_image(&self) -> Result<String> {
+        self.cloud.ecs_image().await
+    }
+
+    async fn launch_template(&self, name: &str) -> Result<Option<LaunchTemplate>> {
+        if let Some(template) = self.made().template.clone() {
+            return Ok(Some(template));
+        }
+        let found = self.cloud.launch_template(name).await?;
+        self.made().template.clone_from(&found);
+        Ok(found)
+    }
+
+    async fn create_launch_template(&self, name: &str, settings: &LaunchSettings, tags: &Tags) -> Result<()> {
+        let mut made = self.made();
+        made.note("CreateLaunchTemplate", name, settings_differences(None, settings));
+        let latest = (1, settings.clone());
+        made.template = Some(LaunchTemplate { id: NEW.to_owned(), tags: tags.clone(), default_version: 1, latest });
+        Ok(())
+    }
+
+    async fn create_launch_template_version(&self, id: &str, settings: &LaunchSettings) -> Result<()> {
+        let mut made = self.made();
+        let is = made.template.as_ref().map(|template| template.latest.1.clone());
+        made.note("CreateLaunchTemplateVersion", id, settings_differences(is.as_ref(), settings));
+        if let Some(template) = &mut made.template {
+            template.latest = (template.latest.0 + 1, settings.clone());
+        }
+        Ok(())
+    }
+
+    async fn set_default_version(&self, id: &str, version: i64) -> Result<()> {
+        let mut made = self.made();
+        let is = made.template.as_ref().map(|template| template.default_version).unwrap_or_default();
+        made.note("ModifyLaunchTemplate", id, vec![difference("default version", is, version)]);
+        if let Some(template) = &mut made.template {
+            template.default_version = version;
+        }
+        Ok(())
+    }
+
+    async fn launch_configuration(&self, name: &str) -> Result<Option<LaunchSettings>> {
+        if let Some((_, settings)) = self.made().configuration.clone().filter(|(made, _)| made == name) {
+            return Ok(Some(settings));
+        }
+        self.cloud.launch_configuration(name).await
+    }
+
+    async fn create_launch_configuration(&self, name: &str, settings: &LaunchSettings) -> Result<()> {
+        let mut made = self.made();
+        made.note("CreateLaunchConfiguration", name, settings_differences(None, settings));
+        made.configuration = Some((name.to_owned(), settings.clone()));
+        Ok(())
+    }
+
+    async fn set_group_launch(&self, name: &str, launch: &Launch) -> Result<()> {
+        let mut made = self.made();
+        let is = made.group.as_ref().and_then(|group| group.launch.as_ref()).map_or("none".to_owned(), launch_text);
+        made.note("UpdateAutoScalingGroup", name, vec![difference("launch", is, launch_text(launch))]);
+        if let Some(group) = &mut made.group {
+            group.launch = Some(launch.clone());
+        }
+        Ok(())
+    }
+
+    async fn group(&self, name: &str) -> Result<Option<Group>> {
+        if let Some(group) = self.made().group.clone() {
+            return Ok(Some(group));
+        }
+        let found = self.cloud.group(name).await?;
+        self.made().group.clone_from(&found);
+        Ok(found)
+    }
+
+    async fn create_group(&self, group: &NewGroup) -> Result<()> {
+        let NewGroup { name, launch, load_balancer, subnets, desired, max, tags } = group;
+        let mut made = self.made();
+        let differences = vec![
+            difference("launch", "none", launch_text(launch)),
+            difference("load balancer", "none", load_balancer),
+            difference("subnets", "none", subnets.join(", ")),
+            difference("desired capacity", "none", desired),
+            difference("maximum", "none", max),
+        ];
+        made.note("CreateAutoScalingGroup", name, differences);
+        let (desired, max, tags, launch) = (*desired, *max, tags.clone(), Some(launch.clone()));
+        made.group = Some(Group { desired, max, instances: Vec::new(), rebalances: true, tags, launch });
+        Ok(())
+    }
+
+    async fn set_group_max(&self, name: &str, max: u32) -> Result<()> {
+        let mut made = self.made();
+        let is = made.group.as_ref().map(|group| group.max).unwrap_or_default();
+        made.note("UpdateAutoScalingGroup", name, vec![difference("maximum", is, max)]);
+        if let Some(group) = &mut made.group {
+            group.max = max;
+        }
+        Ok(())
+    }
+
+    async fn suspend_rebalancing(&self, name: &str) -> Result<()> {
+        let mut made = self.made();
+        made.note("SuspendProcesses", name, vec![difference("rebalancing between zones", "on", "off")]);
+        if let Some(group) = &mut made.group {
+            group.rebalances = false;
+        }
+        Ok(())
+    }
+
+    async fn set_group_desired(&self, name: &str, desired: u32) -> Result<()> {
+        let mut made = self.made();
+        let is = made.group.as_ref().map(|group| group.desired).unwrap_or_default();
+        made.note("SetDesiredCapacity", name, vec![difference("desired capacity", is, desired)]);
+        if let Some(group) = &mut made.group {
+            group.desired = desired;
+        }
+        Ok(())
+    }
+
+    async fn terminate(&self, instance: &str) -> Result<()> {
+        let mut made = self.made();
+        let is = made.group.as_ref().map(|group| group.desired).unwrap_or_default();
+        let differences = vec![difference("desired capacity", is, is.saturating_sub(1))];
+        made.note("TerminateInstanceInAutoScalingGroup", instance, differences);
+        if let Some(group) = &mut made.group {
+            group.desired = is.saturating_sub(1);
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ContainerPort for Stage {
+    async fn cluster_exists(&self, name: &str) -> Result<bool> {
+        if self.made().cluster {
+            return Ok(true);
+        }
+        self.cloud.cluster_exists(name).await
+    }
+
+    async fn create_cluster(&self, name: &str, _tags: &Tags) -> Result<()> {
+        let mut made = self.made();
+        made.note("CreateCluster", name, Vec::new());
+        made.cluster = true;
+        made.hosts = Some(Vec::new());
+        Ok(())
+    }
+
+    async fn hosts(&self, cluster: &str) -> Result<Vec<Host>> {
+        if let Some(hosts) = self.made().hosts.clone() {
+            return Ok(hosts);
+        }
+        let hosts = self.cloud.hosts(cluster).await?;
+        self.made().hosts = Some(hosts.clone());
+        Ok(hosts)
+    }
+
+    async fn instances_of(&self, cluster: &str, hosts: &BTreeSet<String>) -> Result<BTreeMap<String, String>> {
+        self.cloud.instances_of(cluster, hosts).await
+    }
+
+    async fn set_draining(&self, _cluster: &str, host: &str, draining: bool) -> Result<()> {
+        let mut made = self.made();
+        let (is, will_be) = if draining { ("ACTIVE", "DRAINING") } else { ("DRAINING", "ACTIVE") };
+        made.note("UpdateContainerInstancesState", host, vec![difference("status", is, will_be)]);
+        let status = if draining { HostStatus::Draining } else { HostStatus::Active };
+        for known in made.hosts.iter_mut().flatten().filter(|known| known.arn == host) {
+            known.status = status;
+        }
+        Ok(())
+    }
+
+    async fn find_task_definition(&self, definition: &TaskDefinition) -> Result<Option<String>> {
+        if self.made().definition.as_ref() == Some(definition) {
+            return Ok(Some(NEW.to_owned()));
+        }
+        self.cloud.find_task_definition(definition).await
+    }
+
+    async fn register_task_definition(&self, definition: &TaskDefinition, _tags: &Tags) -> Result<()> {
+        let mut made = self.made();
+        let differences = vec![difference("image", "none", &definition.image)];
+        made.note("RegisterTaskDefinition", &definition.family, differences);
+        made.definition = Some(definition.clone());
+        Ok(())
+    }
+
+    async fn services(&self, cluster: &str, also: Option<&str>) -> Result<Vec<Service>> {
+        self.cloud.services(cluster, also).await
+    }
+
+    async fn service(&self, cluster: &str, name: &str) -> Result<Option<Service>> {
+        {
+            let made = self.made();
+            if made.cluster || made.services.contains_key(name) {
+                return Ok(made.services.get(name).cloned());
+            }
+        }
+        let found = self.cloud.service(cluster, name).await?;
+        if let Some(service) = &found {
+            self.made().services.insert(name.to_owned(), service.clone());
+        }
+        Ok(found)
+    }
+
+    async fn create_service(&self, service: &NewService) -> Result<()> {
+        let mut made = self.made();
+        let differences = vec![
+            difference("desired count", "none", 0),
+            difference("task definition", "none", &service.task_definition),
+            difference("load balancer", "none", &service.load_balancer),
+        ];
+        made.note("CreateService", &service.name, differences);
+        let new = Service {
+            name: service.name.clone(),
+            status: ServiceStatus::Active,
+            desired: 0,
+            running: 0,
+            pending: 0,
+            task_definition: service.task_definition.clone(),
+            tags: service.tags.clone(),
+            events: Vec::new(),
+        };
+        made.services.insert(service.name.clone(), new);
+        Ok(())
+    }
+
+    async fn set_desired(&self, _cluster: &str, service: &str, desired: u32) -> Result<()> {
+        let mut made = self.made();
+        let is = made.services.get(service).map(|service| service.desired).unwrap_or_default();
+        made.note("UpdateService", service, vec![difference("desired count", is, desired)]);
+        if let Some(service) = made.services.get_mut(service) {
+            service.desired = desired;
+        }
+        Ok(())
+    }
+
+    async fn set_task_definition(&self, _cluster: &str, service: &str, definition: &str) -> Result<()> {
+        let mut made = self.made();
+        let is = made.services.get(service).map(|service| service.task_definition.clone()).unwrap_or_default();
+        made.note("UpdateService", service, vec![difference("task definition", is, definition)]);
+        if let Some(service) = made.services.get_mut(service) {
+            definition.clone_into(&mut service.task_definition);
+        }
+        Ok(())
+    }
+
+    async fn tasks(&self, cluster: &str, service: Option<&str>, stopped: bool) -> Result<Vec<Task>> {
+        self.cloud.tasks(cluster, service, stopped).await
+    }
+}

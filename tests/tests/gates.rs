@@ -159,6 +159,8 @@ async fn alarms_that_were_red_before_hold_and_one_that_goes_red_rolls_the_versio
     ensure!(reason.contains("gate alarms: alarm user-errors is red"), "{reason}");
     ensure!(world.production().await? == "0.0.4: 100%", "{}", world.production().await?);
     world.lab.boto3(&alarm("OK")).await?;
+    let release = json!({"name": "projects/user/releases/0.0.5"});
+    world.caller().grpcurl("ProjectService/LiftQuarantine", &release).await?;
     let again = world.deploy("flowcommerce/user:0.0.5").await?;
     world.succeeded(&again).await?;
     world.unharmed().await

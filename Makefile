@@ -7,7 +7,7 @@ CARGO_JOBS := $(if $(JOBS),--jobs $(JOBS))
 TOOLS := .setup
 BINARIES := -p brain-server -p brain-watcher -p brain-deployer
 
-.PHONY: help setup build lint test demo bench
+.PHONY: help setup build lint test soak demo bench
 .DEFAULT_GOAL := help
 
 help: ## these targets
@@ -28,6 +28,12 @@ test: lint ## everything that must pass
 	cd tests/lab && PYTHONDONTWRITEBYTECODE=1 ../../$(TOOLS)/venv/bin/python -m pytest -q -p no:cacheprovider
 	cargo build --workspace --all-targets $(CARGO_JOBS)
 	cargo test --workspace --no-fail-fast $(CARGO_JOBS)
+
+soak: ## simulate seed after seed until stopped; prints the seed of a failure
+	cargo build --workspace --all-targets $(CARGO_JOBS)
+	@for ((seed = 1000; ; seed += 1000)); do \
+		SEEDS=$$seed..$$((seed + 1000)) cargo test --quiet --workspace --test simulation -- no_seed || exit 1; \
+	done
 
 demo: setup ## run brain on an AWS lab, a registry and a git host, and play a release
 	cargo build --workspace $(CARGO_JOBS)

@@ -12,6 +12,7 @@ pub mod paths;
 pub mod prometheus;
 pub mod registry;
 pub mod sandbox;
+pub mod simulation;
 pub mod trigger;
 pub mod wait;
 pub mod world;

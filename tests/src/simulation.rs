@@ -1,0 +1,226 @@
+//! Server and deployers as they ship, in one thread on a paused clock, a network in memory and a simulated cloud. One seed
+//! drives what people do and what goes wrong; a [`referee`] checks the invariants at every act, change and commit.
+
+pub mod chaos;
+pub mod faults;
+pub mod house;
+pub mod ledger;
+pub mod referee;
+pub mod wires;
+
+use anyhow::{Context, Result, bail};
+use brain_core::{
+    deployment::Deployment,
+    event::{Change, Event},
+    id::ProjectId,
+    image::Digest,
+};
+use brain_deployer::simulated::{Behaviour, World};
+use brain_proto::{
+    channel,
+    convert::spec_from_proto,
+    v1::{CreateDeploymentRequest, deployment_service_client::DeploymentServiceClient},
+};
+use brain_server::store::{Store, Transition};
+use chaos::Chaos;
+use faults::{Chosen, Deliberate, Faults};
+use house::House;
+use referee::Referee;
+use std::{sync::Arc, time::Duration};
+use tokio::time::{sleep, timeout};
+use tonic::transport::{Channel, Uri};
+
+/// Longest time of a deployment once faults have stopped and nobody steers: one step that waits for its timeout, a rollback
+/// that begins three times, and some minutes of work.
+const END_WITHIN: Duration = Duration::from_mins(60);
+/// Time after which nothing changes any more.
+const SETTLED: Duration = Duration::from_mins(2);
+
+/// What is to be run.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Setting {
+    /// What drives it.
+    pub seed: u64,
+    /// Whether the network, processes and the cloud fail at random, and people steer.
+    pub chaos: bool,
+    /// A deployer that is wrong on purpose.
+    pub deliberate: Option<Deliberate>,
+    /// One fault at one place.
+    pub chosen: Option<Chosen>,
+    /// How the new version behaves; `None`: as the seed says.
+    pub behaviour: Option<Behaviour>,
+}
+
+/// What became of a run.
+#[derive(Debug)]
+pub struct Ended {
+    /// What was violated.
+    pub violations: Vec<String>,
+    /// What happened.
+    pub history: Vec<String>,
+    /// The cloud at the end, without what no two runs have in common.
+    pub world: String,
+    /// Calls and acts of the deployers.
+    pub calls: (usize, usize),
+}
+
+/// Runs a setting to its end.
+pub fn run(setting: Setting) -> Result<Ended> {
+    // Jitter of pauses comes from this generator.
+    fastrand::seed(setting.seed);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+    runtime.block_on(play(setting))
+}
+
+async fn play(setting: Setting) -> Result<Ended> {
+    let mut random = fastrand::Rng::with_seed(setting.seed);
+    let bad = [Behaviour::Crashes, Behaviour::NeverHealthy, Behaviour::CannotBePulled];
+    let drawn = if random.u32(0..3) == 0 { bad[random.usize(0..bad.len())] } else { Behaviour::Good };
+    let behaviour = setting.behaviour.unwrap_or(drawn);
+    let mut world = World::default();
+    world.images.insert(digest(5), behaviour);
+    let referee = Arc::new(Referee::new(Faults::new(setting.seed, setting.deliberate, setting.chosen)));
+    let house = House::new(world, Arc::clone(&referee));
+    referee.note(format!("{setting:?}, 0.0.5: {behaviour:?}"));
+    create_project(&house).await?;
+    house.start_server()?;
+    let shared = setting.deliberate == Some(Deliberate::SharedInstance);
+    for number in 1..=if shared { 2 } else { random.u32(1..=3) } {
+        let agent = format!("deployer-{}", if shared { 1 } else { number });
+        house.start_deployer(&agent, shared.then_some("shared"))?;
+    }
+    let crashes = tokio::spawn(crash_as_chosen(Arc::clone(&house)));
+    let endpoint = channel::endpoint(Uri::from_static("http://brain"));
+    let people = Arc::clone(&house.wires).connect_lazily("people".to_owned(), &endpoint);
+    let early = random.bool();
+    for (version, troubled) in [("0.0.4", setting.chaos && early), ("0.0.5", setting.chaos)] {
+        let chaos = Chaos::new(Arc::clone(&house), people.clone(), random.u64(..), shared);
+        deploy(&house, &people, version, troubled.then_some(chaos)).await?;
+    }
+    sleep(SETTLED).await;
+    crashes.abort();
+    let world = house.cloud.with(|world| {
+        referee.at_end(world);
+        lasting(world)
+    });
+    let calls = (referee.faults.calls(), referee.faults.acts());
+    Ok(Ended { violations: referee.violations(), history: referee.history(), world, calls })
+}
+
+/// The digest of a version's image.
+fn digest(version: u8) -> String {
+    format!("sha256:{}", format!("{version:02x}").repeat(32))
+}
+
+/// The project with both releases, as watchers would have made it known.
+async fn create_project(house: &House) -> Result<()> {
+    let project = crate::load::project("user");
+    let mut project = project;
+    if let Some(target) = &mut project.target {
+        target.host_port = 6041;
+    }
+    let mut changes = vec![Change::ProjectCreated(Box::new(spec_from_proto(project)?))];
+    for version in [4u8, 5] {
+        let tag = format!("0.0.{version}");
+        changes.push(Change::TagObserved { tag: tag.clone(), commit: format!("{version:040x}") });
+        changes.push(Change::ImageObserved { tag, digest: Digest::parse(&digest(version))? });
+    }
+    let event = |change| Event { at: house.now(), by: "simulation".to_owned(), change };
+    let events = changes.into_iter().map(event).collect();
+    house.store.commit(vec![Transition { project: ProjectId::parse("user")?, expected: 0, events }]).await?;
+    Ok(())
+}
+
+/// Asks for a deployment and waits for its end, in trouble for a while if there is some.
+async fn deploy(house: &Arc<House>, people: &Channel, version: &str, chaos: Option<Chaos>) -> Result<()> {
+    let referee = &house.referee;
+    let request = CreateDeploymentRequest {
+        parent: "projects/user".to_owned(),
+        what: Some(brain_proto::v1::create_deployment_request::What::Version(version.to_owned())),
+        requested_by: "ann".to_owned(),
+        request_id: version.to_owned(),
+        rollout_policy: chaos.as_ref().and_then(Chaos::policy),
+    };
+    let mut client = DeploymentServiceClient::new(people.clone());
+    let asked = async {
+        loop {
+            match client.create_deployment(request.clone()).await {
+                Ok(_) => return,
+                Err(status) => referee.note(format!("{version} is not taken: {}", status.message())),
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
+    };
+    timeout(END_WITHIN, asked).await.with_context(|| format!("{version} is never taken"))?;
+    if let Some(chaos) = chaos {
+        chaos.reign().await?;
+    }
+    let over = async {
+        loop {
+            let active = referee.state().and_then(|state| state.active().cloned());
+            let Some(active) = active else { return };
+            chaos::let_go(people, &active).await;
+            sleep(Duration::from_secs(5)).await;
+        }
+    };
+    if timeout(END_WITHIN, over).await.is_err() {
+        referee.violated(format!("{version} does not end"));
+    }
+    let last = referee.state().and_then(|state| state.deployments.back().cloned());
+    referee.note(format!("{version}: {:?}", last.as_ref().map(ended)));
+    Ok(())
+}
+
+fn ended(deployment: &Deployment) -> (u64, brain_core::deployment::Phase, Option<&String>) {
+    (deployment.number, deployment.phase, deployment.reason.as_ref())
+}
+
+async fn crash_as_chosen(house: Arc<House>) -> Result<()> {
+    house.referee.faults.crash().await;
+    for process in house.deployers() {
+        house.kill_deployer(&process);
+        let agent = process.split('/').next().unwrap_or_default();
+        house.start_deployer(agent, None)?;
+    }
+    Ok(())
+}
+
+/// What of the cloud an interrupted run has in common with an uninterrupted one: everything but ids.
+fn lasting(world: &World) -> String {
+    let healthy = world.healthy();
+    let mut text = String::new();
+    for (name, group) in &world.security_groups {
+        text += &format!("{name} {:?} {:?}\n", group.rules, group.tags);
+    }
+    text += &format!("{:#?}\n{:#?}\n{:?}\n", world.balancers, world.templates, world.clusters);
+    for (name, group) in &world.groups {
+        let (desired, max, rebalances) = (group.desired, group.max, group.rebalances);
+        text += &format!("{name} {desired}/{max}, {} instances, {rebalances}\n", group.instances.len());
+    }
+    for (name, definition) in &world.definitions {
+        text += &format!("{name} {definition:?}\n");
+    }
+    for (name, service) in &world.services {
+        let (desired, running) = (service.shown.desired, service.shown.running);
+        let healthy = healthy.get(name).copied().unwrap_or(0);
+        text += &format!("{name} {desired} {running} {healthy} {}\n", service.shown.task_definition);
+    }
+    for host in world.hosts.values() {
+        text += &format!("host of {}: {:?}\n", host.cluster, host.status);
+    }
+    text
+}
+
+/// Fails with what a person needs to see.
+pub fn unharmed(setting: Setting) -> Result<Ended> {
+    let ended = run(setting)?;
+    if ended.violations.is_empty() {
+        return Ok(ended);
+    }
+    let history = ended.history.join("\n");
+    bail!(
+        "{history}\n\nviolated with {setting:?}:\n  {}\n\nagain: SEED={} cargo test --workspace --test simulation",
+        ended.violations.join("\n  "),
+        setting.seed
+    )
+}

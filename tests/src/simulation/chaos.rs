@@ -1,0 +1,191 @@
+//! What goes wrong around a deployment, and what people do to it, drawn from the seed.
+
+use super::house::House;
+use anyhow::Result;
+use brain_core::deployment::Deployment;
+use brain_deployer::simulated::TaskStage;
+use brain_proto::convert::duration_to_proto;
+use brain_proto::v1::{
+    CancelDeploymentRequest, PauseDeploymentRequest, PromoteDeploymentRequest, ResumeDeploymentRequest,
+    RollbackProjectRequest, RolloutPolicy, RolloutPreset, RolloutStep,
+    deployment_service_client::DeploymentServiceClient, rollout_step::Size,
+};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::{Instant, sleep};
+use tonic::{Status, transport::Channel};
+
+/// Hosts and tasks that are lost in one reign: more, and nobody could hold the floor.
+const LOSSES_MAX: u32 = 3;
+
+/// The trouble of one deployment.
+pub struct Chaos {
+    house: Arc<House>,
+    people: Channel,
+    random: Mutex<fastrand::Rng>,
+    /// Deployers that share an instance come back as they were.
+    shared: bool,
+    policy: Option<RolloutPolicy>,
+}
+
+impl Chaos {
+    /// Trouble that is drawn from a seed.
+    #[must_use]
+    pub fn new(house: Arc<House>, people: Channel, seed: u64, shared: bool) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let policy = policy(&mut random);
+        Self { house, people, random: Mutex::new(random), shared, policy }
+    }
+
+    /// The rollout policy that is asked for.
+    #[must_use]
+    pub fn policy(&self) -> Option<RolloutPolicy> {
+        self.policy.clone()
+    }
+
+    /// Lets trouble reign for a while, then repairs everything.
+    pub async fn reign(&self) -> Result<()> {
+        let end = Instant::now() + Duration::from_secs(self.below(40, 400));
+        self.house.referee.faults.switch(true);
+        let mut losses = 0;
+        while Instant::now() < end {
+            sleep(Duration::from_millis(self.below(500, 40_000))).await;
+            match self.below(0, 12) {
+                0 | 1 => self.crash_deployer().await?,
+                2 | 3 => self.partition().await,
+                4 => self.restart_server().await?,
+                5 if losses < LOSSES_MAX => {
+                    losses += 1;
+                    self.lose_something();
+                }
+                6..9 => self.steer().await,
+                _ => {}
+            }
+        }
+        self.house.referee.faults.switch(false);
+        self.house.referee.note("faults have stopped");
+        Ok(())
+    }
+
+    async fn crash_deployer(&self) -> Result<()> {
+        let deployers = self.house.deployers();
+        let process = self.one_of(&deployers);
+        let agent = process.split('/').next().unwrap_or_default();
+        self.house.kill_deployer(&process);
+        sleep(Duration::from_millis(self.below(0, 30_000))).await;
+        self.house.start_deployer(agent, self.shared.then_some("shared")).map(drop)
+    }
+
+    async fn partition(&self) {
+        let process = self.one_of(&self.house.deployers());
+        let (to_server, to_client) = [(true, true), (true, false), (false, true), (false, false)][self.pick(4)];
+        self.house.referee.note(format!("{process}: held to the server {to_server}, back {to_client}"));
+        if !to_server && !to_client {
+            return self.house.wires.cut(&process);
+        }
+        self.house.wires.hold(&process, to_server, to_client);
+        sleep(Duration::from_millis(self.below(500, 60_000))).await;
+        self.house.wires.hold(&process, false, false);
+        self.house.referee.note(format!("{process}: no longer held"));
+    }
+
+    async fn restart_server(&self) -> Result<()> {
+        self.house.kill_server();
+        sleep(Duration::from_millis(self.below(0, 20_000))).await;
+        self.house.start_server()
+    }
+
+    fn lose_something(&self) {
+        let now_ms = self.house.now().0;
+        let (host, place) = (self.below(0, 2) == 0, self.pick(100));
+        let lost = self.house.cloud.with(|world| {
+            if host {
+                let hosts: Vec<String> = world.hosts.keys().cloned().collect();
+                let host = hosts.get(place % hosts.len().max(1))?.clone();
+                world.kill_host(&host, now_ms);
+                return Some(host);
+            }
+            let running = world.tasks.iter().filter(|(_, task)| task.stage == TaskStage::Running);
+            let running: Vec<String> = running.map(|(id, _)| id.clone()).collect();
+            let task = running.get(place % running.len().max(1))?.clone();
+            world.kill_task(&task, now_ms);
+            Some(task)
+        });
+        self.house.referee.note(format!("lost: {lost:?}"));
+    }
+
+    async fn steer(&self) {
+        let state = self.house.referee.state();
+        let Some(active) = state.as_ref().and_then(|state| state.active()) else { return };
+        let (what, rollback) = (self.below(0, 12), self.below(0, 3) > 0);
+        let steered = steer(&self.people, active, what, rollback).await;
+        let steered = steered.map_err(|status| status.message().to_owned());
+        self.house.referee.note(format!("a person steers ({what}, {rollback}): {steered:?}"));
+    }
+
+    fn below(&self, least: u64, below: u64) -> u64 {
+        self.random.lock().unwrap_or_else(PoisonError::into_inner).u64(least..below)
+    }
+
+    fn pick(&self, among: usize) -> usize {
+        self.random.lock().unwrap_or_else(PoisonError::into_inner).usize(0..among)
+    }
+
+    fn one_of(&self, among: &[String]) -> String {
+        among.get(self.pick(among.len().max(1))).cloned().unwrap_or_default()
+    }
+}
+
+async fn steer(people: &Channel, active: &Deployment, what: u64, rollback: bool) -> Result<(), Status> {
+    let mut client = DeploymentServiceClient::new(people.clone());
+    let name = format!("projects/user/deployments/{}", active.number);
+    let by = || "bob".to_owned();
+    match what {
+        0..4 => {
+            let request = PauseDeploymentRequest { name, requested_by: by(), reason: String::new() };
+            client.pause_deployment(request).await.map(drop)
+        }
+        4..7 => {
+            let request = ResumeDeploymentRequest { name, requested_by: by(), reason: String::new() };
+            client.resume_deployment(request).await.map(drop)
+        }
+        7..9 => {
+            let requested_by = by();
+            let request = PromoteDeploymentRequest { name, requested_by, ..PromoteDeploymentRequest::default() };
+            client.promote_deployment(request).await.map(drop)
+        }
+        9..11 => {
+            let request = CancelDeploymentRequest { name, requested_by: by(), reason: String::new(), rollback };
+            client.cancel_deployment(request).await.map(drop)
+        }
+        _ => {
+            let parent = "projects/user".to_owned();
+            let request = RollbackProjectRequest { parent, requested_by: by(), ..RollbackProjectRequest::default() };
+            client.rollback_project(request).await.map(drop)
+        }
+    }
+}
+
+/// A person lets a deployment go on that waits for one.
+pub async fn let_go(people: &Channel, active: &Deployment) {
+    if active.paused.is_none() {
+        return;
+    }
+    // What is refused is tried again.
+    let _ = steer(people, active, 4, false).await;
+    let _ = steer(people, active, 7, false).await;
+}
+
+fn policy(random: &mut fastrand::Rng) -> Option<RolloutPolicy> {
+    let bake = duration_to_proto(Duration::from_secs(random.u64(1..40)));
+    let step = RolloutStep { size: Some(Size::Percent(34)), bake: Some(bake), hold: random.bool() };
+    let preset = match random.u32(0..6) {
+        0 => RolloutPreset::BlueGreen,
+        1 => return Some(RolloutPolicy { steps: vec![step], ..RolloutPolicy::default() }),
+        2 => return Some(RolloutPolicy { floor_percent: Some(66), surge: Some(0), ..RolloutPolicy::default() }),
+        _ => return None,
+    };
+    Some(RolloutPolicy { preset: preset.into(), ..RolloutPolicy::default() })
+}

@@ -1,0 +1,148 @@
+//! The house: one server and some deployers as they ship, each of which may die and come back at any moment.
+
+use super::{ledger::Ledger, referee::Referee, wires::Wires};
+use anyhow::Result;
+use async_trait::async_trait;
+use brain_core::time::Timestamp;
+use brain_deployer::{
+    outside::{Network, Outside},
+    simulated::{Client, SimulatedCloud, World},
+};
+use brain_server::{
+    Incoming,
+    clock::Clock,
+    store::{Store, memory::MemoryStore},
+};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint, Error};
+
+/// When every run begins, milliseconds since 1970.
+const BEGIN_MS: i64 = 1_800_000_000_000;
+
+/// Everything that runs.
+pub struct House {
+    /// The network.
+    pub wires: Arc<Wires>,
+    /// The referee.
+    pub referee: Arc<Referee>,
+    /// The cloud.
+    pub cloud: Arc<SimulatedCloud>,
+    /// The store, which outlives every server.
+    pub store: Arc<MemoryStore>,
+    now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    server: Option<(Arc<Ledger>, CancellationToken)>,
+    deployers: Vec<(String, CancellationToken)>,
+    started: u32,
+}
+
+struct Wire {
+    wires: Arc<Wires>,
+    name: String,
+}
+
+#[async_trait]
+impl Network for Wire {
+    async fn connect(&self, endpoint: &Endpoint) -> Result<Channel, Error> {
+        Arc::clone(&self.wires).connect(self.name.clone(), endpoint).await
+    }
+}
+
+impl House {
+    /// A house with a cloud and a store, and nobody in it.
+    #[must_use]
+    pub fn new(world: World, referee: Arc<Referee>) -> Arc<Self> {
+        let begun = Instant::now();
+        let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(move || Timestamp(BEGIN_MS).plus(begun.elapsed()));
+        let cloud = SimulatedCloud::new(world, Arc::clone(&referee) as _, Arc::clone(&now));
+        let running = Arc::clone(&cloud);
+        tokio::spawn(async move { running.run().await });
+        let (wires, store) = (Arc::default(), Arc::default());
+        Arc::new(Self { wires, referee, cloud, store, now, inner: Mutex::default() })
+    }
+
+    /// The time now.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        (self.now)()
+    }
+
+    /// Starts the server.
+    pub fn start_server(&self) -> Result<()> {
+        self.referee.note("the server starts");
+        let config = brain_server::config::Settings::default().check()?;
+        let ledger = Arc::new(Ledger::new(Arc::clone(&self.store), Arc::clone(&self.referee)));
+        let now = Arc::clone(&self.now);
+        let clock = Clock::new(move || now());
+        let incoming = Incoming { api: self.wires.serve(), http: None };
+        let stop = CancellationToken::new();
+        let store = Arc::clone(&ledger) as Arc<dyn Store>;
+        let (served, referee) = (stop.clone(), Arc::clone(&self.referee));
+        tokio::spawn(async move {
+            let ended = brain_server::run(config, store, clock, incoming, served).await;
+            referee.note(format!("a server has ended: {ended:?}"));
+        });
+        self.lock().server = Some((ledger, stop));
+        Ok(())
+    }
+
+    /// Kills the server: what it has not stored is lost, and nothing that it still sends arrives.
+    pub fn kill_server(&self) {
+        self.referee.note("the server dies");
+        self.wires.server_gone();
+        if let Some((ledger, stop)) = self.lock().server.take() {
+            ledger.kill();
+            stop.cancel();
+        }
+    }
+
+    /// Starts a deployer; answers its place among them. `instance` tells its start from others, unless two share one.
+    pub fn start_deployer(&self, agent: &str, instance: Option<&str>) -> Result<String> {
+        let mut inner = self.lock();
+        inner.started += 1;
+        let instance = instance.map_or_else(|| format!("start-{}", inner.started), str::to_owned);
+        let process = format!("{agent}/{instance}#{}", inner.started);
+        self.referee.note(format!("{process} starts"));
+        let settings = brain_deployer::config::Settings {
+            agent: Some(agent.to_owned()),
+            ..brain_deployer::config::Settings::default()
+        };
+        let outside = Outside {
+            clouds: Arc::new(Client::new(Arc::clone(&self.cloud), &process)),
+            network: Arc::new(Wire { wires: Arc::clone(&self.wires), name: process.clone() }),
+            now: Arc::clone(&self.now),
+        };
+        let stop = CancellationToken::new();
+        tokio::spawn(brain_deployer::run(settings.check()?, outside, instance, stop.clone()));
+        inner.deployers.push((process.clone(), stop));
+        Ok(process)
+    }
+
+    /// Kills a deployer: nothing that it still does arrives anywhere.
+    pub fn kill_deployer(&self, process: &str) {
+        self.referee.note(format!("{process} dies"));
+        self.referee.faults.kill(process);
+        self.wires.cut(process);
+        self.wires.hold(process, true, true);
+        let mut inner = self.lock();
+        if let Some(place) = inner.deployers.iter().position(|(other, _)| other == process) {
+            inner.deployers.remove(place).1.cancel();
+        }
+    }
+
+    /// Deployers that run.
+    #[must_use]
+    pub fn deployers(&self) -> Vec<String> {
+        self.lock().deployers.iter().map(|(process, _)| process.clone()).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,68 @@
+//! The store of a simulated server: it outlives the server, and the referee sees every commit.
+
+use super::referee::Referee;
+use async_trait::async_trait;
+use brain_server::store::{
+    CheckpointEntry, Commits, Loaded, Revision, Store, StoreError, Transition, memory::MemoryStore,
+};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// One server's way to the store, until that server dies.
+#[derive(Debug)]
+pub struct Ledger {
+    store: Arc<MemoryStore>,
+    referee: Arc<Referee>,
+    dead: AtomicBool,
+}
+
+impl Ledger {
+    /// A new server's way to the store.
+    #[must_use]
+    pub fn new(store: Arc<MemoryStore>, referee: Arc<Referee>) -> Self {
+        Self { store, referee, dead: AtomicBool::new(false) }
+    }
+
+    /// Nothing that its server still does is stored.
+    pub fn kill(&self) {
+        self.dead.store(true, Ordering::Relaxed);
+    }
+
+    fn alive(&self) -> Result<(), StoreError> {
+        if self.dead.load(Ordering::Relaxed) {
+            return Err(StoreError::Unavailable("the server is dead".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for Ledger {
+    async fn commit(&self, batch: Vec<Transition>) -> Result<Revision, StoreError> {
+        self.alive()?;
+        let revision = self.store.commit(batch).await?;
+        for project in self.store.load().await?.projects {
+            self.referee.committed(project.state);
+        }
+        Ok(revision)
+    }
+
+    async fn load(&self) -> Result<Loaded, StoreError> {
+        self.store.load().await
+    }
+
+    fn watch(&self, after: Revision) -> Commits {
+        self.store.watch(after)
+    }
+
+    async fn checkpoint(&self, projects: Vec<CheckpointEntry>, covers: Revision) -> Result<(), StoreError> {
+        self.alive()?;
+        self.store.checkpoint(projects, covers).await
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,269 @@
+//! Sees every act, every change of the cloud and every commit, and holds them against the invariants.
+
+use super::faults::{Deliberate, Faults};
+use brain_core::{
+    deployment::{Deployment, Lease, Phase},
+    plan::ServiceCount,
+    state::ProjectState,
+};
+use brain_deployer::simulated::{Act, Director, TaskStage, Treatment, World};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+use tokio::time::Instant;
+
+/// Time for which a task that was lost to a fault still counts as healthy: what brain saw may be so old.
+const SEEN_MS: u128 = 12_000;
+
+/// The referee of one run. It hands out the faults too, so that it knows of them.
+#[derive(Debug)]
+pub struct Referee {
+    begun: Instant,
+    /// What goes wrong.
+    pub faults: Faults,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    violations: Vec<String>,
+    history: Vec<String>,
+    state: Option<ProjectState>,
+    /// The deployment that was leased last, with its generation, and who has acted under it.
+    leased: Option<(u64, u64, Lease)>,
+    actor: Option<String>,
+    floor: u32,
+    /// When each task was last seen healthy.
+    healthy: BTreeMap<String, (String, u128)>,
+}
+
+impl Referee {
+    /// A referee of a run that begins now.
+    #[must_use]
+    pub fn new(faults: Faults) -> Self {
+        Self { begun: Instant::now(), faults, inner: Mutex::default() }
+    }
+
+    /// What was violated.
+    #[must_use]
+    pub fn violations(&self) -> Vec<String> {
+        self.lock().violations.clone()
+    }
+
+    /// What happened, a line each.
+    #[must_use]
+    pub fn history(&self) -> Vec<String> {
+        self.lock().history.clone()
+    }
+
+    /// The project as it is stored.
+    #[must_use]
+    pub fn state(&self) -> Option<ProjectState> {
+        self.lock().state.clone()
+    }
+
+    /// Tells the history of something.
+    pub fn note(&self, what: impl Into<String>) {
+        let at = self.begun.elapsed().as_millis();
+        self.lock().history.push(format!("{at:>9} ms  {}", what.into()));
+    }
+
+    /// Something is not as it must be.
+    pub fn violated(&self, what: String) {
+        self.note(format!("VIOLATED: {what}"));
+        self.lock().violations.push(what);
+    }
+
+    /// A commit is durable.
+    pub fn committed(&self, state: ProjectState) {
+        let active = state.deployments.iter().filter(|deployment| !deployment.phase.is_final()).count();
+        if active > 1 {
+            self.violated(format!("{active} deployments are active"));
+        }
+        let mut inner = self.lock();
+        if let Some(deployment) = state.active() {
+            let before: u32 = deployment.plan.from.iter().map(|count| count.count).sum();
+            inner.floor = deployment.policy(&state.spec).floor(state.spec.target.desired_count).min(before);
+            if let Some(lease) = &deployment.lease {
+                let leased = (deployment.number, deployment.generation, lease.clone());
+                if inner.leased.as_ref() != Some(&leased) {
+                    inner.actor = None;
+                    inner.leased = Some(leased);
+                }
+            }
+        }
+        inner.state = Some(state);
+    }
+
+    /// After everything has ended: what must be so in the cloud.
+    pub fn at_end(&self, world: &World) {
+        let Some(state) = self.state() else { return self.violated("nothing is stored".to_owned()) };
+        for deployment in state.deployments.iter().filter(|deployment| !deployment.phase.is_final()) {
+            let waiting = deployment.current_step().map(ToString::to_string).unwrap_or_default();
+            self.violated(format!("deployment {} has no end: it is at {waiting:?}", deployment.number));
+        }
+        self.nothing_doubled(world);
+        let Some(last) = state.deployments.back() else { return };
+        let Some(expected) = expected(last) else { return };
+        let healthy = world.healthy();
+        for (name, service) in &world.services {
+            let count = expected.iter().find(|count| count.service == *name).map_or(0, |count| count.count);
+            let healthy = healthy.get(name).copied().unwrap_or(0);
+            let desired = service.shown.desired;
+            if (desired, healthy) != (count, count) {
+                let phase = last.phase;
+                self.violated(format!("{phase:?}: {name} has {healthy} healthy tasks of {desired}, not of {count}"));
+            }
+        }
+        let total: u32 = expected.iter().map(|count| count.count).sum();
+        for (name, group) in &world.groups {
+            let right = if total == 0 { state.spec.target.desired_count } else { total };
+            if group.desired != right {
+                self.violated(format!("{name} has {} instances, not {right}", group.desired));
+            }
+        }
+    }
+
+    fn nothing_doubled(&self, world: &World) {
+        let images: std::collections::BTreeSet<&String> =
+            world.definitions.iter().map(|(_, definition)| &definition.image).collect();
+        if images.len() != world.definitions.len() {
+            self.violated(format!("{} task definitions for {} images", world.definitions.len(), images.len()));
+        }
+        for template in world.templates.values().filter(|template| template.latest.0 > 1) {
+            self.violated(format!("{} has {} versions", template.id, template.latest.0));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the process holds the latest lease, and is the only one that acts under it.
+    fn check_lease(&self, process: &str, act: &Act) {
+        let what = {
+            let mut inner = self.lock();
+            let Some((number, generation, lease)) = inner.leased.clone() else {
+                drop(inner);
+                return self.violated(format!("{process} acts without any lease: {}", act.name()));
+            };
+            let holder = format!("{}/{}", lease.agent, lease.instance);
+            let actor = inner.actor.get_or_insert_with(|| process.to_owned()).clone();
+            if process.split('#').next() != Some(holder.as_str()) || actor != process {
+                Some(format!("{process} acts on deployment {number}, which {holder} ({actor}) has: {generation}"))
+            } else {
+                None
+            }
+        };
+        if let Some(what) = what {
+            self.violated(what);
+        }
+    }
+
+    fn check_floor(&self, service: &str, desired: u32, world: &World) {
+        let now = self.begun.elapsed().as_millis();
+        let what = {
+            let inner = self.lock();
+            let seen = inner.healthy.values().filter(|(_, at)| now.saturating_sub(*at) <= SEEN_MS);
+            let (mut mine, mut others) = (0u32, 0u32);
+            for (owner, _) in seen {
+                *(if owner == service { &mut mine } else { &mut others }) += 1;
+            }
+            let after = others + mine.min(desired);
+            let current = world.services.get(service).map_or(0, |service| service.shown.desired);
+            let falls = desired < current && after < others + mine && after < inner.floor;
+            falls.then(|| format!("{service} is lowered to {desired}: {after} healthy, floor {}", inner.floor))
+        };
+        if let Some(what) = what {
+            self.violated(what);
+        }
+    }
+}
+
+/// What a deployment that is over must have left behind; `None`: whatever a person wanted to be left.
+fn expected(deployment: &Deployment) -> Option<Vec<ServiceCount>> {
+    match (deployment.phase, &deployment.rollback) {
+        (Phase::Succeeded, _) => Some(deployment.plan.to.clone()),
+        (Phase::Failed, _) | (_, Some(_)) => Some(deployment.plan.from.clone()),
+        _ => None,
+    }
+}
+
+impl Director for Referee {
+    fn treat(&self, process: &str, call: &'static str, acting: bool) -> Treatment {
+        let treatment = self.faults.treat(process, acting);
+        if treatment.refused.is_some() || treatment.lost {
+            self.note(format!("{process}: {call} fails, {:?}, lost: {}", treatment.refused, treatment.lost));
+        }
+        treatment
+    }
+
+    fn acts(&self, _: &str, act: Act, world: &World) -> Vec<Act> {
+        self.faults.deliberate.map_or_else(|| vec![act.clone()], |deliberate| deliberate.acts(&act, world))
+    }
+
+    fn acting(&self, process: &str, act: &Act, world: &World) {
+        self.note(format!("{process}: {act:?}").chars().take(160).collect::<String>());
+        self.check_lease(process, act);
+        let ended = match act {
+            Act::SetDesired { service, desired } => return self.check_floor(service, *desired, world),
+            Act::Terminate { instance } => vec![instance.clone()],
+            Act::SetGroupDesired { name, desired } => {
+                let instances = world.groups.get(name).map(|group| group.instances.clone()).unwrap_or_default();
+                let excess = instances.len().saturating_sub(*desired as usize);
+                instances.into_iter().take(excess).collect()
+            }
+            _ => return,
+        };
+        for instance in ended {
+            if let Some((task, _)) = world.tasks_on(&instance).next() {
+                self.violated(format!("{instance} is ended with {task} on it"));
+            }
+        }
+    }
+
+    fn changed(&self, world: &World) {
+        let now = self.begun.elapsed().as_millis();
+        let mut inner = self.lock();
+        for (id, task) in &world.tasks {
+            if task.healthy && task.stage == TaskStage::Running {
+                inner.healthy.insert(id.clone(), (task.service.clone(), now));
+            }
+            // Who was scaled in is no longer counted; who was lost is, for a while.
+            if task.stopped.as_ref().is_some_and(|stopped| stopped.reason.starts_with("Scaling activity")) {
+                inner.healthy.remove(id);
+            }
+        }
+    }
+}
+
+impl Deliberate {
+    /// What a deployer with this fault does in place of an act.
+    fn acts(self, act: &Act, world: &World) -> Vec<Act> {
+        let mut acts = vec![act.clone()];
+        match (self, act) {
+            (Self::IgnoresFloor, Act::SetDesired { service, desired }) if *desired > 0 => {
+                let busy = |name: &&String| *name != service && world.services[*name].shown.desired > 0;
+                if let Some(other) = world.services.keys().find(busy) {
+                    let less = world.services[other].shown.desired - 1;
+                    acts.push(Act::SetDesired { service: other.clone(), desired: less });
+                }
+            }
+            (Self::EndsUndrained, Act::SetDraining { draining: true, .. }) => {
+                if let Some((name, group)) = world.groups.iter().next() {
+                    acts = vec![Act::SetGroupDesired { name: name.clone(), desired: group.desired - 1 }];
+                }
+            }
+            (Self::ForgetsToRestore, Act::SetDesired { service, desired }) => {
+                let raised = world.services.get(service).is_some_and(|service| service.shown.desired < *desired);
+                if raised && service.contains("0-0-4") && world.services.len() > 1 {
+                    acts.clear();
+                }
+            }
+            (Self::RegistersTwice, Act::RegisterTaskDefinition { .. }) => acts.push(act.clone()),
+            _ => {}
+        }
+        acts
+    }
+}

@@ -1,0 +1,119 @@
+//! The proof by simulation: seeds, an interruption at every call, and deployers that are wrong on purpose and are caught.
+//!
+//! `SEED=123` runs one seed and tells its history; `SEEDS=1000..2000` runs others than the first ones.
+
+use anyhow::{Context, Result, bail, ensure};
+use brain_deployer::simulated::Behaviour;
+use brain_tests::simulation::{
+    Setting,
+    faults::{Chosen, Deliberate},
+    run, unharmed,
+};
+
+/// Seeds of every run of the tests.
+const SEEDS: u64 = 200;
+/// Seeds within which a deployer that is wrong on purpose is caught.
+const CAUGHT_WITHIN: u64 = 60;
+
+#[test]
+fn no_seed_violates_an_invariant() -> Result<()> {
+    if let Ok(seed) = std::env::var("SEED") {
+        let ended = unharmed(Setting { seed: seed.parse()?, chaos: true, ..Setting::default() })?;
+        println!("{}", ended.history.join("\n"));
+        return Ok(());
+    }
+    let seeds = match std::env::var("SEEDS") {
+        Err(_) => 0..SEEDS,
+        Ok(text) => {
+            let (first, end) = text.split_once("..").context("SEEDS is written as 1000..2000")?;
+            first.parse()?..end.parse()?
+        }
+    };
+    for seed in seeds {
+        unharmed(Setting { seed, chaos: true, ..Setting::default() })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_seed_runs_the_same_way_twice() -> Result<()> {
+    for seed in 0..5 {
+        let setting = Setting { seed, chaos: true, ..Setting::default() };
+        let (first, second) = (run(setting)?.history, run(setting)?.history);
+        let differs = first.iter().zip(&second).find(|(one, other)| one != other);
+        ensure!(differs.is_none() && first.len() == second.len(), "seed {seed}: {differs:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_deployer_killed_after_any_call_leaves_the_same_cloud() -> Result<()> {
+    let plain = Setting { behaviour: Some(Behaviour::Good), ..Setting::default() };
+    let whole = unharmed(plain)?;
+    for call in 1..=whole.calls.0 {
+        same_in_the_end(&whole.world, Setting { chosen: Some(Chosen::CrashAfterCall(call)), ..plain })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn an_act_that_is_refused_or_whose_answer_is_lost_leaves_the_same_cloud() -> Result<()> {
+    for behaviour in [Behaviour::Good, Behaviour::Crashes] {
+        let plain = Setting { behaviour: Some(behaviour), ..Setting::default() };
+        let whole = unharmed(plain)?;
+        for act in 1..=whole.calls.1 {
+            same_in_the_end(&whole.world, Setting { chosen: Some(Chosen::RefuseAct(act)), ..plain })?;
+            same_in_the_end(&whole.world, Setting { chosen: Some(Chosen::LoseAct(act)), ..plain })?;
+        }
+    }
+    Ok(())
+}
+
+fn same_in_the_end(whole: &str, setting: Setting) -> Result<()> {
+    let ended = unharmed(setting)?;
+    if ended.world != whole {
+        bail!("{}\n{setting:?} ends with\n{}\nand uninterrupted with\n{whole}", ended.history.join("\n"), ended.world);
+    }
+    Ok(())
+}
+
+/// Runs seeds until the fault is caught by a violation that says so.
+fn caught(deliberate: Deliberate, says: &str) -> Result<()> {
+    for seed in 0..CAUGHT_WITHIN {
+        let ended = run(Setting { seed, chaos: true, deliberate: Some(deliberate), ..Setting::default() })?;
+        if ended.violations.iter().any(|violation| violation.contains(says)) {
+            return Ok(());
+        }
+    }
+    bail!("{CAUGHT_WITHIN} seeds do not catch {deliberate:?}")
+}
+
+#[test]
+fn a_deployer_that_acts_after_its_lease_is_caught() -> Result<()> {
+    caught(Deliberate::ActsLate, "acts on deployment")
+}
+
+#[test]
+fn a_scale_that_ignores_the_floor_is_caught() -> Result<()> {
+    caught(Deliberate::IgnoresFloor, "floor")
+}
+
+#[test]
+fn capacity_that_is_returned_without_draining_is_caught() -> Result<()> {
+    caught(Deliberate::EndsUndrained, "is ended with")
+}
+
+#[test]
+fn a_rollback_that_does_not_restore_is_caught() -> Result<()> {
+    caught(Deliberate::ForgetsToRestore, "healthy tasks of")
+}
+
+#[test]
+fn a_task_definition_that_is_registered_twice_is_caught() -> Result<()> {
+    caught(Deliberate::RegistersTwice, "task definitions for")
+}
+
+#[test]
+fn a_deployment_that_is_handed_out_twice_is_caught() -> Result<()> {
+    caught(Deliberate::SharedInstance, "acts on deployment")
+}

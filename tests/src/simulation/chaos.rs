@@ -14,11 +14,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tonic::{Status, transport::Channel};
 
 /// Hosts and tasks that are lost in one reign: more, and nobody could hold the floor.
 const LOSSES_MAX: u32 = 3;
+
+/// Time after which a person no longer waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The trouble of one deployment.
 pub struct Chaos {
@@ -120,7 +123,8 @@ impl Chaos {
         let state = self.house.referee.state();
         let Some(active) = state.as_ref().and_then(|state| state.active()) else { return };
         let (what, rollback) = (self.below(0, 12), self.below(0, 3) > 0);
-        let steered = steer(&self.people, active, what, rollback).await;
+        let steered = timeout(PATIENCE, steer(&self.people, active, what, rollback)).await;
+        let steered = steered.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer")));
         let steered = steered.map_err(|status| status.message().to_owned());
         self.house.referee.note(format!("a person steers ({what}, {rollback}): {steered:?}"));
     }

@@ -8,7 +8,7 @@ pub mod ledger;
 pub mod referee;
 pub mod wires;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use brain_core::{
     deployment::Deployment,
     event::{Change, Event},
@@ -66,6 +66,8 @@ pub struct Ended {
 
 /// Runs a setting to its end.
 pub fn run(setting: Setting) -> Result<Ended> {
+    // A deployer makes its HTTP client when it starts, though it asks nobody here. A second call changes nothing.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     // Jitter of pauses comes from this generator.
     fastrand::seed(setting.seed);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
@@ -118,6 +120,8 @@ async fn create_project(house: &House) -> Result<()> {
     let mut project = project;
     if let Some(target) = &mut project.target {
         target.host_port = 6041;
+        // Room for a whole version beside another.
+        target.max_instances = 6;
     }
     let mut changes = vec![Change::ProjectCreated(Box::new(spec_from_proto(project)?))];
     for version in [4u8, 5] {
@@ -151,7 +155,10 @@ async fn deploy(house: &Arc<House>, people: &Channel, version: &str, chaos: Opti
             sleep(Duration::from_secs(1)).await;
         }
     };
-    timeout(END_WITHIN, asked).await.with_context(|| format!("{version} is never taken"))?;
+    if timeout(END_WITHIN, asked).await.is_err() {
+        referee.violated(format!("{version} is never taken"));
+        return Ok(());
+    }
     if let Some(chaos) = chaos {
         chaos.reign().await?;
     }

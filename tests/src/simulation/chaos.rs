@@ -184,7 +184,7 @@ pub async fn let_go(people: &Channel, active: &Deployment) {
 
 fn policy(random: &mut fastrand::Rng) -> Option<RolloutPolicy> {
     let bake = duration_to_proto(Duration::from_secs(random.u64(1..40)));
-    let step = RolloutStep { size: Some(Size::Percent(34)), bake: Some(bake), hold: random.bool() };
+    let step = RolloutStep { size: Some(Size::Percent(34)), bake: Some(bake), hold: random.bool(), gates: Vec::new() };
     let preset = match random.u32(0..6) {
         0 => RolloutPreset::BlueGreen,
         1 => return Some(RolloutPolicy { steps: vec![step], ..RolloutPolicy::default() }),

@@ -185,7 +185,9 @@ impl Referee {
 fn expected(deployment: &Deployment) -> Option<Vec<ServiceCount>> {
     match (deployment.phase, &deployment.rollback) {
         (Phase::Succeeded, _) => Some(deployment.plan.to.clone()),
-        (Phase::Failed, _) | (_, Some(_)) => Some(deployment.plan.from.clone()),
+        (Phase::Failed, _) => Some(deployment.plan.from.clone()),
+        // A rollback may be cancelled in its turn.
+        (_, Some(rollback)) if deployment.cursor >= rollback.plan.steps.len() => Some(deployment.plan.from.clone()),
         _ => None,
     }
 }

@@ -8,7 +8,8 @@ AWS_ENDPOINT_URL=http://127.0.0.1:N, any credentials and region us-east-1. All t
 anything outside itself and keeps nothing on disk.
 
 What it adds to moto: hosts of an auto-scaling group join the cluster that their user data names; services place, start,
-drain and stop tasks; classic ELB health follows the task on the health check's port; the answers where moto differs from
+drain and stop tasks; classic ELB health follows the task on the health check's port, and a target group's the task on
+the target's port; the answers where moto differs from
 AWS; CloudWatch's CBOR protocol; throttling; faults; a record for assertions.
 
     cd tests/lab && python -m venv ENV && ENV/bin/pip install -r requirements.txt && ENV/bin/python -m pytest -q

@@ -235,6 +235,9 @@ def validate_balancer(cloud: Cloud, definition, balancer: dict) -> None:
     if name and name not in cloud.elb.load_balancers:
         raise InvalidParameterException(f"Unable to assume role and validate the listeners configured on your load balancer. "
                                         f"The load balancer {name} does not exist.")
+    arn = balancer.get("targetGroupArn")
+    if arn and arn not in cloud.elbv2.target_groups:
+        raise InvalidParameterException(f"The target group {arn} does not exist.")
     found = next((c for c in definition.container_definitions if c["name"] == container), None)
     if found is None:
         raise InvalidParameterException(f"The container {container} does not exist in the task definition.")

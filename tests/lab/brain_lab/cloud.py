@@ -14,6 +14,7 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from moto.ec2 import ec2_backends
 from moto.ecs import ecs_backends
 from moto.elb import elb_backends
+from moto.elbv2 import elbv2_backends
 
 from brain_lab.faults import Faults
 from brain_lab.record import Record
@@ -86,10 +87,11 @@ class Cloud:
         self.ecs = ecs_backends[DEFAULT_ACCOUNT_ID][REGION]
         self.ec2 = ec2_backends[DEFAULT_ACCOUNT_ID][REGION]
         self.elb = elb_backends[DEFAULT_ACCOUNT_ID][REGION]
+        self.elbv2 = elbv2_backends[DEFAULT_ACCOUNT_ID][REGION]
         self.groups = autoscaling_backends[DEFAULT_ACCOUNT_ID][REGION]
         self.hosts: dict[str, Host] = {}
         self.tasks: dict[str, Task] = {}
-        # (load balancer, instance) -> when it was registered
+        # (load balancer's name or target group's ARN, instance) -> when it was registered
         self.registered_ms: dict[tuple[str, str], float] = {}
         # What is acting now: an API call's name, or "kill-host".
         self.cause = "lab"
@@ -126,3 +128,11 @@ def utcnow() -> datetime:
 
 def load_balancer_names(service) -> list[str]:
     return [lb["loadBalancerName"] for lb in service.load_balancers if lb.get("loadBalancerName")]
+
+
+def target_group_arns(service) -> list[str]:
+    return [lb["targetGroupArn"] for lb in service.load_balancers if lb.get("targetGroupArn")]
+
+
+def sick(cloud: Cloud, task: Task) -> bool:
+    return task.rule.get("behaviour") == "unhealthy" and cloud.now() - task.started_ms >= task.rule.get("delay_ms", 0)

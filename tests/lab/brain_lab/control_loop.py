@@ -2,8 +2,8 @@
 
 import uuid
 
-from brain_lab import health, placement
-from brain_lab.cloud import Cloud, Task, load_balancer_names, utcnow
+from brain_lab import health, placement, target_groups
+from brain_lab.cloud import Cloud, Task, load_balancer_names, target_group_arns, utcnow
 
 UNABLE_TO_START = "is unable to consistently start tasks successfully. For more information, see the Troubleshooting " \
                   "section of the Amazon ECS Developer Guide."
@@ -59,13 +59,14 @@ def check(cloud: Cloud, task: Task, now: float) -> None:
         task.at["healthy_ms"] = now
         return
     since = task.at.get("healthy_ms", task.started_ms + cloud.settings.health_delay_ms)
-    names = load_balancer_names(task.service)
-    if now - since < cloud.settings.elb_grace_ms or not names:
+    behind = [f"elb {n}" for n in load_balancer_names(task.service)]
+    behind += [f"target-group {a}" for a in target_group_arns(task.service)]
+    if now - since < cloud.settings.elb_grace_ms or not behind:
         return
     ports = ",".join(str(host_port) for _, _, host_port in task.ports)
-    say(task.service, f"(instance {task.host.instance.id}) (port {ports}) is unhealthy in (elb {names[0]}) due to (reason "
+    say(task.service, f"(instance {task.host.instance.id}) (port {ports}) is unhealthy in ({behind[0]}) due to (reason "
                       f"{health.FAILED_CHECKS[2]})")
-    stop(cloud, task, f"Task failed ELB health checks in (elb {names[0]})")
+    stop(cloud, task, f"Task failed ELB health checks in ({behind[0]})")
     failed(cloud, task.service)
 
 
@@ -75,6 +76,9 @@ def run(cloud: Cloud, task: Task, now: float) -> None:
     for name in load_balancer_names(task.service):
         health.register(cloud, name, task.host.instance.id)
         say(task.service, f"registered 1 instances in (elb {name})")
+    for arn in target_group_arns(task.service):
+        target_groups.register(cloud, arn, task)
+        say(task.service, f"registered 1 targets in (target-group {arn})")
 
 
 def stop(cloud: Cloud, task: Task, reason: str | None = None, code: str = "ServiceSchedulerInitiated") -> None:
@@ -87,7 +91,7 @@ def stop(cloud: Cloud, task: Task, reason: str | None = None, code: str = "Servi
     cloud.task_event("task_stopping", task)
     if task.last_status == "RUNNING":
         task.last_status = "DEACTIVATING"
-        if load_balancer_names(task.service):
+        if load_balancer_names(task.service) or target_group_arns(task.service):
             say(task.service, "has begun draining connections on 1 tasks.")
         leave_load_balancers(cloud, task)
 
@@ -96,6 +100,9 @@ def leave_load_balancers(cloud: Cloud, task: Task) -> None:
     for name in load_balancer_names(task.service):
         health.deregister(cloud, name, task.host.instance.id)
         say(task.service, f"deregistered 1 instances in (elb {name})")
+    for arn in target_group_arns(task.service):
+        target_groups.deregister(cloud, arn, task.host.instance.id)
+        say(task.service, f"deregistered 1 targets in (target-group {arn})")
 
 
 def stopped(cloud: Cloud, task: Task, code: str | None = None, reason: str | None = None, exit_code: int | None = None) -> None:

@@ -4,7 +4,8 @@ import re
 
 from moto.elb.exceptions import ELBClientError, LoadBalancerNotFoundError
 
-from brain_lab.cloud import Cloud, Task, load_balancer_names
+from brain_lab import target_groups
+from brain_lab.cloud import Cloud, Task, load_balancer_names, sick, target_group_arns
 
 STILL_REGISTERING = ("OutOfService", "ELB", "Instance registration is still in progress.")
 FAILED_CHECKS = ("OutOfService", "Instance",
@@ -33,10 +34,6 @@ def checked_ports(balancer) -> set[int]:
     return {int(found[1])} if found else {int(listener.instance_port) for listener in balancer.listeners}
 
 
-def sick(cloud: Cloud, task: Task) -> bool:
-    return task.rule.get("behaviour") == "unhealthy" and cloud.now() - task.started_ms >= task.rule.get("delay_ms", 0)
-
-
 def passes(cloud: Cloud, task: Task, name: str) -> bool:
     """Whether this task keeps its host in service behind this load balancer."""
     balancer = cloud.elb.load_balancers.get(name)
@@ -53,9 +50,10 @@ def passes(cloud: Cloud, task: Task, name: str) -> bool:
 
 
 def good(cloud: Cloud, task: Task) -> bool:
-    """RUNNING, and in service behind every load balancer of its service."""
+    """RUNNING, and in service behind every load balancer and target group of its service."""
     return task.last_status == "RUNNING" and task.host.alive and all(
-        passes(cloud, task, name) for name in load_balancer_names(task.service))
+        passes(cloud, task, name) for name in load_balancer_names(task.service)) and all(
+        target_groups.passes(cloud, task, arn) for arn in target_group_arns(task.service))
 
 
 def state_of(cloud: Cloud, name: str, instance_id: str) -> tuple[str, str, str]:

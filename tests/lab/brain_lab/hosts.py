@@ -5,7 +5,7 @@ import re
 from moto.autoscaling.models import AutoScalingBackend, FakeAutoScalingGroup
 from moto.ec2.models.instances import Instance
 
-from brain_lab import control_loop, health
+from brain_lab import control_loop, health, target_groups
 from brain_lab.cloud import Cloud, Host
 
 
@@ -74,6 +74,8 @@ def gone(cloud: Cloud, instance: Instance) -> None:
     for name, balancer in cloud.elb.load_balancers.items():
         if instance.id in balancer.instance_ids:
             health.deregister(cloud, name, instance.id)
+    for arn in cloud.elbv2.target_groups:
+        target_groups.deregister(cloud, arn, instance.id)
     group = getattr(instance, "autoscaling_group", None)
     cloud.record.event("host_terminated", instance_id=instance.id, group=group.name if group else None, cause=cloud.cause)
 

@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-from brain_lab import aws_answers, cbor, control, control_loop, health, hosts, other_answers
+from brain_lab import aws_answers, cbor, control, control_loop, health, hosts, other_answers, target_groups
 from brain_lab.cloud import REGION, Cloud
 from brain_lab.http import ConnectionBroken, Server
 
@@ -168,6 +168,7 @@ def main() -> None:
     hosts.patch(cloud)
     aws_answers.patch(cloud)
     other_answers.patch(cloud)
+    target_groups.patch(cloud)
     application = Application(cloud)
     application.warm_up()
     server = Server(options.port, application)

@@ -238,6 +238,8 @@ def validate_balancer(cloud: Cloud, definition, balancer: dict) -> None:
     arn = balancer.get("targetGroupArn")
     if arn and arn not in cloud.elbv2.target_groups:
         raise InvalidParameterException(f"The target group {arn} does not exist.")
+    if arn and not cloud.elbv2.target_groups[arn].load_balancer_arns:
+        raise InvalidParameterException(f"The target group with targetGroupArn {arn} does not have an associated load balancer.")
     found = next((c for c in definition.container_definitions if c["name"] == container), None)
     if found is None:
         raise InvalidParameterException(f"The container {container} does not exist in the task definition.")

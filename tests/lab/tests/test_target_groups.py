@@ -4,6 +4,11 @@ import pytest
 from conftest import wait_for
 
 
+def forward(groups, *weights: int) -> list[dict]:
+    return [{"Type": "forward", "ForwardConfig": {"TargetGroups": [
+        {"TargetGroupArn": arn, "Weight": weight} for arn, weight in zip(groups, weights)]}}]
+
+
 @pytest.fixture
 def alb(lab):
     elbv2 = lab.client("elbv2")
@@ -14,7 +19,9 @@ def alb(lab):
     listener = elbv2.create_listener(
         LoadBalancerArn=balancer["LoadBalancerArn"], Protocol="HTTP", Port=80,
         DefaultActions=[{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404"}}])["Listeners"][0]["ListenerArn"]
-    yield elbv2, listener, groups
+    rule = elbv2.create_rule(ListenerArn=listener, Priority=10, Actions=forward(groups, 100, 0), Conditions=[
+        {"Field": "path-pattern", "Values": ["/web/*"]}])["Rules"][0]["RuleArn"]
+    yield elbv2, rule, groups
     elbv2.delete_load_balancer(LoadBalancerArn=balancer["LoadBalancerArn"])
     for arn in groups:
         elbv2.delete_target_group(TargetGroupArn=arn)
@@ -59,15 +66,17 @@ def test_a_sick_task_is_never_a_healthy_target_and_is_stopped(project, lab, alb)
 
 
 def test_the_weights_of_a_rule_are_read_back_as_they_were_set(alb):
-    elbv2, listener, (a, b) = alb
-
-    def forward(first: int, second: int) -> list[dict]:
-        return [{"Type": "forward", "ForwardConfig": {"TargetGroups": [
-            {"TargetGroupArn": a, "Weight": first}, {"TargetGroupArn": b, "Weight": second}]}}]
-
-    rule = elbv2.create_rule(ListenerArn=listener, Priority=10, Actions=forward(100, 0), Conditions=[
-        {"Field": "path-pattern", "Values": ["/web/*"]}])["Rules"][0]["RuleArn"]
+    elbv2, rule, (a, b) = alb
     for first, second in ((90, 10), (0, 100)):
-        elbv2.modify_rule(RuleArn=rule, Actions=forward(first, second))
+        elbv2.modify_rule(RuleArn=rule, Actions=forward((a, b), first, second))
         read = elbv2.describe_rules(RuleArns=[rule])["Rules"][0]["Actions"][0]["ForwardConfig"]["TargetGroups"]
         assert {g["TargetGroupArn"]: g["Weight"] for g in read} == {a: first, b: second}
+
+
+def test_a_service_is_refused_a_target_group_that_no_rule_forwards_to(project, lab, alb):
+    elbv2, _, _ = alb
+    vpc = lab.ec2.describe_subnets()["Subnets"][0]["VpcId"]
+    lone = elbv2.create_target_group(Name="lone-tg", Protocol="HTTP", Port=8080, VpcId=vpc)["TargetGroups"][0]["TargetGroupArn"]
+    with pytest.raises(lab.ecs.exceptions.InvalidParameterException, match="does not have an associated load balancer"):
+        start(lab, project(), lone, "0.0.1", 0)
+    elbv2.delete_target_group(TargetGroupArn=lone)

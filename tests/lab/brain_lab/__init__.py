@@ -63,6 +63,7 @@ GET  /_lab/record[?since_ms=N]  -> {"t_ms":1234,
 GET  /_lab/state           everything with ids:
     {"security_groups":[{"id","name","ingress":["tcp 80-80 0.0.0.0/0"]}],
      "elbs":[{"name","listeners":["443:8080 HTTPS"], "instances":{"i-1":"InService"}}],
+     "target_groups":[{"name","targets":{"i-1":"healthy"}}],
      "launch_templates":[{"id","name","versions":1}], "launch_configurations":["name"],
      "groups":[{"name","desired":3,"min":0,"max":6,"instances":["i-1"]}],
      "clusters":[{"name","status","container_instances":[{"id","instance_id","status","zone","running","pending","ports":[8080],
@@ -72,6 +73,7 @@ GET  /_lab/state           everything with ids:
 GET  /_lab/fingerprint     what must be equal when two runs end alike; no ids, no times:
     {"security_groups":{"web-sg":{"count":1, "ingress":["tcp 80-80 0.0.0.0/0"]}},
      "elbs":{"web-lb":{"in_service":3, "registered":3, "listeners":["80:8080 HTTP"]}},
+     "target_groups":{"web-tg-a":{"healthy":3, "registered":3}},
      "launch_templates":{"web-lt":{"count":1, "versions":1}}, "launch_configurations":["name"],
      "groups":{"web-asg":{"desired":3, "actual":3}},
      "clusters":{"web-cluster":{"status":"ACTIVE", "instances":3, "draining":0}},

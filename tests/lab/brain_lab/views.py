@@ -34,6 +34,8 @@ def state(cloud: Cloud) -> dict:
         "elbs": [{"name": name, "listeners": listeners(b),
                   "instances": {i: health.state_of(cloud, name, i)[0] for i in b.instance_ids}}
                  for name, b in cloud.elb.load_balancers.items()],
+        "target_groups": [{"name": g.name, "targets": {i: g.health_for({"Id": i}, cloud.ec2).status for i in g.targets}}
+                          for g in cloud.elbv2.target_groups.values()],
         "launch_templates": [{"id": t.id, "name": t.name, "versions": len(t.versions)}
                              for t in cloud.ec2.launch_templates.values()],
         "launch_configurations": sorted(cloud.groups.launch_configurations),
@@ -71,6 +73,8 @@ def fingerprint(cloud: Cloud) -> dict:
         "security_groups": groups,
         "elbs": {e["name"]: {"in_service": sum(s == "InService" for s in e["instances"].values()),
                              "registered": len(e["instances"]), "listeners": e["listeners"]} for e in now["elbs"]},
+        "target_groups": {g["name"]: {"healthy": sum(s == "healthy" for s in g["targets"].values()),
+                                      "registered": len(g["targets"])} for g in now["target_groups"]},
         "launch_templates": templates,
         "launch_configurations": now["launch_configurations"],
         "groups": {g["name"]: {"desired": g["desired"], "actual": len(g["instances"])} for g in now["groups"]},

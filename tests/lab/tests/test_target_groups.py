@@ -50,6 +50,7 @@ def test_targets_come_and_go_with_the_tasks(project, lab, alb):
     service = start(lab, web, a, "0.0.1", 2)
     wait_for(lambda: states(elbv2, a) == ["healthy"] * 2, "two healthy targets")
     assert states(elbv2, b) == []
+    assert lab.call("GET", "fingerprint")["target_groups"]["web-tg-a"] == {"healthy": 2, "registered": 2}
     web.wait_event(service, f"registered 1 targets in (target-group {a})")
     web.scale(service, 0)
     wait_for(lambda: states(elbv2, a) == [], "no target")

@@ -211,10 +211,11 @@ async fn brain_tags_what_it_is_asked_to_and_says_why_it_cannot() -> Result<()> {
     let part = |part: &str| json!({"parent": "projects/user", "next": format!("VERSION_PART_{part}")});
     let error = create(part("PATCH")).await.unwrap_err().to_string();
     assert!(error.contains("FailedPrecondition") && error.contains("no head"), "{error}");
-    let _watcher = world.watcher("watcher")?;
     world.user.tag("v0.0.4").await?;
     let begin = world.user.head().await?;
     let head = world.user.commit("more").await?;
+    // It polls once and never again.
+    let _watcher = world.watcher("watcher")?;
     world.known("user", "the head", |releases| releases["head"]["commit"] == *head).await?;
     let made = create(part("PATCH")).await?;
     assert_eq!((&made["release"]["tag"], &made["release"]["commit"]), (&json!("v0.0.5"), &json!(head)));

@@ -58,14 +58,7 @@ impl Aws {
     /// Clients for `region`, with the credentials of the environment, as AWS's own tools find them, or those of a role that
     /// they may take.
     pub async fn connect(region: &str, role: &str, limits: Arc<Limits>) -> Self {
-        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build();
-        let config = aws_config::defaults(BehaviorVersion::latest())
-            .region(Region::new(region.to_owned()))
-            .timeout_config(timeouts)
-            // The steps observe, and try again themselves: a retry hidden in a client would double an act.
-            .retry_config(RetryConfig::disabled())
-            .load()
-            .await;
+        let config = configured(region).await;
         let config = if role.is_empty() { config } else { taking(role, config).await };
         Self {
             ecs: aws_sdk_ecs::Client::new(&config),
@@ -102,6 +95,25 @@ impl Aws {
         }
         answer
     }
+}
+
+/// The credentials of the environment, for `region`.
+async fn configured(region: &str) -> SdkConfig {
+    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build();
+    aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::new(region.to_owned()))
+        .timeout_config(timeouts)
+        // The steps observe, and try again themselves: a retry hidden in a client would double an act.
+        .retry_config(RetryConfig::disabled())
+        .load()
+        .await
+}
+
+/// The account of the environment's credentials. Needs no permission.
+pub(crate) async fn own_account(region: &str) -> Result<String, CloudError> {
+    let client = aws_sdk_sts::Client::new(&configured(region).await);
+    let answer = client.get_caller_identity().send().await.map_err(failed("GetCallerIdentity"))?;
+    Ok(answer.account.unwrap_or_default())
 }
 
 /// The same with the credentials of `role`, which are taken anew before they end.

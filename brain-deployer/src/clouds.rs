@@ -1,12 +1,13 @@
 //! One set of AWS clients for each region and role, made when it is first needed.
 
 use crate::{
-    aws::{Aws, Limits},
+    aws::{Aws, Limits, own_account},
     cloud::Cloud,
 };
 use async_trait::async_trait;
 use std::{collections::HashMap, sync::Arc};
 use tokio::sync::Mutex;
+use tracing::warn;
 
 /// Gives the clouds.
 #[async_trait]
@@ -25,6 +26,8 @@ struct Inner {
     clouds: HashMap<(String, String), Arc<Aws>>,
     /// By region and account; an empty account is the deployer's own.
     limits: HashMap<(String, String), Arc<Limits>>,
+    /// The account of the deployer's own credentials, once a role made it matter.
+    own: Option<String>,
 }
 
 #[async_trait]
@@ -35,11 +38,29 @@ impl Clouds for AwsClouds {
         if let Some(cloud) = inner.clouds.get(&key) {
             return Arc::clone(cloud) as Arc<dyn Cloud>;
         }
-        // arn:aws:iam::ACCOUNT:role/NAME
-        let account = role.split(':').nth(4).unwrap_or_default();
-        let limits = Arc::clone(inner.limits.entry((region.to_owned(), account.to_owned())).or_default());
+        let account = inner.account_of(role, region).await;
+        let limits = Arc::clone(inner.limits.entry((region.to_owned(), account)).or_default());
         let cloud = Arc::new(Aws::connect(region, role, limits).await);
         inner.clouds.insert(key, Arc::clone(&cloud));
         cloud
+    }
+}
+
+impl Inner {
+    /// The account of a role; empty where it is the deployer's own, whose limits it shares. AWS is asked once; where it does
+    /// not say, the role's limits are counted by themselves.
+    async fn account_of(&mut self, role: &str, region: &str) -> String {
+        // arn:aws:iam::ACCOUNT:role/NAME
+        let account = role.split(':').nth(4).unwrap_or_default();
+        if account.is_empty() {
+            return String::new();
+        }
+        if self.own.is_none() {
+            match own_account(region).await {
+                Ok(own) => self.own = Some(own),
+                Err(error) => warn!(%error, role, "whether the role is of this deployer's own account is not known"),
+            }
+        }
+        if self.own.as_deref() == Some(account) { String::new() } else { account.to_owned() }
     }
 }

@@ -219,17 +219,13 @@ impl Session<'_> {
     /// Looks at a plan beside everything else; whoever asked waits only so long.
     async fn rehearse(&self, request: PlanRequest) {
         let PlanRequest { id, project, plan } = request;
-        let understood = match self.context(project.unwrap_or_default(), plan.unwrap_or_default()).await {
-            Ok(understood) => understood,
-            Err(error) => return warn!(%error, "a plan is not understood"),
-        };
+        let understood = self.context(project.unwrap_or_default(), plan.unwrap_or_default()).await;
         let (reporter, ended) = (Arc::clone(&self.reporter), self.end.clone());
         self.tasks.spawn(async move {
             let look = async {
-                let (context, plan) = understood;
-                let (steps, note) = match rehearsal::rehearse(&context, &plan.steps).await {
-                    Ok(steps) => (steps.into_iter().map(planned_to_proto).collect(), String::new()),
-                    Err(error) => (Vec::new(), format!("AWS could not be asked: {error}")),
+                let (steps, note) = match understood {
+                    Ok((context, plan)) => rehearsed(&context, &plan).await,
+                    Err(error) => (Vec::new(), format!("the deployer does not understand the plan: {error:#}")),
                 };
                 let _ = reporter.send(ToServer::Plan(PlanAnswer { id, steps, note })).await;
             };
@@ -282,6 +278,14 @@ impl Session<'_> {
             interval: self.deployer.config.step_interval,
             now: Arc::clone(&self.deployer.outside.now),
         })
+    }
+}
+
+/// What each step would do, or why that is not known.
+async fn rehearsed(context: &Context, plan: &Plan) -> (Vec<v1::PlannedStep>, String) {
+    match rehearsal::rehearse(context, &plan.steps).await {
+        Ok(steps) => (steps.into_iter().map(planned_to_proto).collect(), String::new()),
+        Err(error) => (Vec::new(), format!("AWS could not be asked: {error}")),
     }
 }
 

@@ -18,6 +18,7 @@ async fn a_project_of_another_account_is_deployed_with_its_role_and_launch_confi
     world.succeeded(&shift).await?;
     let calls = world.lab.record().await?["calls"].clone();
     assert!(calls["AssumeRole"].as_u64() >= Some(1), "{calls}");
+    assert_eq!(calls["GetCallerIdentity"], 1, "whether the limits are the deployer's own is asked once");
     assert_eq!(calls["CreateLaunchConfiguration"], 1, "one is made, and used again by the next deployment");
     assert!(calls["CreateLaunchTemplate"].is_null(), "{calls}");
     world.unharmed().await

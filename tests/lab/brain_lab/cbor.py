@@ -1,7 +1,6 @@
 """CloudWatch's CBOR protocol for moto, which knows only JSON: translated on the way in and out. It knows no metric."""
 
 import json
-from datetime import datetime, timezone
 from io import BytesIO
 
 import cbor2
@@ -25,7 +24,7 @@ def to_json(environ: dict, body: bytes) -> bytes:
 
 def from_json(answer: tuple) -> tuple:
     status, _, content = answer
-    whole = cbor2.dumps(typed(json.loads(content or b"{}")), datetime_as_timestamp=True)
+    whole = cbor2.dumps(typed(json.loads(content or b"{}")))
     return status, [("Content-Type", "application/cbor"), ("smithy-protocol", "rpc-v2-cbor")], whole
 
 
@@ -35,5 +34,6 @@ def typed(value, name: str = ""):
     if isinstance(value, list):
         return [typed(v, name) for v in value]
     if isinstance(value, (int, float)) and name.endswith(("Timestamp", "Timestamps")):
-        return datetime.fromtimestamp(value, timezone.utc)
+        # A time is a double under tag 1, also where it is a whole second: SDKs read no other.
+        return cbor2.CBORTag(1, float(value))
     return float(value) if isinstance(value, int) and name in DOUBLES else value

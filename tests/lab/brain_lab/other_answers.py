@@ -1,7 +1,8 @@
-"""ELB, auto-scaling and EC2 calls answered as AWS does where moto differs. Everything else is left to moto."""
+"""ELB, auto-scaling, EC2 and CloudWatch calls answered as AWS does where moto differs. Everything else is left to moto."""
 
 from moto.autoscaling.exceptions import AutoscalingClientError, ValidationError
 from moto.autoscaling.responses import AutoScalingResponse
+from moto.cloudwatch.models import Dimension
 from moto.core.responses import ActionResult
 from moto.elb.exceptions import DuplicateLoadBalancerName
 from moto.elb.models import FakeListener
@@ -14,6 +15,8 @@ from brain_lab.cloud import Cloud
 def patch(cloud: Cloud) -> None:
     patch_elb(cloud)
     patch_groups(cloud)
+    # moto compares dimensions in an order of theirs, and that order is none: a value with another's name.
+    Dimension.__lt__ = lambda self, other: (self.name, self.value) < (other.name, other.value)
 
 
 def patch_elb(cloud: Cloud) -> None:

@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 use std::{fmt, time::Duration};
 
 mod condition;
+pub mod metrics;
 
-pub use condition::{CONDITION_MAX, Condition};
+pub use condition::{CONDITION_MAX, Condition, Expression};
+use metrics::Metrics;
 
 /// Most gates of a step.
 pub const GATES_MAX: usize = 10;
@@ -64,6 +66,8 @@ pub enum Check {
         /// Their names.
         names: Vec<String>,
     },
+    /// Metrics of CloudWatch.
+    Metrics(Metrics),
 }
 
 /// How many samples a figure needs to mean something.
@@ -109,29 +113,42 @@ impl Services<'_> {
     /// expression has it; service names hold nothing that would mean something else in one.
     #[must_use]
     pub fn fill(&self, template: &str, window: Duration) -> String {
-        // One pass over the template: what is filled in is never looked at again.
-        let mut filled = String::new();
-        let mut rest = template;
-        while let Some(start) = rest.find("{{") {
-            let (before, tail) = rest.split_at(start);
-            filled += before;
-            let named = PLACEHOLDERS.iter().find(|name| tail.starts_with(**name));
-            match named.copied() {
-                Some(NEW) => filled += self.new,
-                Some(OLD) => filled += &self.old.join("|"),
-                Some(WINDOW) => filled += &format!("{}s", window.as_secs()),
-                _ => filled += "{{",
-            }
-            rest = &tail[named.map_or(2, |name| name.len())..];
-        }
-        filled + rest
+        fill(template, |placeholder| match placeholder {
+            NEW => Some(self.new.to_owned()),
+            OLD => Some(self.old.join("|")),
+            WINDOW => Some(format!("{}s", window.as_secs())),
+            _ => None,
+        })
     }
+}
+
+/// Puts values in place of placeholders, in one pass: what is filled in is never looked at again.
+fn fill(template: &str, value_of: impl Fn(&str) -> Option<String>) -> String {
+    let mut filled = String::new();
+    let mut rest = template;
+    while let Some(start) = rest.find("{{") {
+        let (before, tail) = rest.split_at(start);
+        filled += before;
+        let named = tail.find("}}").map_or(tail, |end| &tail[..end + 2]);
+        match value_of(named) {
+            Some(value) => {
+                filled += &value;
+                rest = &tail[named.len()..];
+            }
+            None => {
+                filled += "{{";
+                rest = &tail[2..];
+            }
+        }
+    }
+    filled + rest
 }
 
 const NEW: &str = "{{new}}";
 const OLD: &str = "{{old}}";
 const WINDOW: &str = "{{window}}";
-const PLACEHOLDERS: [&str; 3] = [NEW, OLD, WINDOW];
+/// What queries of a Prometheus may name.
+pub const QUERY_PLACEHOLDERS: [&str; 3] = [NEW, OLD, WINDOW];
 
 /// Whether a template names the old version.
 #[must_use]
@@ -139,14 +156,14 @@ pub fn names_old(template: &str) -> bool {
     template.contains(OLD)
 }
 
-/// The first `{{word}}` of a template that stands for nothing.
+/// The first `{{word}}` of a template that is none of those that stand for something.
 #[must_use]
-pub fn unknown_placeholder(template: &str) -> Option<&str> {
+pub fn unknown_placeholder<'a>(template: &'a str, known: &[&str]) -> Option<&'a str> {
     let mut rest = template;
     while let Some(start) = rest.find("{{") {
         let tail = &rest[start..];
         let end = tail.find("}}").map_or(tail.len(), |end| end + 2);
-        if !PLACEHOLDERS.contains(&&tail[..end]) {
+        if !known.contains(&&tail[..end]) {
             return Some(&tail[..end]);
         }
         rest = &tail[end..];
@@ -178,6 +195,7 @@ impl Gate {
             Check::Prometheus { window, .. } => (*window / 4).min(LOOK_AGAIN_MAX),
             // An alarm has evaluation periods of its own.
             Check::Alarms { .. } => Duration::ZERO,
+            Check::Metrics(metrics) => metrics.period,
         }
     }
 }
@@ -246,7 +264,8 @@ mod tests {
         let services = Services { new: "user-c", old: &old };
         let filled = services.fill(r#"x{n="{{new}}",o=~"{{old}}"}[{{window}}] {{other}}"#, Duration::from_secs(60));
         assert_eq!(filled, r#"x{n="user-c",o=~"user-a|user-b"}[60s] {{other}}"#);
-        assert_eq!(unknown_placeholder("{{new}} {{nwe}} {{old}}"), Some("{{nwe}}"));
-        assert_eq!(unknown_placeholder("x{a=\"{{new}}\"}[{{window}}]"), None);
+        let unknown = |template| unknown_placeholder(template, &QUERY_PLACEHOLDERS);
+        assert_eq!(unknown("{{new}} {{nwe}} {{old}}"), Some("{{nwe}}"));
+        assert_eq!(unknown("x{a=\"{{new}}\"}[{{window}}]"), None);
     }
 }

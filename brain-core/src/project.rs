@@ -137,6 +137,36 @@ pub enum GateSourceDraft {
     Alarms {
         names: Vec<String>,
     },
+    Metrics(MetricsDraft),
+}
+
+/// [`crate::gate::metrics::Metrics`] as a person defines it.
+#[derive(Debug, Clone, Default)]
+#[allow(missing_docs, reason = "the fields are those of `Metrics`")]
+pub struct MetricsDraft {
+    pub metrics: Vec<MetricDraft>,
+    /// Empty: the only metric.
+    pub figure: String,
+    pub sample_figure: String,
+    pub minimum_samples: u32,
+    /// Milliseconds; `None`: the default.
+    pub window_ms: Option<i64>,
+    /// Milliseconds; `None`: the default.
+    pub period_ms: Option<i64>,
+    /// Milliseconds; `None`: the default.
+    pub delay_ms: Option<i64>,
+}
+
+/// [`crate::gate::metrics::Metric`] as a person defines it.
+#[derive(Debug, Clone, Default)]
+#[allow(missing_docs, reason = "the fields are those of `Metric`")]
+pub struct MetricDraft {
+    pub id: String,
+    pub namespace: String,
+    pub name: String,
+    pub dimensions: BTreeMap<String, String>,
+    pub statistic: String,
+    pub zero_when_missing: bool,
 }
 
 /// [`crate::policy::Size`] as a person defines it.

@@ -4,7 +4,10 @@
 //! guarded by what its step observes before.
 
 use async_trait::async_trait;
-use brain_core::time::Timestamp;
+use brain_core::{
+    gate::metrics::{Ask, Points},
+    time::Timestamp,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
@@ -399,6 +402,8 @@ pub trait ContainerPort: Send + Sync {
 pub trait WatchPort: Send + Sync {
     /// The alarms of these names that exist, of any kind.
     async fn alarms(&self, names: &[String]) -> Result<Vec<Alarm>>;
+    /// The points of each query, in the queries' order.
+    async fn metrics(&self, ask: &Ask) -> Result<Vec<Points>>;
 }
 
 /// All of it.

@@ -247,6 +247,7 @@ impl Session<'_> {
             spec: Arc::new(spec),
             prometheus: Arc::clone(&self.deployer.prometheus) as _,
             credentials: Arc::clone(&self.credentials),
+            now: Arc::clone(&self.deployer.outside.now),
             created: (self.deployer.outside.now)(),
             step_began_ms: 0,
             step_elapsed: Duration::ZERO,

@@ -31,6 +31,13 @@ pub enum Observed {
     Ready(Act),
     /// Nothing can be done but wait.
     Wait(String),
+    /// The same, and a look that comes sooner would see the same again.
+    Hold {
+        /// Why.
+        why: String,
+        /// How long to wait before the next one, at the least.
+        again: Duration,
+    },
     /// The goal seems out of reach. It is, once so many looks in a row have said so.
     Failing {
         /// Why.
@@ -76,6 +83,8 @@ pub struct Context {
     pub prometheus: Arc<dyn PrometheusPort>,
     /// Registry credentials of this deployer.
     pub credentials: Arc<Credentials>,
+    /// Tells the time.
+    pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// When the deployment was created.
     pub created: Timestamp,
     /// When the step began, milliseconds since 1970.

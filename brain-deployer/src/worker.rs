@@ -155,6 +155,13 @@ impl<'a> StepRunner<'a> {
                     self.wait(why).await?;
                     self.look_again().await?;
                 }
+                Ok(Observed::Hold { why, again }) => {
+                    acted = false;
+                    self.failing = 0;
+                    self.wait(why).await?;
+                    self.unless_left(sleep(again.saturating_sub(self.pause))).await?;
+                    self.look_again().await?;
+                }
                 Ok(Observed::Ready(act)) => {
                     // What was just done may not show yet.
                     if std::mem::replace(&mut acted, true) {

@@ -76,7 +76,7 @@ pub fn run(setting: Setting) -> Result<Ended> {
 
 async fn play(setting: Setting) -> Result<Ended> {
     let mut random = fastrand::Rng::with_seed(setting.seed);
-    let bad = [Behaviour::Crashes, Behaviour::NeverHealthy, Behaviour::CannotBePulled];
+    let bad = [Behaviour::Crashes, Behaviour::NeverHealthy, Behaviour::CannotBePulled, Behaviour::Errs];
     let drawn = if random.u32(0..3) == 0 { bad[random.usize(0..bad.len())] } else { Behaviour::Good };
     let behaviour = setting.behaviour.unwrap_or(drawn);
     let mut world = World::default();

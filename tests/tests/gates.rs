@@ -115,6 +115,73 @@ async fn a_gate_whose_prometheus_is_gone_holds_until_a_person_passes_it_over() -
     world.unharmed().await
 }
 
+/// A gate on the share of errors that services count in CloudWatch, by points of a second.
+fn metrics() -> Value {
+    let metric = |id: &str, name: &str, zero: bool| {
+        json!({
+            "id": id, "namespace": "User", "name": name, "dimensions": {"ServiceName": "{{service}}", "Cluster": "{{cluster}}"},
+            "statistic": "Sum", "zeroWhenMissing": zero,
+        })
+    };
+    json!({
+        "name": "errors",
+        "cloudwatchMetrics": {
+            "metrics": [metric("errors", "Errors", true), metric("requests", "Requests", false)],
+            "figure": "errors / requests",
+            "sampleFigure": "requests",
+            "minimumSamples": 100,
+            "window": "120s", "period": "1s", "delay": "0s",
+        },
+        "condition": "new <= old * 1.1",
+    })
+}
+
+/// Counts something of a service, twice, as two of its tasks would.
+async fn count(world: &World, service: &str, name: &str, half: u32) -> Result<()> {
+    let dimensions =
+        format!("[dict(Name='ServiceName', Value='{service}'), dict(Name='Cluster', Value='user-ecs-cluster')]");
+    let datum = format!("dict(MetricName='{name}', Dimensions={dimensions}, Value={half}, StorageResolution=1)");
+    let line = format!("boto3.client('cloudwatch').put_metric_data(Namespace='User', MetricData=[{datum}, {datum}])");
+    world.lab.boto3(&line).await
+}
+
+#[tokio::test]
+async fn metrics_hold_without_data_and_pass_or_fail_a_version_beside_the_old_one() -> Result<()> {
+    let world = world_with(json!([metrics()]), "").await?;
+    let shift = world.begin_shift().await?;
+    waits(&world, &shift, "gate errors: no figure of the new version: metric requests has no data").await?;
+    let (old, new) = (service(&world, "0-0-4").await?, service(&world, "0-0-5").await?);
+    count(&world, &new, "Requests", 20).await?;
+    waits(&world, &shift, "gate errors: too few samples: 40 of 100").await?;
+    count(&world, &new, "Requests", 30).await?;
+    waits(&world, &shift, "gate errors: no figure of the old version: metric requests has no data").await?;
+    // 2 of 100 errors beside none, which are not told.
+    count(&world, &new, "Errors", 1).await?;
+    count(&world, &old, "Requests", 500).await?;
+    let ended = world.ended(&shift).await?;
+    let reason = text(&ended["reason"]);
+    ensure!(reason.contains("gate errors: new 0.02, old 0, needs new <= old * 1.1; 2 looks in a row"), "{reason}");
+    ensure!(world.production().await? == "0.0.4: 100%", "{}", world.production().await?);
+    count(&world, &old, "Errors", 10).await?;
+    let release = json!({"name": "projects/user/releases/0.0.5"});
+    world.caller().grpcurl("ProjectService/LiftQuarantine", &release).await?;
+    let again = world.deploy("flowcommerce/user:0.0.5").await?;
+    world.succeeded(&again).await?;
+    world.unharmed().await
+}
+
+#[tokio::test]
+async fn metrics_that_cannot_be_read_hold() -> Result<()> {
+    let world = world_with(json!([metrics()]), "").await?;
+    world.lab.faults(json!({"action": "GetMetricData", "fault": "error500"})).await?;
+    let shift = world.begin_shift().await?;
+    waits(&world, &shift, "gate errors: AWS answers GetMetricData with").await?;
+    let request = json!({"name": shift, "requestedBy": "ann", "reason": "I looked myself"});
+    world.caller().grpcurl("DeploymentService/PromoteDeployment", &request).await?;
+    world.succeeded(&shift).await?;
+    world.unharmed().await
+}
+
 #[tokio::test]
 async fn every_fault_of_a_gate_is_named_by_its_field() -> Result<()> {
     let world = World::start().await?;
@@ -123,10 +190,16 @@ async fn every_fault_of_a_gate_is_named_by_its_field() -> Result<()> {
     bad["prometheus"]["query"] = json!("x{{nwe}}");
     bad["consecutiveFailures"] = json!(1);
     let mut project = world.definition();
-    project["rolloutPolicy"] = json!({"steps": [{"percent": 33, "gates": [bad]}]});
-    let refused = world.create(project).await.expect_err("the gate is faulty").to_string();
-    for field in ["condition", "prometheus.query", "consecutive_failures"] {
-        let field = format!("project.rollout_policy.steps[0].gates[0].{field}");
+    let mut worse = metrics();
+    worse["cloudwatchMetrics"]["figure"] = json!("errors / request");
+    worse["cloudwatchMetrics"]["metrics"][1]["statistic"] = json!("Mean");
+    worse["cloudwatchMetrics"]["period"] = json!("7s");
+    project["rolloutPolicy"] = json!({"steps": [{"percent": 33, "gates": [bad, worse]}]});
+    let refused = world.create(project).await.expect_err("the gates are faulty").to_string();
+    let fields = ["[0].condition", "[0].prometheus.query", "[0].consecutive_failures"];
+    let more = ["figure", "metrics[1].statistic", "period"].map(|field| format!("[1].cloudwatch_metrics.{field}"));
+    for field in fields.into_iter().map(str::to_owned).chain(more) {
+        let field = format!("project.rollout_policy.steps[0].gates{field}");
         ensure!(refused.contains(&field), "{field} is not named: {refused}");
     }
     Ok(())

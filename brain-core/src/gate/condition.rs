@@ -1,6 +1,6 @@
-//! Conditions: a small part of CEL, over two numbers.
+//! Conditions and expressions: a small part of CEL, over numbers that have names.
 //!
-//! Allowed are `new`, `old`, numbers, `true` and `false`, arithmetic, comparisons, `&&`, `||`, `!` and `?:`. There is no loop,
+//! Allowed are those names (in a condition `new` and `old`), numbers, `true` and `false`, arithmetic, comparisons, `&&`, `||`, `!` and `?:`. There is no loop,
 //! no list and no call in it, so that its evaluation takes no more steps than its text is long. All numbers are doubles:
 //! `old * 2` means what it says, while CEL would refuse to multiply a double by an int.
 
@@ -14,7 +14,7 @@ use cel::{
     parser::Parser,
 };
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 /// Longest condition, bytes.
 pub const CONDITION_MAX: usize = 500;
@@ -29,6 +29,14 @@ const DEPTH_MAX: usize = 20;
 #[serde(transparent)]
 pub struct Condition(String);
 
+/// A number made of other numbers, as it was written: checked once, and read again at each look.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Expression(String);
+
+/// What a condition compares.
+const SIDES: [&str; 2] = ["new", "old"];
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Number,
@@ -38,19 +46,19 @@ enum Kind {
 impl Condition {
     /// Checks a condition. The error says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
-        read(text)?;
+        read(text, Kind::Truth, &SIDES)?;
         Ok(Self(text.to_owned()))
     }
 
     /// Whether it compares with the old version.
     #[must_use]
     pub fn needs_old(&self) -> bool {
-        read(&self.0).is_ok_and(|expression| names(&expression, "old"))
+        read(&self.0, Kind::Truth, &SIDES).is_ok_and(|expression| names(&expression, "old"))
     }
 
     /// Whether it is so. The error says why it cannot be told.
     pub fn holds(&self, figures: Figures) -> Result<bool, String> {
-        let expression = read(&self.0)?;
+        let expression = read(&self.0, Kind::Truth, &SIDES)?;
         let Figures { new, old } = figures;
         let mut context = Context::default();
         context.add_variable_from_value("new", new);
@@ -58,7 +66,7 @@ impl Condition {
             context.add_variable_from_value("old", old);
         }
         if !is_defined(&expression, &context) {
-            return Err("it divides by zero, or by nearly nothing".to_owned());
+            return Err(UNDEFINED.to_owned());
         }
         match context.resolve(&expression) {
             Ok(Value::Bool(holds)) => Ok(holds),
@@ -74,9 +82,43 @@ impl fmt::Display for Condition {
     }
 }
 
-fn read(text: &str) -> Result<IdedExpr, String> {
+impl Expression {
+    /// Checks an expression over numbers of these names. The error says what is wrong with it.
+    pub fn parse(text: &str, known: &[&str]) -> Result<Self, String> {
+        read(text, Kind::Number, known)?;
+        Ok(Self(text.to_owned()))
+    }
+
+    /// Its number, where the others are these. The error says why it has none.
+    pub fn value(&self, numbers: &BTreeMap<&str, f64>) -> Result<f64, String> {
+        let known: Vec<&str> = numbers.keys().copied().collect();
+        let expression = read(&self.0, Kind::Number, &known)?;
+        let mut context = Context::default();
+        for (name, number) in numbers {
+            context.add_variable_from_value(*name, *number);
+        }
+        if !is_defined(&expression, &context) {
+            return Err(UNDEFINED.to_owned());
+        }
+        match context.resolve(&expression) {
+            Ok(Value::Float(number)) => Ok(number),
+            Ok(_) => Err("it is no number".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+const UNDEFINED: &str = "it divides by zero, or by nearly nothing";
+
+fn read(text: &str, wanted: Kind, known: &[&str]) -> Result<IdedExpr, String> {
     if text.trim().is_empty() || text.len() > CONDITION_MAX {
-        return Err(format!("must be 1 to {CONDITION_MAX} characters, such as \"new <= old * 1.1\""));
+        return Err(format!("must be 1 to {CONDITION_MAX} characters, such as {}", wanted.example()));
     }
     check_nesting(text)?;
     let parsed = Parser::new().parse(text);
@@ -84,9 +126,19 @@ fn read(text: &str) -> Result<IdedExpr, String> {
         let first = errors.errors.first().map(|error| error.msg.clone()).unwrap_or_default();
         format!("is no CEL expression: {first}")
     })?;
-    match kind_of(&mut expression, DEPTH_MAX)? {
-        Kind::Truth => Ok(expression),
-        Kind::Number => Err("must be true or false, such as \"new <= old * 1.1\"".to_owned()),
+    match (kind_of(&mut expression, DEPTH_MAX, known)?, wanted) {
+        (Kind::Number, Kind::Truth) => Err(format!("must be true or false, such as {}", wanted.example())),
+        (Kind::Truth, Kind::Number) => Err(format!("must be a number, such as {}", wanted.example())),
+        (Kind::Number, Kind::Number) | (Kind::Truth, Kind::Truth) => Ok(expression),
+    }
+}
+
+impl Kind {
+    fn example(self) -> &'static str {
+        match self {
+            Self::Truth => "\"new <= old * 1.1\"",
+            Self::Number => "\"errors / requests\"",
+        }
     }
 }
 
@@ -109,10 +161,13 @@ fn check_nesting(text: &str) -> Result<(), String> {
 }
 
 /// Checks an expression's types, and makes its numbers doubles.
-fn kind_of(expression: &mut IdedExpr, depth: usize) -> Result<Kind, String> {
+fn kind_of(expression: &mut IdedExpr, depth: usize, known: &[&str]) -> Result<Kind, String> {
     match &mut expression.expr {
-        Expr::Ident(name) if matches!(name.as_str(), "new" | "old") => Ok(Kind::Number),
-        Expr::Ident(name) => Err(format!("knows \"new\" and \"old\" only, not {name:?}")),
+        Expr::Ident(name) if known.contains(&name.as_str()) => Ok(Kind::Number),
+        Expr::Ident(name) => {
+            let known: Vec<String> = known.iter().map(|name| format!("{name:?}")).collect();
+            Err(format!("knows {} only, not {name:?}", known.join(" and ")))
+        }
         Expr::Literal(literal) => match literal {
             LiteralValue::Boolean(_) => Ok(Kind::Truth),
             LiteralValue::Double(_) => Ok(Kind::Number),
@@ -124,16 +179,16 @@ fn kind_of(expression: &mut IdedExpr, depth: usize) -> Result<Kind, String> {
             _ => Err("compares numbers only".to_owned()),
         },
         Expr::Call(call) => match depth.checked_sub(1) {
-            Some(depth) => kind_of_call(call, depth),
+            Some(depth) => kind_of_call(call, depth, known),
             None => Err(format!("must have at most {DEPTH_MAX} operators that take each other's results")),
         },
         _ => Err("may use numbers, arithmetic, comparisons, &&, ||, ! and ?: only".to_owned()),
     }
 }
 
-fn kind_of_call(call: &mut CallExpr, depth: usize) -> Result<Kind, String> {
+fn kind_of_call(call: &mut CallExpr, depth: usize, known: &[&str]) -> Result<Kind, String> {
     use Kind::{Number, Truth};
-    let kinds = call.args.iter_mut().map(|argument| kind_of(argument, depth)).collect::<Result<Vec<_>, _>>()?;
+    let kinds = call.args.iter_mut().map(|argument| kind_of(argument, depth, known)).collect::<Result<Vec<_>, _>>()?;
     let name = call.func_name.as_str();
     match (name, kinds.as_slice()) {
         (op::ADD | op::SUBSTRACT | op::MULTIPLY | op::DIVIDE, [Number, Number]) | (op::NEGATE, [Number]) => Ok(Number),
@@ -270,6 +325,20 @@ mod tests {
         assert_eq!(holds("new / old <= 1.1 || new < 0.01", 0.0, 0.0), Ok(true));
         assert_eq!(holds("old == 0 ? new < 1 : new / old <= 1.1", 0.5, 0.0), Ok(true));
         assert!(holds("new / old <= 1.1 || new < 0.01", 1.0, 0.0).is_err());
+    }
+
+    #[test]
+    fn an_expression_gives_a_number_of_those_that_it_knows() {
+        let value = |text: &str, errors: f64, requests: f64| {
+            let expression = Expression::parse(text, &["errors", "requests"]).unwrap();
+            expression.value(&[("errors", errors), ("requests", requests)].into())
+        };
+        assert_eq!(value("100 * errors / requests", 3.0, 60.0), Ok(5.0));
+        assert_eq!(value("requests > 0 ? errors / requests : 0.0", 0.0, 0.0), Ok(0.0));
+        assert!(value("errors / requests", 0.0, 0.0).unwrap_err().contains("divides by zero"));
+        let refused = |text: &str| Expression::parse(text, &["errors", "requests"]).unwrap_err();
+        assert!(refused("errors < requests").contains("must be a number"));
+        assert!(refused("errors / new").contains("knows \"errors\" and \"requests\" only, not \"new\""));
     }
 
     #[test]

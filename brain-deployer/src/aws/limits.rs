@@ -34,6 +34,7 @@ enum Class {
     BalancerCreate,
     Ec2Look,
     GroupLook,
+    MetricLook,
     Other,
 }
 
@@ -67,6 +68,7 @@ impl Class {
             "DescribeAutoScalingGroups" | "DescribeLaunchConfigurations" | "GetParameter" | "DescribeAlarms" => {
                 Self::GroupLook
             }
+            "GetMetricData" => Self::MetricLook,
             _ => Self::Other,
         }
     }
@@ -80,6 +82,7 @@ impl Class {
             Self::DefinitionChange | Self::ClusterChange => (20.0, 1.0),
             Self::DefinitionLook | Self::ClusterLook => (50.0, 20.0),
             Self::BalancerLook | Self::GroupLook => (40.0, 10.0),
+            Self::MetricLook => (50.0, 50.0),
             Self::BalancerChange => (20.0, 3.0),
             Self::BalancerCreate => (10.0, 0.2),
             Self::Other => (20.0, 5.0),

@@ -7,7 +7,12 @@ use aws_sdk_cloudwatch::{
     primitives::DateTime,
     types::{AlarmType, StateValue},
 };
-use brain_core::time::Timestamp;
+use brain_core::{
+    gate::metrics::{Ask, Points},
+    time::Timestamp,
+};
+
+mod metrics;
 
 #[async_trait]
 impl WatchPort for Aws {
@@ -26,6 +31,10 @@ impl WatchPort for Aws {
             read(alarm.alarm_name(), alarm.state_value(), since)
         });
         Ok(metric.chain(composite).collect())
+    }
+
+    async fn metrics(&self, ask: &Ask) -> Result<Vec<Points>> {
+        metrics::read(self, ask).await
     }
 }
 

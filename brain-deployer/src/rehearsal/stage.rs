@@ -7,6 +7,7 @@ use crate::cloud::{
     Service, ServiceStatus, Tags, Task, TaskDefinition, WatchPort,
 };
 use async_trait::async_trait;
+use brain_core::gate::metrics::{Ask, Points};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -99,6 +100,10 @@ fn launch_text(launch: &Launch) -> String {
 impl WatchPort for Stage {
     async fn alarms(&self, names: &[String]) -> Result<Vec<Alarm>> {
         self.cloud.alarms(names).await
+    }
+
+    async fn metrics(&self, ask: &Ask) -> Result<Vec<Points>> {
+        self.cloud.metrics(ask).await
     }
 }
 

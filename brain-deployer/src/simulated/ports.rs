@@ -7,6 +7,7 @@ use crate::cloud::{
     TaskDefinition, WatchPort,
 };
 use async_trait::async_trait;
+use brain_core::gate::metrics::{Ask, Points, Query};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[async_trait]
@@ -235,10 +236,20 @@ fn tasks(world: &World, cluster: &str, service: Option<&str>, stopped: bool) -> 
     tasks
 }
 
-/// The account has no alarms.
+/// The account has no alarms, and two metrics.
 #[async_trait]
 impl WatchPort for Client {
     async fn alarms(&self, _: &[String]) -> Result<Vec<Alarm>> {
         self.look("DescribeAlarms", |_| Vec::new()).await
+    }
+
+    async fn metrics(&self, ask: &Ask) -> Result<Vec<Points>> {
+        let points = ask.to.since(ask.from).as_secs() / ask.period.as_secs().max(1);
+        let answer = |world: &World| {
+            let point = |query: &Query| world.metric(&query.name, query.dimensions.values().next()?);
+            let series = |query| (0..points).filter_map(|_| point(query)).collect();
+            ask.queries.iter().map(|query| Ok(series(query))).collect()
+        };
+        self.look("GetMetricData", answer).await
     }
 }

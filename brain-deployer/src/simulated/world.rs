@@ -19,6 +19,8 @@ const UNHEALTHY_MS: i64 = 30_000;
 const DRAIN_MS: i64 = 5_000;
 /// Time for which stopped tasks are remembered.
 const REMEMBERED_MS: i64 = 3_600_000;
+/// Requests that a healthy task answers in a metric's period.
+const REQUESTS: f64 = 60.0;
 /// Events that ECS keeps of a service.
 const EVENTS_KEPT: usize = 100;
 
@@ -31,6 +33,8 @@ pub enum Behaviour {
     Crashes,
     NeverHealthy,
     CannotBePulled,
+    /// Healthy to whoever asks for its health, while half of its answers are errors.
+    Errs,
 }
 
 /// A service, as it is shown and what else is known of it.
@@ -107,6 +111,20 @@ impl World {
             *healthy.entry(task.service.clone()).or_insert(0) += 1;
         }
         healthy
+    }
+
+    /// A point of the metrics `Requests` and `Errors` of a service; `None`: it has no healthy task that would count any.
+    #[must_use]
+    pub fn metric(&self, name: &str, service: &str) -> Option<f64> {
+        let healthy = self.healthy().get(service).copied().filter(|healthy| *healthy > 0)?;
+        let requests = f64::from(healthy) * REQUESTS;
+        let errs = self.behaviour(&self.services.get(service)?.shown.task_definition) == Behaviour::Errs;
+        match name {
+            "Requests" => Some(requests),
+            // It is published only when there is something to count.
+            "Errors" => errs.then_some(requests / 2.0),
+            _ => None,
+        }
     }
 
     /// Tasks on an instance that have not ended.
@@ -276,7 +294,7 @@ impl TaskState {
             (TaskStage::Running, Behaviour::NeverHealthy) if age >= UNHEALTHY_MS => {
                 self.stop("ServiceSchedulerInitiated", "Task failed ELB health checks", Some(143), now_ms);
             }
-            (TaskStage::Running, Behaviour::Good) if age >= HEALTHY_MS => self.healthy = true,
+            (TaskStage::Running, Behaviour::Good | Behaviour::Errs) if age >= HEALTHY_MS => self.healthy = true,
             (TaskStage::Stopping, _) if age >= DRAIN_MS => self.enter(TaskStage::Ended, now_ms),
             _ => {}
         }

@@ -2,27 +2,37 @@
 //!
 //! Whatever is missing makes it hold, with the reason; the step's timeout bounds that.
 
-use super::{Context, Observed, done, wait};
+use super::{Context, Observed, done};
 use crate::{
     cloud::{Alarm, AlarmState, CloudError, WatchPort},
     prometheus::PrometheusPort,
 };
 use brain_core::{
-    gate::{Check, Figures, Gate, Samples, Services, Verdict, judge},
+    gate::{Check, Figures, Gate, Samples, Services, Verdict, judge, metrics::Places},
+    names::ResourceNames,
     time::Timestamp,
 };
+use std::time::Duration;
 
 /// Where figures come from.
 struct Sources<'a> {
     prometheus: &'a dyn PrometheusPort,
     watch: &'a dyn WatchPort,
+    names: &'a ResourceNames,
+    now: Timestamp,
     /// When the deployment was created.
     created: Timestamp,
 }
 
 /// One look.
 pub(super) async fn gate(context: &Context, gate: &Gate, services: Services<'_>) -> Observed {
-    let sources = Sources { prometheus: &*context.prometheus, watch: &*context.cloud, created: context.created };
+    let sources = Sources {
+        prometheus: &*context.prometheus,
+        watch: &*context.cloud,
+        names: &context.names,
+        now: (context.now)(),
+        created: context.created,
+    };
     observe(&sources, gate, services).await
 }
 
@@ -35,7 +45,11 @@ async fn observe(sources: &Sources<'_>, gate: &Gate, services: Services<'_>) -> 
             looks: gate.failures,
             again: gate.look_again(),
         },
-        Verdict::Hold(why) => wait(format!("gate {}: {why}", gate.name)),
+        Verdict::Hold(why) => {
+            // CloudWatch's metrics are paid for by the look, and new ones come once in a period.
+            let again = if matches!(gate.check, Check::Metrics(_)) { gate.look_again() } else { Duration::ZERO };
+            Observed::Hold { why: format!("gate {}: {why}", gate.name), again }
+        }
     }
 }
 
@@ -61,6 +75,11 @@ async fn look(sources: &Sources<'_>, check: &Check, services: Services<'_>) -> R
         Check::Alarms { names } => {
             let alarms = sources.watch.alarms(names).await.map_err(unanswered)?;
             Ok(judge_alarms(names, &alarms, sources.created))
+        }
+        Check::Metrics(metrics) => {
+            let ResourceNames { cluster, load_balancer, .. } = sources.names;
+            let ask = metrics.ask(Places { services, cluster, load_balancer }, sources.now)?;
+            Ok(metrics.judge(&sources.watch.metrics(&ask).await.map_err(unanswered)?))
         }
     }
 }
@@ -95,9 +114,15 @@ fn judge_alarms(names: &[String], alarms: &[Alarm], created: Timestamp) -> Verdi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cloud::ErrorKind;
     use async_trait::async_trait;
-    use brain_core::gate::Condition;
-    use std::time::Duration;
+    use brain_core::{
+        gate::{
+            Condition, Expression,
+            metrics::{Ask, Metric, Metrics, Points, Query, Statistic},
+        },
+        id::ProjectId,
+    };
 
     /// Answers by query; of every other query it has no data.
     struct Answers(Vec<(&'static str, f64)>);
@@ -115,6 +140,49 @@ mod tests {
         async fn alarms(&self, _: &[String]) -> crate::cloud::Result<Vec<Alarm>> {
             Ok(Vec::new())
         }
+
+        async fn metrics(&self, ask: &Ask) -> crate::cloud::Result<Vec<Points>> {
+            let unknown = CloudError {
+                action: "GetMetricData",
+                code: "InternalServiceFault".into(),
+                message: "again".into(),
+                kind: ErrorKind::Transient,
+            };
+            let figure = |query: &Query| self.0.iter().find(|(known, _)| *known == query.dimensions["Of"]);
+            let points = |query| Ok(figure(query).map(|(_, figure)| *figure).into_iter().collect());
+            if self.0.is_empty() { Err(unknown) } else { Ok(ask.queries.iter().map(points).collect()) }
+        }
+    }
+
+    #[tokio::test]
+    async fn metrics_are_asked_for_by_the_names_of_what_there_is_and_an_error_holds() {
+        let metric = Metric {
+            id: "load".into(),
+            namespace: "User".into(),
+            name: "load".into(),
+            dimensions: [("Of".to_owned(), "{{cluster}}/{{service}}".to_owned())].into(),
+            statistic: Statistic::Maximum,
+            zero_when_missing: false,
+        };
+        let metrics = Metrics {
+            metrics: vec![metric],
+            figure: Expression::parse("load", &["load"]).unwrap(),
+            samples: None,
+            window: Duration::from_mins(5),
+            period: Duration::from_mins(1),
+            delay: Duration::ZERO,
+            condition: Condition::parse("new <= old").unwrap(),
+        };
+        let gate = Gate { name: "load".into(), check: Check::Metrics(metrics), failures: 2 };
+        let said = async |answers: &[(&'static str, f64)]| told(&gate, &["o"], answers.to_vec()).await;
+        let old = ("user-ecs-cluster/o", 2.0);
+        assert_eq!(said(&[("user-ecs-cluster/n", 2.0), old]).await, "");
+        let failed = "fails 2 60 s: gate load: new 3, old 2, needs new <= old";
+        assert_eq!(said(&[("user-ecs-cluster/n", 3.0), old]).await, failed);
+        let held = "holds: gate load: no figure of the new version: metric load has no data";
+        assert_eq!(said(&[("user-ecs-cluster/other", 2.0), old]).await, held);
+        let unanswered = "holds: gate load: AWS answers GetMetricData with InternalServiceFault: again";
+        assert_eq!(said(&[]).await, unanswered);
     }
 
     #[test]
@@ -147,16 +215,21 @@ mod tests {
             window: Duration::from_secs(60),
             condition: Condition::parse("new <= old * 1.1").unwrap(),
         };
-        let gate = Gate { name: "errors".into(), check, failures: 2 };
+        told(&Gate { name: "errors".into(), check, failures: 2 }, old, answers).await
+    }
+
+    async fn told(gate: &Gate, old: &[&str], answers: Vec<(&'static str, f64)>) -> String {
         let old: Vec<String> = old.iter().map(ToString::to_string).collect();
         let services = Services { new: "n", old: &old };
         let answers = Answers(answers);
-        let sources = Sources { prometheus: &answers, watch: &answers, created: Timestamp(0) };
-        match observe(&sources, &gate, services).await {
+        let names = ResourceNames::of(&ProjectId::parse("user").unwrap());
+        let (now, created) = (Timestamp(0), Timestamp(0));
+        let sources = Sources { prometheus: &answers, watch: &answers, names: &names, now, created };
+        match observe(&sources, gate, services).await {
             Observed::Done(_) => String::new(),
             Observed::Failing { why, looks, again } => format!("fails {looks} {} s: {why}", again.as_secs()),
-            Observed::Wait(why) => format!("holds: {why}"),
-            Observed::Ready(_) | Observed::Blocked(..) => panic!("a gate neither acts nor blocks"),
+            Observed::Hold { why, .. } => format!("holds: {why}"),
+            Observed::Wait(_) | Observed::Ready(_) | Observed::Blocked(..) => panic!("a gate neither acts nor blocks"),
         }
     }
 

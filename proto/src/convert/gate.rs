@@ -3,8 +3,11 @@
 use super::{duration_to_proto, milliseconds};
 use crate::v1::{self, gate::Source};
 use brain_core::{
-    gate::{Check, Gate, Samples},
-    project::{GateDraft, GateSourceDraft},
+    gate::{
+        Check, Gate, Samples,
+        metrics::{Metric, MetricSamples, Metrics},
+    },
+    project::{GateDraft, GateSourceDraft, MetricDraft, MetricsDraft},
 };
 
 /// A gate as a person sends it.
@@ -31,7 +34,30 @@ fn source_from_proto(source: Source) -> GateSourceDraft {
             window_ms: window.map(milliseconds),
         },
         Source::CloudwatchAlarms(v1::CloudWatchAlarms { names }) => GateSourceDraft::Alarms { names },
+        Source::CloudwatchMetrics(v1::CloudWatchMetrics {
+            metrics,
+            figure,
+            sample_figure,
+            minimum_samples,
+            window,
+            period,
+            delay,
+        }) => GateSourceDraft::Metrics(MetricsDraft {
+            metrics: metrics.into_iter().map(metric_from_proto).collect(),
+            figure,
+            sample_figure,
+            minimum_samples,
+            window_ms: window.map(milliseconds),
+            period_ms: period.map(milliseconds),
+            delay_ms: delay.map(milliseconds),
+        }),
     }
+}
+
+fn metric_from_proto(metric: v1::CloudWatchMetric) -> MetricDraft {
+    let v1::CloudWatchMetric { id, namespace, name, dimensions, statistic, zero_when_missing } = metric;
+    let dimensions = dimensions.into_iter().collect();
+    MetricDraft { id, namespace, name, dimensions, statistic, zero_when_missing }
 }
 
 /// A gate.
@@ -54,6 +80,33 @@ pub(super) fn gate_to_proto(gate: &Gate) -> v1::Gate {
             (Source::Prometheus(source), condition.to_string())
         }
         Check::Alarms { names } => (Source::CloudwatchAlarms(v1::CloudWatchAlarms { names }), String::new()),
+        Check::Metrics(metrics) => {
+            let condition = metrics.condition.to_string();
+            (Source::CloudwatchMetrics(metrics_to_proto(metrics)), condition)
+        }
     };
     v1::Gate { name, source: Some(source), condition, consecutive_failures: failures }
+}
+
+fn metrics_to_proto(metrics: Metrics) -> v1::CloudWatchMetrics {
+    let Metrics { metrics, figure, samples, window, period, delay, condition: _ } = metrics;
+    let (sample_figure, minimum_samples) = match samples {
+        Some(MetricSamples { figure, minimum }) => (figure.to_string(), minimum),
+        None => (String::new(), 0),
+    };
+    v1::CloudWatchMetrics {
+        metrics: metrics.into_iter().map(metric_to_proto).collect(),
+        figure: figure.to_string(),
+        sample_figure,
+        minimum_samples,
+        window: Some(duration_to_proto(window)),
+        period: Some(duration_to_proto(period)),
+        delay: Some(duration_to_proto(delay)),
+    }
+}
+
+fn metric_to_proto(metric: Metric) -> v1::CloudWatchMetric {
+    let Metric { id, namespace, name, dimensions, statistic, zero_when_missing } = metric;
+    let (dimensions, statistic) = (dimensions.into_iter().collect(), statistic.to_string());
+    v1::CloudWatchMetric { id, namespace, name, dimensions, statistic, zero_when_missing }
 }

@@ -289,7 +289,7 @@ pub(super) fn policy_to_proto(policy: &RolloutPolicy) -> v1::RolloutPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use brain_core::project::{GateDraft, GateSourceDraft};
+    use brain_core::project::{GateDraft, GateSourceDraft, MetricDraft, MetricsDraft};
 
     #[test]
     fn a_definition_that_went_over_the_wire_is_the_same() {
@@ -311,7 +311,30 @@ mod tests {
             source: Some(GateSourceDraft::Alarms { names: vec!["user-errors".into()] }),
             ..GateDraft::default()
         };
-        let gates = vec![gate, alarms];
+        let metric = MetricDraft {
+            id: "errors".into(),
+            namespace: "User".into(),
+            name: "Errors".into(),
+            dimensions: [("Service".to_owned(), "{{service}}".to_owned())].into(),
+            statistic: "p99.9".into(),
+            zero_when_missing: false,
+        };
+        let metrics = MetricsDraft {
+            metrics: vec![MetricDraft { id: "other".into(), zero_when_missing: true, ..metric.clone() }, metric],
+            figure: "errors / other".into(),
+            sample_figure: "other".into(),
+            minimum_samples: 10,
+            window_ms: Some(120_000),
+            period_ms: Some(30_000),
+            delay_ms: Some(0),
+        };
+        let metrics = GateDraft {
+            name: "metrics".into(),
+            source: Some(GateSourceDraft::Metrics(metrics)),
+            condition: "new < old".into(),
+            failures: 2,
+        };
+        let gates = vec![gate, alarms, metrics];
         let step = RolloutStepDraft { size: Some(SizeDraft::Percent(33)), gates, ..RolloutStepDraft::default() };
         let draft = ProjectDraft {
             rollout_policy: Some(RolloutPolicyDraft { steps: vec![step], ..RolloutPolicyDraft::default() }),

@@ -6,9 +6,9 @@ use brain_core::deployment::Deployment;
 use brain_deployer::simulated::TaskStage;
 use brain_proto::convert::duration_to_proto;
 use brain_proto::v1::{
-    CancelDeploymentRequest, PauseDeploymentRequest, PromoteDeploymentRequest, ResumeDeploymentRequest,
-    RollbackProjectRequest, RolloutPolicy, RolloutPreset, RolloutStep,
-    deployment_service_client::DeploymentServiceClient, rollout_step::Size,
+    CancelDeploymentRequest, CloudWatchMetric, CloudWatchMetrics, Gate, PauseDeploymentRequest,
+    PromoteDeploymentRequest, ResumeDeploymentRequest, RollbackProjectRequest, RolloutPolicy, RolloutPreset,
+    RolloutStep, deployment_service_client::DeploymentServiceClient, gate::Source, rollout_step::Size,
 };
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -182,9 +182,35 @@ pub async fn let_go(people: &Channel, active: &Deployment) {
     let _ = steer(people, active, 7, false).await;
 }
 
+/// The share of errors, by the simulated cloud's metrics.
+fn gate() -> Gate {
+    let metric = |name: &str, zero_when_missing| CloudWatchMetric {
+        id: name.to_lowercase(),
+        namespace: "Simulated".to_owned(),
+        name: name.to_owned(),
+        dimensions: [("ServiceName".to_owned(), "{{service}}".to_owned())].into(),
+        statistic: "Sum".to_owned(),
+        zero_when_missing,
+    };
+    let metrics = CloudWatchMetrics {
+        metrics: vec![metric("Errors", true), metric("Requests", false)],
+        figure: "errors / requests".to_owned(),
+        sample_figure: "requests".to_owned(),
+        minimum_samples: 60,
+        ..CloudWatchMetrics::default()
+    };
+    Gate {
+        name: "errors".to_owned(),
+        source: Some(Source::CloudwatchMetrics(metrics)),
+        condition: "new <= old * 1.1".to_owned(),
+        consecutive_failures: 0,
+    }
+}
+
 fn policy(random: &mut fastrand::Rng) -> Option<RolloutPolicy> {
     let bake = duration_to_proto(Duration::from_secs(random.u64(1..40)));
-    let step = RolloutStep { size: Some(Size::Percent(34)), bake: Some(bake), hold: random.bool(), gates: Vec::new() };
+    let gates = if random.bool() { vec![gate()] } else { Vec::new() };
+    let step = RolloutStep { size: Some(Size::Percent(34)), bake: Some(bake), hold: random.bool(), gates };
     let preset = match random.u32(0..6) {
         0 => RolloutPreset::BlueGreen,
         1 => return Some(RolloutPolicy { steps: vec![step], ..RolloutPolicy::default() }),

@@ -3,10 +3,10 @@
 use super::faults::{Deliberate, Faults};
 use brain_core::{
     deployment::{Deployment, Lease, Phase},
-    plan::ServiceCount,
+    plan::{ServiceCount, Step},
     state::ProjectState,
 };
-use brain_deployer::simulated::{Act, Director, TaskStage, Treatment, World};
+use brain_deployer::simulated::{Act, Behaviour, Director, TaskStage, Treatment, World};
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -104,6 +104,9 @@ impl Referee {
             self.violated(format!("deployment {} has no end: it is at {waiting:?}", deployment.number));
         }
         self.nothing_doubled(world);
+        for deployment in &state.deployments {
+            self.no_gate_passed_wrongly(deployment, world);
+        }
         let Some(last) = state.deployments.back() else { return };
         let Some(expected) = expected(last) else { return };
         let healthy = world.healthy();
@@ -122,6 +125,21 @@ impl Referee {
             if group.desired != right {
                 self.violated(format!("{name} has {} instances, not {right}", group.desired));
             }
+        }
+    }
+
+    /// A version that errs is stopped by its gate, unless a person passes that over.
+    fn no_gate_passed_wrongly(&self, deployment: &Deployment, world: &World) {
+        let errs = |(image, behaviour): (&String, &Behaviour)| {
+            *behaviour == Behaviour::Errs && deployment.digest.to_string().contains(image)
+        };
+        let mut steps = deployment.plan.steps.iter().enumerate();
+        let gate = steps.find(|(index, step)| matches!(step, Step::Gate { .. }) && *index >= deployment.promoted);
+        if deployment.phase == Phase::Succeeded && gate.is_some() && world.images.iter().any(errs) {
+            self.violated(format!(
+                "deployment {} has passed its gate with half of its answers errors",
+                deployment.number
+            ));
         }
     }
 

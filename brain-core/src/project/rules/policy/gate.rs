@@ -4,11 +4,13 @@ use super::Faults;
 use crate::{
     gate::{
         ALARM_NAME_MAX, ALARMS_MAX, Check, Condition, FAILURES_MAX, FAILURES_MIN, GATES_MAX, Gate, NAME_MAX, QUERY_MAX,
-        Samples, WINDOW_DEFAULT, WINDOW_MAX, names_old, unknown_placeholder,
+        QUERY_PLACEHOLDERS, Samples, WINDOW_DEFAULT, WINDOW_MAX, names_old, unknown_placeholder,
     },
     project::{GateDraft, GateSourceDraft},
 };
 use std::time::Duration;
+
+mod metrics;
 
 /// Checks the gates of one step, whose field is `path`.
 pub(super) fn check(faults: &mut Faults, path: &str, drafts: Vec<GateDraft>) -> Vec<Gate> {
@@ -52,6 +54,10 @@ pub(in crate::project) fn check_gate(faults: &mut Faults, path: &str, draft: Gat
             check_alarms(faults, &field("cloudwatch_alarms.names"), &names);
             Some(Check::Alarms { names })
         }
+        Some(GateSourceDraft::Metrics(draft)) => {
+            let condition = check_condition(faults, &field("condition"), &condition);
+            metrics::check(faults, &field("cloudwatch_metrics"), draft, condition).map(Check::Metrics)
+        }
     };
     check.map(|check| Gate { name, check, failures })
 }
@@ -80,11 +86,12 @@ fn check_query(faults: &mut Faults, field: &str, query: &str) {
         field,
         "must be a query of 1 to 2,000 characters",
     );
-    if let Some(unknown) = unknown_placeholder(query) {
-        faults.add(
-            field,
-            format!("has {unknown}, which stands for nothing: there are {{{{new}}}}, {{{{old}}}} and {{{{window}}}}"),
-        );
+    check_placeholders(faults, field, query, &QUERY_PLACEHOLDERS);
+}
+
+fn check_placeholders(faults: &mut Faults, field: &str, template: &str, known: &[&str]) {
+    if let Some(unknown) = unknown_placeholder(template, known) {
+        faults.add(field, format!("has {unknown}, which stands for nothing: there are {}", known.join(", ")));
     }
 }
 
@@ -120,16 +127,27 @@ fn check_samples(faults: &mut Faults, path: &str, query: String, minimum: u32) -
 }
 
 fn check_window(faults: &mut Faults, field: &str, window_ms: Option<i64>) -> Duration {
-    let Some(ms) = window_ms else { return WINDOW_DEFAULT };
-    let window = Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+    let Some(window) = window_ms.map(duration) else { return WINDOW_DEFAULT };
     let ok = window >= Duration::from_secs(1) && window <= WINDOW_MAX && window.subsec_nanos() == 0;
     faults.require(ok, field, "must be 1 s to 24 h, in whole seconds");
     window
 }
 
+/// A time as it was sent; none for one before 0, which no rule allows.
+fn duration(ms: i64) -> Duration {
+    u64::try_from(ms).map_or(Duration::MAX, Duration::from_millis)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Fields of the faults that a check finds.
+    pub(super) fn faults_in(check: impl FnOnce(&mut Faults)) -> Vec<String> {
+        let mut faults = Faults::under("");
+        check(&mut faults);
+        faults.found.into_iter().map(|fault| fault.field).collect()
+    }
 
     fn draft(condition: &str) -> GateDraft {
         let source = GateSourceDraft::Prometheus {

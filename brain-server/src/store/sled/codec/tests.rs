@@ -6,7 +6,10 @@ use brain_core::{
         control::{Control, ControlUsed},
     },
     event::Change,
-    gate::{Check, Condition, Gate, Samples},
+    gate::{
+        Check, Condition, Expression, Gate, Samples,
+        metrics::{Metric, MetricSamples, Metrics, Statistic},
+    },
     hold::{Frozen, Hold, Lifted, Pinned, Quarantined},
     id::AgentName,
     image::Digest,
@@ -31,6 +34,8 @@ const GOLDEN_INTENT: &str = include_str!("golden_intent.hex");
 const GOLDEN_STEERING: &str = include_str!("golden_steering.hex");
 /// Those that came with gates: policies and plans with each source of figures.
 const GOLDEN_GATES: &str = include_str!("golden_gates.hex");
+/// Those that came with CloudWatch's metrics.
+const GOLDEN_METRICS: &str = include_str!("golden_metrics.hex");
 
 fn spec() -> ProjectSpec {
     let target = TargetDraft {
@@ -206,6 +211,35 @@ fn gates() -> Transition {
     transition(vec![Change::ProjectCreated(Box::new(spec)), Change::DeploymentRequested(Box::new(request))])
 }
 
+fn metrics() -> Transition {
+    let mut spec = spec();
+    let metric = |id: &str, statistic, zero_when_missing| Metric {
+        id: id.into(),
+        namespace: "User".into(),
+        name: id.into(),
+        dimensions: [("Service".to_owned(), "{{service}}".to_owned())].into(),
+        statistic,
+        zero_when_missing,
+    };
+    let ids = ["a", "b", "c"];
+    let check = Metrics {
+        metrics: vec![
+            metric("a", Statistic::Sum, true),
+            metric("b", Statistic::Average, false),
+            metric("c", Statistic::Percentile("p99".into()), false),
+        ],
+        figure: Expression::parse("a / b", &ids).unwrap(),
+        samples: Some(MetricSamples { figure: Expression::parse("b", &ids).unwrap(), minimum: 100 }),
+        window: Duration::from_mins(5),
+        period: Duration::from_mins(1),
+        delay: Duration::from_mins(2),
+        condition: Condition::parse("new <= old").unwrap(),
+    };
+    let gates = vec![Gate { name: "metrics".into(), check: Check::Metrics(check), failures: 2 }];
+    spec.rollout_policy.steps = vec![RolloutStep { gates, ..RolloutStep::to(Size::Percent(33)) }];
+    transition(vec![Change::ProjectCreated(Box::new(spec))])
+}
+
 fn hex(bytes: &[u8]) -> String {
     let mut text = String::new();
     for (index, byte) in bytes.iter().enumerate() {
@@ -228,6 +262,7 @@ fn events_that_earlier_releases_wrote_are_read_for_ever() {
         (GOLDEN_STEERING, steering()),
         (GOLDEN_INTENT, intent()),
         (GOLDEN_GATES, gates()),
+        (GOLDEN_METRICS, metrics()),
     ] {
         let now = hex(&encode_transitions(std::slice::from_ref(&transition)).unwrap());
         let golden = bytes(golden);

@@ -17,7 +17,7 @@ use crate::{
     id::{AgentName, ProjectId},
     image::Digest,
     plan::{self, Plan, ServiceCount, Step},
-    policy::{OnFailure, RolloutPolicy},
+    policy::RolloutPolicy,
     project::ProjectSpec,
     time::Timestamp,
 };
@@ -26,12 +26,13 @@ use std::time::Duration;
 
 pub mod control;
 mod fact;
+mod failure;
 mod findings;
 #[cfg(test)]
 mod tests;
 
 use control::ControlUsed;
-pub use fact::{Effect, Fact, IllegalEvent, Outcome};
+pub use fact::{Cause, Effect, Fact, IllegalEvent, Outcome};
 pub use findings::{SERVICE_EVENTS_KEPT, ServiceEvent, TASK_FAILURES_KEPT, TaskFailure};
 
 /// Times that a rollback is begun before a person is called.
@@ -84,6 +85,15 @@ pub struct Deployment {
     pub generation: u64,
     /// Why it failed.
     pub reason: Option<String>,
+    /// What its failure judges; `None`: it has not failed, or did so before this was told apart.
+    #[serde(default)]
+    pub cause: Option<Cause>,
+    /// What would be at fault if the current step waited too long.
+    #[serde(default)]
+    pub waiting_cause: Cause,
+    /// Whether policy may deploy the image again though this deployment failed.
+    #[serde(default)]
+    pub pardoned: bool,
     /// The policy, where it is not the project's.
     #[serde(default)]
     pub policy: Option<RolloutPolicy>,
@@ -218,6 +228,9 @@ impl Deployment {
             lease: None,
             generation: 0,
             reason: None,
+            cause: None,
+            waiting_cause: Cause::Version,
+            pardoned: false,
             policy,
             paused: None,
             promoted: 0,
@@ -289,18 +302,18 @@ impl Deployment {
             Fact::Reported { generation, rollback, step, outcome } => {
                 self.check_report(generation, rollback, step)?;
                 let mut effects = match outcome {
-                    Outcome::Waiting { why } => {
-                        self.waiting = Some(why);
+                    Outcome::Waiting { why, cause } => {
+                        (self.waiting, self.waiting_cause) = (Some(why), cause);
                         Vec::new()
                     }
                     Outcome::Done { task_failures, service_events } => {
                         self.remember_events(service_events);
                         self.step_done(spec, task_failures, at)
                     }
-                    Outcome::Failed { reason, task_failures, service_events } => {
+                    Outcome::Failed { reason, task_failures, service_events, cause } => {
                         self.remember_events(service_events);
                         self.remember(task_failures);
-                        self.step_failed(spec, reason, at)
+                        self.step_failed(spec, reason, cause, at)
                     }
                 };
                 // Whoever reported what ended it does nothing more.
@@ -311,15 +324,7 @@ impl Deployment {
                 }
                 effects
             }
-            Fact::TimedOut => {
-                if self.lease.is_none() {
-                    return Err(IllegalEvent::NotLeased);
-                }
-                let seconds = self.active_plan().step_timeout.as_secs();
-                let waiting = self.waiting.take().map(|why| format!(": {why}")).unwrap_or_default();
-                let step = self.current_step().map(ToString::to_string).unwrap_or_default();
-                self.step_failed(spec, format!("\"{step}\" took longer than {seconds} s{waiting}"), at)
-            }
+            Fact::TimedOut => self.timed_out(spec, at)?,
             Fact::Controlled(used) => self.controlled(spec, used)?,
             Fact::DependencyMet(project) => self.dependency_met(&project),
         };
@@ -386,7 +391,12 @@ impl Deployment {
         match last {
             Some(last) if self.rollback.is_none() && self.failed_before >= most => {
                 let failed = self.failed_before;
-                self.step_failed(spec, format!("{failed} tasks failed in all; the last one: {last}"), at)
+                self.step_failed(
+                    spec,
+                    format!("{failed} tasks failed in all; the last one: {last}"),
+                    Cause::Version,
+                    at,
+                )
             }
             _ => self.advance(at),
         }
@@ -424,46 +434,6 @@ impl Deployment {
             (Some(_), false) => Phase::Failed,
             (Some(_), true) => Phase::Cancelled,
         }
-    }
-
-    fn step_failed(&mut self, spec: &ProjectSpec, reason: String, at: Timestamp) -> Vec<Effect> {
-        self.waiting = None;
-        let Some(rollback) = &mut self.rollback else {
-            if self.policy(spec).on_failure == OnFailure::Pause {
-                self.paused = Some(Pause { by: POLICY.to_owned(), why: reason, since: at, failed: true });
-                return vec![self.interrupt()];
-            }
-            return self.roll_back(spec, reason, at);
-        };
-        if rollback.attempts < ROLLBACK_ATTEMPTS {
-            rollback.attempts += 1;
-            rollback.times.fill(StepTimes::default());
-            return self.start_over();
-        }
-        let first = self.reason.take().unwrap_or_default();
-        self.reason =
-            Some(format!("{first}; the rollback did not finish either, a person must look at the services: {reason}"));
-        self.end(self.phase_at_end(), at)
-    }
-
-    fn roll_back(&mut self, spec: &ProjectSpec, reason: String, at: Timestamp) -> Vec<Effect> {
-        let plan = plan::rollback(spec, self.policy(spec), &self.plan, self.cursor);
-        self.reason = Some(reason);
-        if plan.steps.is_empty() {
-            let phase = if self.cancelled { Phase::Cancelled } else { Phase::Failed };
-            return self.end(phase, at);
-        }
-        self.rollback = Some(Rollback { times: vec![StepTimes::default(); plan.steps.len()], plan, attempts: 1 });
-        self.phase = Phase::RollingBack;
-        self.start_over()
-    }
-
-    /// Goes on with the first step of the plan that is now active, under a new lease.
-    fn start_over(&mut self) -> Vec<Effect> {
-        self.cursor = 0;
-        self.counts_from = None;
-        self.lease = None;
-        vec![Effect::Withdraw(self.generation), Effect::HandOut]
     }
 
     fn end(&mut self, phase: Phase, at: Timestamp) -> Vec<Effect> {

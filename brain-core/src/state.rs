@@ -3,7 +3,7 @@
 use crate::{
     deployment::{Deployment, Effect, Fact, IllegalEvent, Request},
     event::{Change, Event},
-    hold::Holds,
+    hold::{Holds, Lifted},
     image::Digest,
     names,
     observation::{Observation, ObservedBranch, ObservedHead, PollTarget},
@@ -180,7 +180,12 @@ impl ProjectState {
                 self.production = Some(Production::new(services.clone(), at));
             }
             Change::HoldSet { hold, why } => self.holds.set(hold, &event.by, why, at),
-            Change::HoldLifted { lifted, why: _ } => self.holds.lift(lifted),
+            Change::HoldLifted { lifted, why: _ } => {
+                self.holds.lift(lifted);
+                if let Lifted::Quarantine { tag } = lifted {
+                    self.pardon(tag);
+                }
+            }
             Change::DeploymentRequested(request) => self.begin(request, at),
             Change::DeploymentChanged { number, fact } => return self.deployment_changed(*number, fact, at),
         }

@@ -43,6 +43,7 @@ pub fn status(project: &ProjectState) -> Status {
     let mut sentences = Vec::new();
     sentences.extend(deployment(project));
     sentences.extend(held_back(project));
+    sentences.extend(given_up(project));
     sentences.extend(holds(project));
     sentences.extend(poll_failures(project));
     sentences.extend(source_moved(project));
@@ -102,7 +103,11 @@ fn deployment(project: &ProjectState) -> Option<Sentence> {
             text: format!("{image} deploy failed: {reason}"),
             since: latest.ended.unwrap_or(latest.created),
             waits_for: "another deployment".into(),
-            freed_by: "whoever mends the version".into(),
+            freed_by: if latest.failed_by_surroundings() {
+                "whoever mends what the reason names".into()
+            } else {
+                "whoever mends the version".into()
+            },
         },
         Phase::Cancelled => Sentence {
             text: format!("{image} deploy was {reason}"),
@@ -123,6 +128,23 @@ fn held_back(project: &ProjectState) -> Option<Sentence> {
         since,
         waits_for: "the hold to be lifted".into(),
         freed_by: "whoever deploys the project".into(),
+    })
+}
+
+/// What the policy does not deploy again by itself, because it would fail for the same reason.
+fn given_up(project: &ProjectState) -> Option<Sentence> {
+    let failed = project.given_up()?;
+    let image = project.spec.image_repository.with_tag(&failed.tag);
+    let reason = failed.reason.as_deref().unwrap_or_default();
+    Some(Sentence {
+        text: format!(
+            "{image} is not deployed automatically again: not the version failed deployment {} but what is around it: \
+             {reason}; CreateDeployment deploys it again, LiftQuarantine lets policy do so",
+            failed.number
+        ),
+        since: failed.ended.unwrap_or(failed.created),
+        waits_for: "a person to deploy it again, or to call LiftQuarantine".into(),
+        freed_by: "whoever mends what the reason names".into(),
     })
 }
 

@@ -61,7 +61,11 @@ async fn act_out(context: &Context, step: &Step) -> Result<Option<String>> {
             Observed::Ready(act) => act.run.await?,
             Observed::Blocked(why, _) => return Ok(Some(why)),
             // What the step would wait for comes with the steps before it.
-            Observed::Done(_) | Observed::Wait(_) | Observed::Hold { .. } | Observed::Failing { .. } => break,
+            Observed::Done(_)
+            | Observed::Wait(_)
+            | Observed::NoRoom(_)
+            | Observed::Hold { .. }
+            | Observed::Failing { .. } => break,
         }
     }
     Ok(None)

@@ -38,6 +38,8 @@ pub enum Observed {
         /// How long to wait before the next one, at the least.
         again: Duration,
     },
+    /// Nothing can be done but wait for an instance with room: the version is not at fault.
+    NoRoom(String),
     /// The goal seems out of reach. It is, once so many looks in a row have said so.
     Failing {
         /// Why.

@@ -11,7 +11,7 @@ use crate::{
 };
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use brain_core::{
-    deployment::Outcome,
+    deployment::{Cause, Outcome},
     plan::{Plan, Step},
     time::Timestamp,
 };
@@ -141,7 +141,9 @@ impl<'a> StepRunner<'a> {
                 }
                 Ok(Observed::Blocked(reason, Findings { task_failures, service_events, production: _ })) => {
                     warn!(step = %self.step, reason, "the step has failed");
-                    self.report(Outcome::Failed { reason, task_failures, service_events }).await?;
+                    // Without a task that failed nothing was found out of the version.
+                    let cause = if task_failures.is_empty() { Cause::Surroundings } else { Cause::Version };
+                    self.report(Outcome::Failed { reason, task_failures, service_events, cause }).await?;
                     return Ok(Ended::Failed);
                 }
                 Ok(Observed::Failing { why, looks, again }) => {
@@ -151,14 +153,16 @@ impl<'a> StepRunner<'a> {
                 }
                 Ok(Observed::Wait(why)) => {
                     acted = false;
-                    self.failing = 0;
-                    self.wait(why).await?;
-                    self.look_again().await?;
+                    self.waits(why, Cause::Version).await?;
+                }
+                Ok(Observed::NoRoom(why)) => {
+                    acted = false;
+                    self.waits(why, Cause::Surroundings).await?;
                 }
                 Ok(Observed::Hold { why, again }) => {
                     acted = false;
                     self.failing = 0;
-                    self.wait(why).await?;
+                    self.wait(why, Cause::Surroundings).await?;
                     self.unless_left(sleep(again.saturating_sub(self.pause))).await?;
                     self.look_again().await?;
                 }
@@ -175,6 +179,12 @@ impl<'a> StepRunner<'a> {
                 }
             }
         }
+    }
+
+    async fn waits(&mut self, why: String, cause: Cause) -> Result<(), Leave> {
+        self.failing = 0;
+        self.wait(why, cause).await?;
+        self.look_again().await
     }
 
     /// Pauses before the next look: shortly at first, then longer, up to the interval. What is quick is seen soon, and what
@@ -209,9 +219,10 @@ impl<'a> StepRunner<'a> {
         if self.failing >= looks {
             let reason = format!("{why}; {looks} looks in a row say so");
             warn!(step = %self.step, reason, "the step has failed");
-            return self.fail(reason).await;
+            return self.fail(reason, Cause::Version).await;
         }
-        self.wait(format!("{why}; looks in a row that say so: {} of {looks}", self.failing)).await?;
+        let why = format!("{why}; looks in a row that say so: {} of {looks}", self.failing);
+        self.wait(why, Cause::Version).await?;
         self.unless_left(sleep(again.max(self.work.interval))).await?;
         Ok(None)
     }
@@ -224,7 +235,7 @@ impl<'a> StepRunner<'a> {
             self.errors += 1;
             if self.errors >= ERRORS_MAX {
                 let reason = format!("AWS refuses {action} with {code}: {message}");
-                return self.fail(reason).await;
+                return self.fail(reason, Cause::Surroundings).await;
             }
         }
         let why = match kind {
@@ -232,14 +243,14 @@ impl<'a> StepRunner<'a> {
             ErrorKind::Throttled => format!("AWS throttles {action}; trying again"),
             _ => format!("AWS answers {action} with {code}; trying again"),
         };
-        self.wait(why).await?;
+        self.wait(why, Cause::Surroundings).await?;
         self.unless_left(sleep(pause.unwrap_or(PAUSE.1))).await?;
         Ok(None)
     }
 
     /// Fails the step with nothing found of any task.
-    async fn fail(&self, reason: String) -> Result<Option<Ended>, Leave> {
-        self.report(Outcome::Failed { reason, task_failures: Vec::new(), service_events: Vec::new() }).await?;
+    async fn fail(&self, reason: String, cause: Cause) -> Result<Option<Ended>, Leave> {
+        self.report(Outcome::Failed { reason, task_failures: Vec::new(), service_events: Vec::new(), cause }).await?;
         Ok(Some(Ended::Failed))
     }
 
@@ -252,13 +263,13 @@ impl<'a> StepRunner<'a> {
         self.leave.run_until_cancelled(wait).await.ok_or(Leave)
     }
 
-    /// Reports why the step waits, when that is news.
-    async fn wait(&mut self, why: String) -> Result<(), Leave> {
+    /// Reports why the step waits, and what is at fault if it does so for too long, when that is news.
+    async fn wait(&mut self, why: String, cause: Cause) -> Result<(), Leave> {
         if self.waiting.as_ref() == Some(&why) {
             return Ok(());
         }
         self.waiting = Some(why.clone());
-        self.report(Outcome::Waiting { why }).await
+        self.report(Outcome::Waiting { why, cause }).await
     }
 }
 

@@ -153,6 +153,28 @@ async fn a_pushed_image_is_deployed_by_policy_and_one_that_failed_never_again_un
     world.unharmed().await
 }
 
+#[tokio::test]
+async fn what_its_surroundings_failed_is_not_quarantined_and_policy_tries_it_again_only_when_a_person_says_so()
+-> Result<()> {
+    let world = World::start().await?;
+    world.lab.boto3("boto3.client('ecs').create_cluster(clusterName='user-ecs-cluster')").await?;
+    create_automatic(&world).await?;
+    there_is(&world, 1).await?;
+    let failed = world.ended("projects/user/deployments/1").await?;
+    assert_eq!(failed["failureCause"], "FAILURE_CAUSE_SURROUNDINGS", "{}", failed["reason"]);
+    said(&world, "flowcommerce/user:0.0.4 is not deployed automatically again: not the version failed").await?;
+    let project = world.caller().grpcurl("ProjectService/GetProject", &json!({"name": "projects/user"})).await?;
+    assert!(project["project"]["holds"].is_null(), "{}", project["project"]["holds"]);
+    assert_eq!(deployments(&world).await?, 1);
+    // A person may deploy it, and does so too early.
+    let second = world.deploy("flowcommerce/user:0.0.4").await?;
+    assert_eq!(world.ended(&second).await?["failureCause"], "FAILURE_CAUSE_SURROUNDINGS");
+    world.lab.boto3("boto3.client('ecs').delete_cluster(cluster='user-ecs-cluster')").await?;
+    hold(&world, "LiftQuarantine", json!({"name": "projects/user/releases/0.0.4"})).await?;
+    assert_eq!(there_is(&world, 3).await?["requestedBy"], "policy auto_deploy");
+    world.succeeded("projects/user/deployments/3").await.map(drop)
+}
+
 /// Two seconds from now.
 fn in_a_moment() -> String {
     (jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2)).to_string()

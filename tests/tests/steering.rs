@@ -153,6 +153,25 @@ async fn a_deployment_cancelled_as_it_stands_is_left_so_and_a_rollback_goes_on_f
 }
 
 #[tokio::test]
+async fn a_rollback_that_cancelled_a_deployment_goes_back_no_further_when_its_request_is_repeated() -> Result<()> {
+    let world = World::start().await?;
+    world.first_deployment().await?;
+    let shift = world.begin_shift().await?;
+    world.succeeded(&shift).await?;
+    world.registry.push("flowcommerce/user", "0.0.6", "0.0.6").await?;
+    world.image_known("0.0.6").await?;
+    let next = world.deploy("flowcommerce/user:0.0.6").await?;
+    Following::begin(&world.server.address(), &next).await?.steps_done(9).await?;
+    let request = json!({"parent": "projects/user", "requestId": "back", "requestedBy": "ann"});
+    let roll_back = || async { world.caller().grpcurl("DeploymentService/RollbackProject", &request).await };
+    assert_eq!(roll_back().await?["deployment"]["name"], json!(next));
+    world.ended(&next).await?;
+    let repeated = roll_back().await?;
+    assert_eq!(repeated["deployment"]["name"], json!(next), "0.0.4 would be one release more");
+    runs(&world, "0.0.5: 100%").await
+}
+
+#[tokio::test]
 async fn a_project_goes_back_to_the_release_before_and_refuses_when_there_is_none() -> Result<()> {
     let world = World::start().await?;
     world.first_deployment().await?;

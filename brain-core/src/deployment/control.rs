@@ -40,6 +40,9 @@ pub struct ControlUsed {
     pub why: String,
     /// What.
     pub control: Control,
+    /// Id of the request, where it came with one, to answer a repeated request alike.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub request_id: String,
 }
 
 impl Deployment {
@@ -47,6 +50,13 @@ impl Deployment {
     #[must_use]
     pub fn wants_deployer(&self) -> bool {
         !self.phase.is_final() && self.paused.is_none() && self.awaits.is_empty()
+    }
+
+    /// Whether this deployment was the answer to the request of that id.
+    #[must_use]
+    pub fn has_answered(&self, request_id: &str) -> bool {
+        let used = |used: &ControlUsed| used.request_id == request_id;
+        !request_id.is_empty() && (self.request_id == request_id || self.controls.iter().any(used))
     }
 
     /// Whether a person asks once more for the end that came.
@@ -70,7 +80,9 @@ impl Deployment {
             Control::Promote { step, .. } if step.is_some_and(|step| step < self.cursor) => return Ok(Vec::new()),
             Control::Promote { step, to_end } => self.promote(step, to_end, at)?,
             Control::Cancel { rollback: true } if self.rollback.is_some() => match &self.paused {
-                None => return Ok(Vec::new()),
+                // A request with an id is kept though it changes nothing: it may come again after the end.
+                None if used.request_id.is_empty() || self.has_answered(&used.request_id) => return Ok(Vec::new()),
+                None => Vec::new(),
                 Some(_) => self.go_on(at),
             },
             Control::Cancel { rollback } => self.cancel(spec, rollback, &used),

@@ -42,13 +42,36 @@ pub enum Outcome {
     },
     Waiting {
         why: String,
+        /// What would have failed if it waited too long.
+        #[serde(default, skip_serializing_if = "Cause::is_version")]
+        cause: Cause,
     },
     Failed {
         reason: String,
         task_failures: Vec<TaskFailure>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         service_events: Vec<ServiceEvent>,
+        #[serde(default, skip_serializing_if = "Cause::is_version")]
+        cause: Cause,
     },
+}
+
+/// What a failure judges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Cause {
+    /// The version: its tasks failed, were never healthy, or a gate found it bad. So was every failure that earlier releases
+    /// wrote.
+    #[default]
+    Version,
+    /// What is around it: AWS refused or had no room, a setting is wrong, a plan cannot be carried out. Of the version
+    /// nothing was found out.
+    Surroundings,
+}
+
+impl Cause {
+    fn is_version(&self) -> bool {
+        *self == Self::Version
+    }
 }
 
 /// What is to be done after a fact.

@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     deployment::control::Control,
     plan::{Goal, ServiceCount, plan},
-    policy::{RolloutStep, Size},
+    policy::{OnFailure, RolloutStep, Size},
     project::{ProjectDraft, TargetDraft},
 };
 use proptest::prelude::*;
@@ -55,7 +55,15 @@ fn done(deployment: &Deployment) -> Fact {
 }
 
 fn failed(deployment: &Deployment) -> Fact {
-    report(deployment, Outcome::Failed { reason: "it crashes".into(), task_failures: vec![], service_events: vec![] })
+    report(
+        deployment,
+        Outcome::Failed {
+            reason: "it crashes".into(),
+            task_failures: vec![],
+            service_events: vec![],
+            cause: Cause::Version,
+        },
+    )
 }
 
 fn apply(spec: &ProjectSpec, deployment: Deployment, fact: Fact) -> Deployment {
@@ -154,7 +162,7 @@ proptest! {
                 2 => Fact::LeaseEnded,
                 3 => failed(&deployment),
                 4 => Fact::TimedOut,
-                5 => report(&deployment, Outcome::Waiting { why: "w".into() }),
+                5 => report(&deployment, Outcome::Waiting { why: "w".into(), cause: Cause::Version }),
                 _ => done(&deployment),
             };
             let generation = deployment.generation;
@@ -178,7 +186,8 @@ proptest! {
 }
 
 fn control(control: Control) -> Fact {
-    Fact::Controlled(ControlUsed { at: Timestamp(10), by: "ann".into(), why: "to look".into(), control })
+    let request_id = String::new();
+    Fact::Controlled(ControlUsed { at: Timestamp(10), by: "ann".into(), why: "to look".into(), control, request_id })
 }
 
 /// A policy that stops after a third, once for a bake and once for a person.
@@ -216,6 +225,7 @@ fn a_pause_stops_whoever_acts_and_the_clock_and_may_be_repeated() {
         by: "ann".into(),
         why: String::new(),
         control: Control::Resume,
+        request_id: String::new(),
     });
     let (resumed, effects) = paused.apply(&spec, resume, Timestamp(70_000)).unwrap();
     assert_eq!(effects, [Effect::HandOut]);
@@ -388,4 +398,36 @@ proptest! {
             _ => prop_assert!(serving == deployment.plan.from || left || deployment.reason.unwrap().contains("person")),
         }
     }
+}
+
+#[test]
+fn a_timeout_judges_the_version_only_where_its_tasks_were_awaited() {
+    let spec = spec();
+    let cause = |deployment: Deployment| apply(&spec, deployment, Fact::TimedOut).cause;
+    let waits = |deployment: Deployment, cause| {
+        let waiting = report(&deployment, Outcome::Waiting { why: "0 of 1 tasks healthy".into(), cause });
+        apply(&spec, deployment, waiting)
+    };
+    assert_eq!(cause(running(&spec)), Some(Cause::Surroundings), "nothing runs yet");
+    let verifies = |step: &Step| matches!(step, Step::Verify { max_task_failures: 1.., .. });
+    let verifying = until(&spec, running(&spec), verifies);
+    assert_eq!(cause(waits(verifying.clone(), Cause::Version)), Some(Cause::Version));
+    assert_eq!(cause(waits(verifying, Cause::Surroundings)), Some(Cause::Surroundings), "AWS had no room");
+}
+
+#[test]
+fn a_request_to_go_back_is_remembered_by_what_it_cancelled_also_where_it_changed_nothing() {
+    let spec = spec();
+    let cancel = |request_id: &str| {
+        let (by, why, control) = ("ann".into(), String::new(), Control::Cancel { rollback: true });
+        Fact::Controlled(ControlUsed { at: Timestamp(10), by, why, control, request_id: request_id.into() })
+    };
+    let shifted = until(&spec, running(&spec), |step| matches!(step, Step::Verify { .. }));
+    let failing = failed(&shifted);
+    let rolling_back = apply(&spec, shifted, failing);
+    assert!(rolling_back.rollback.is_some());
+    assert_eq!(apply(&spec, rolling_back.clone(), cancel("")), rolling_back);
+    let once = apply(&spec, rolling_back, cancel("back"));
+    assert!(once.has_answered("back") && !once.has_answered("") && !once.has_answered("other"));
+    assert_eq!(apply(&spec, once.clone(), cancel("back")), once);
 }

@@ -2,7 +2,7 @@
 
 use super::{ProjectState, Refusal, Wish};
 use crate::{
-    deployment::{Deployment, Phase},
+    deployment::{Cause, Deployment, Phase},
     event::Change,
     hold::{Barrier, Hold, HoldWish, Lifted, Pinned, Quarantined},
     image::Digest,
@@ -23,7 +23,13 @@ impl ProjectState {
         let hold = match wish {
             HoldWish::Unpin => return Ok(self.lift(Lifted::Pin, why)),
             HoldWish::Thaw => return Ok(self.lift(Lifted::Freeze, why)),
-            HoldWish::LiftQuarantine(tag) => return Ok(self.lift(Lifted::Quarantine { tag }, why)),
+            HoldWish::LiftQuarantine(tag) => {
+                let waits = |known: &Deployment| known.tag == tag && known.failed_by_surroundings() && !known.pardoned;
+                let in_vain = self.deployments.iter().any(waits);
+                let lifted = Lifted::Quarantine { tag };
+                let news = in_vain || self.holds.has_to_lift(&lifted);
+                return Ok(news.then_some(Change::HoldLifted { lifted, why }));
+            }
             HoldWish::Pin(version) => {
                 let (tag, digest) = if version.is_empty() {
                     let serving = self.serving_deployment().ok_or(Refusal::NothingServes)?;
@@ -48,10 +54,14 @@ impl ProjectState {
         self.holds.has_to_lift(&lifted).then_some(Change::HoldLifted { lifted, why })
     }
 
-    /// What follows by itself when a deployment has become `after`: an image that failed is quarantined.
+    /// What follows by itself when a deployment has become `after`: an image that failed is quarantined, unless what is
+    /// around it was at fault.
     #[must_use]
     pub fn quarantine_of(&self, after: &Deployment) -> Option<Change> {
         if after.phase != Phase::Failed || self.deployment(after.number).is_none_or(|known| known.phase.is_final()) {
+            return None;
+        }
+        if after.cause == Some(Cause::Surroundings) {
             return None;
         }
         let hold = Hold::Quarantine(Quarantined { tag: after.tag.clone(), digest: after.digest.clone() });
@@ -67,9 +77,9 @@ impl ProjectState {
         })
     }
 
-    /// The image that the policy would deploy if nothing held it: the newest version that has one, when it is newer than all
-    /// that serves. Pre-releases are for people. An image that was deployed before and did not fail was taken back by a
-    /// person, and stays so; one that failed is quarantined until a person lifts that.
+    /// The image that the policy would deploy if nothing held it and it was not tried in vain: the newest version that has
+    /// one, when it is newer than all that serves. Pre-releases are for people. An image that was deployed before and did
+    /// not fail was taken back by a person, and stays so; one that failed by itself is quarantined until a person lifts that.
     fn newest_by_policy(&self) -> Option<(&str, &Digest)> {
         if !self.spec.deploy.automatic || self.active().is_some() {
             return None;
@@ -86,11 +96,32 @@ impl ProjectState {
         (!taken_back).then_some((tag.as_str(), &image.digest))
     }
 
+    /// The latest deployment of that image, where its surroundings failed it and nobody has let policy try again.
+    fn tried_in_vain(&self, tag: &str, digest: &Digest) -> Option<&Deployment> {
+        let latest = self.deployments.iter().rev().find(|known| known.tag == tag && known.digest == *digest)?;
+        (latest.failed_by_surroundings() && !latest.pardoned).then_some(latest)
+    }
+
+    /// What the policy would deploy, had its surroundings not failed it before: it is not deployed in a loop, but waits for
+    /// a person.
+    #[must_use]
+    pub fn given_up(&self) -> Option<&Deployment> {
+        let (tag, digest) = self.newest_by_policy()?;
+        self.tried_in_vain(tag, digest)
+    }
+
+    /// Lets policy try again what failed under that tag.
+    pub(super) fn pardon(&mut self, tag: &str) {
+        for failed in self.deployments.iter_mut().filter(|known| known.tag == tag && known.phase == Phase::Failed) {
+            failed.pardoned = true;
+        }
+    }
+
     /// The deployment that the policy asks for now.
     #[must_use]
     pub fn wanted_deployment(&self) -> Option<Wish> {
         let (tag, digest) = self.newest_by_policy()?;
-        if self.holds.barrier(tag, digest).is_some() {
+        if self.holds.barrier(tag, digest).is_some() || self.tried_in_vain(tag, digest).is_some() {
             return None;
         }
         Some(Wish { tag: tag.to_owned(), requested_by: AUTO_DEPLOY.to_owned(), ..Wish::default() })

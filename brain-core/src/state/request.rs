@@ -121,6 +121,8 @@ impl ProjectState {
             by: wish.requested_by.clone(),
             why: format!("rolled back to {}", wish.tag),
             control: Control::Cancel { rollback: false },
+            // The new deployment answers the request.
+            request_id: String::new(),
         };
         // It is not over, so that nothing but a cancellation could be refused.
         let cancelled = active.clone().apply(&self.spec, Fact::Controlled(control.clone()), at);

@@ -149,15 +149,16 @@ pub(super) async fn verify(context: &Context, name: &str, healthy: u32, max_task
     } else {
         format!("{} of {healthy} tasks running", service.running)
     };
-    if service.running < healthy
-        && let Some(event) = service.events.first().filter(|event| event.message.contains("unable to place"))
-    {
+    let no_room = service.events.first().filter(|event| event.message.contains("unable to place"));
+    let no_room = no_room.filter(|_| service.running < healthy);
+    if let Some(event) = no_room {
         why += &format!("; ECS says: {}", event.message);
     }
     if let Some(failure) = failures.last() {
         why += &format!("; {} failed, the last one: {}", failures.len(), failure.reason);
     }
-    Ok(wait(why))
+    // A version whose tasks fail is at fault, whatever else is missing.
+    Ok(if no_room.is_some() && failures.is_empty() { Observed::NoRoom(why) } else { wait(why) })
 }
 
 /// The service has run so many healthy tasks for a while. Tasks that failed in that time are told, or fail the step.

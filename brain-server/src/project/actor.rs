@@ -162,12 +162,12 @@ impl Actor {
             return Ok(deployment);
         }
         let at = self.project.shared.clock.now();
-        let by = name_of(&wish.requested_by);
+        let (by, request_id) = (name_of(&wish.requested_by), wish.request_id.clone());
         let way = self.project.read().state.request_rollback(wish, at)?;
         match way {
             WayBack::Cancel(number) => {
                 let control = Control::Cancel { rollback: true };
-                let used = ControlUsed { at, by: by.clone(), why, control };
+                let used = ControlUsed { at, by: by.clone(), why, control, request_id };
                 self.fact(by, number, Fact::Controlled(used)).await
             }
             WayBack::Deploy { cancel, request } => {
@@ -178,12 +178,10 @@ impl Actor {
         }
     }
 
-    /// The deployment that a request with the same id has made.
+    /// The deployment that was the answer to a request with the same id: the one that it made, or cancelled to go back.
     fn repeated(&self, wish: &Wish) -> Option<Deployment> {
         let inner = self.project.read();
-        let repeated = |deployment: &&Deployment| deployment.request_id == wish.request_id;
-        let mut latest = inner.state.deployments.iter().rev();
-        latest.find(repeated).filter(|_| !wish.request_id.is_empty()).cloned()
+        inner.state.deployments.iter().rev().find(|deployment| deployment.has_answered(&wish.request_id)).cloned()
     }
 
     /// Begins a deployment, after other events in the same commit.

@@ -7,7 +7,7 @@ use crate::{
 };
 use brain_core::{
     deployment::{
-        Deployment, Outcome, Pause, Phase, SERVICE_EVENTS_KEPT, ServiceEvent, StepTimes, TASK_FAILURES_KEPT,
+        Cause, Deployment, Outcome, Pause, Phase, SERVICE_EVENTS_KEPT, ServiceEvent, StepTimes, TASK_FAILURES_KEPT,
         TaskFailure,
         control::{Control, ControlUsed},
     },
@@ -49,6 +49,7 @@ pub fn deployment_to_proto(spec: &ProjectSpec, deployment: &Deployment) -> v1::D
         step: u32::try_from(deployment.cursor + 1).unwrap_or(u32::MAX),
         rollout_policy: deployment.policy.as_ref().map(policy_to_proto),
         awaits: deployment.awaits.iter().map(ToString::to_string).collect(),
+        failure_cause: deployment.cause.map_or(v1::FailureCause::Unspecified, cause_to_proto).into(),
         service_events: deployment.service_events.iter().map(service_event_to_proto).collect(),
     }
 }
@@ -59,7 +60,7 @@ fn pause_to_proto(pause: &Pause) -> v1::DeploymentPause {
 }
 
 fn control_to_proto(used: &ControlUsed) -> v1::DeploymentControl {
-    let ControlUsed { at, by, why, control } = used.clone();
+    let ControlUsed { at, by, why, control, request_id: _ } = used.clone();
     let what = match control {
         Control::Pause => "pause",
         Control::Resume => "resume",
@@ -148,12 +149,17 @@ pub fn outcome_from_proto(outcome: Option<step_report::Outcome>) -> Result<Outco
             task_failures: task_failures_from_proto(task_failures),
             service_events: service_events_from_proto(service_events),
         },
-        step_report::Outcome::Waiting(v1::StepWaiting { why }) => Outcome::Waiting { why: cut(why, WHY_MAX) },
-        step_report::Outcome::Failed(v1::StepFailed { reason, task_failures, service_events }) => Outcome::Failed {
-            reason: cut(reason, REASON_MAX),
-            task_failures: task_failures_from_proto(task_failures),
-            service_events: service_events_from_proto(service_events),
-        },
+        step_report::Outcome::Waiting(v1::StepWaiting { why, cause }) => {
+            Outcome::Waiting { why: cut(why, WHY_MAX), cause: cause_from_proto(cause) }
+        }
+        step_report::Outcome::Failed(v1::StepFailed { reason, task_failures, service_events, cause }) => {
+            Outcome::Failed {
+                reason: cut(reason, REASON_MAX),
+                task_failures: task_failures_from_proto(task_failures),
+                service_events: service_events_from_proto(service_events),
+                cause: cause_from_proto(cause),
+            }
+        }
     })
 }
 
@@ -166,12 +172,32 @@ pub fn outcome_to_proto(outcome: &Outcome) -> step_report::Outcome {
             task_failures: failures(task_failures),
             service_events: service_events.iter().map(service_event_to_proto).collect(),
         }),
-        Outcome::Waiting { why } => step_report::Outcome::Waiting(v1::StepWaiting { why: why.clone() }),
-        Outcome::Failed { reason, task_failures, service_events } => step_report::Outcome::Failed(v1::StepFailed {
-            reason: reason.clone(),
-            task_failures: failures(task_failures),
-            service_events: service_events.iter().map(service_event_to_proto).collect(),
-        }),
+        Outcome::Waiting { why, cause } => {
+            step_report::Outcome::Waiting(v1::StepWaiting { why: why.clone(), cause: cause_to_proto(*cause).into() })
+        }
+        Outcome::Failed { reason, task_failures, service_events, cause } => {
+            step_report::Outcome::Failed(v1::StepFailed {
+                reason: reason.clone(),
+                task_failures: failures(task_failures),
+                service_events: service_events.iter().map(service_event_to_proto).collect(),
+                cause: cause_to_proto(*cause).into(),
+            })
+        }
+    }
+}
+
+/// An agent of an earlier release does not tell: what it reported was held against the version.
+fn cause_from_proto(cause: i32) -> Cause {
+    match v1::FailureCause::try_from(cause) {
+        Ok(v1::FailureCause::Surroundings) => Cause::Surroundings,
+        _ => Cause::Version,
+    }
+}
+
+fn cause_to_proto(cause: Cause) -> v1::FailureCause {
+    match cause {
+        Cause::Version => v1::FailureCause::Version,
+        Cause::Surroundings => v1::FailureCause::Surroundings,
     }
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    deployment::{Fact, Lease, Outcome, control::Control, control::ControlUsed},
+    deployment::{Cause, Fact, Lease, Outcome, control::Control, control::ControlUsed},
     event::Event,
     hold::Frozen,
     id::AgentName,
@@ -72,7 +72,7 @@ fn end(state: &mut ProjectState, fails: bool) {
         let (generation, rollback, step) = (active.generation, active.rollback.is_some(), active.cursor);
         let reason = "it crashed".to_owned();
         let outcome = if fails && !rollback {
-            Outcome::Failed { reason, task_failures: vec![], service_events: vec![] }
+            Outcome::Failed { reason, task_failures: vec![], service_events: vec![], cause: Cause::Version }
         } else {
             Outcome::Done { task_failures: vec![], service_events: vec![] }
         };
@@ -87,7 +87,8 @@ fn end(state: &mut ProjectState, fails: bool) {
 
 fn cancel(state: &mut ProjectState) {
     let control = Control::Cancel { rollback: false };
-    fact(state, Fact::Controlled(ControlUsed { at: Timestamp(1_000), by: "ann".into(), why: String::new(), control }));
+    let (by, why, request_id) = ("ann".into(), String::new(), String::new());
+    fact(state, Fact::Controlled(ControlUsed { at: Timestamp(1_000), by, why, control, request_id }));
 }
 
 #[test]
@@ -124,6 +125,36 @@ fn what_failed_is_quarantined_and_what_was_cancelled_is_not_and_neither_comes_ag
     push(&mut state, "0.0.4", 4);
     assert!(hold(&mut state, HoldWish::LiftQuarantine("0.0.4".into())));
     assert_eq!(deploy(&mut state).as_deref(), Some("0.0.4"), "a person lifted it");
+}
+
+/// The deployment in progress fails at its first step, and what is around it is at fault.
+fn fail_by_surroundings(state: &mut ProjectState) {
+    let lease = Lease { agent: AgentName::parse("deployer-1").unwrap(), instance: "i".into() };
+    fact(state, Fact::Leased(lease));
+    let generation = state.active().unwrap().generation;
+    let (task_failures, service_events) = (vec![], vec![]);
+    let reason = "AWS refuses".to_owned();
+    let outcome = Outcome::Failed { reason, task_failures, service_events, cause: Cause::Surroundings };
+    fact(state, Fact::Reported { generation, rollback: false, step: 0, outcome });
+    assert_eq!(state.active(), None, "at the first step there is nothing to undo");
+}
+
+#[test]
+fn what_its_surroundings_failed_waits_for_a_person_and_the_status_says_so() {
+    let mut state = automatic();
+    push(&mut state, "0.0.4", 4);
+    deploy(&mut state);
+    fail_by_surroundings(&mut state);
+    assert_eq!((state.holds.quarantines.len(), deploy(&mut state)), (0, None));
+    let said = status(&state).sentences[1].text.clone();
+    assert!(said.contains("not the version failed deployment 1") && said.contains("AWS refuses"), "{said}");
+    assert!(hold(&mut state, HoldWish::LiftQuarantine("0.0.4".into())));
+    assert!(!hold(&mut state, HoldWish::LiftQuarantine("0.0.4".into())), "there is nothing more to lift");
+    assert_eq!(deploy(&mut state).as_deref(), Some("0.0.4"));
+    fail_by_surroundings(&mut state);
+    assert_eq!(deploy(&mut state), None, "it failed once more");
+    push(&mut state, "0.0.5", 5);
+    assert_eq!(deploy(&mut state).as_deref(), Some("0.0.5"), "another version is another matter");
 }
 
 #[test]

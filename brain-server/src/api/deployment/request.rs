@@ -160,7 +160,7 @@ impl Api {
         let project = self.project(&id)?;
         super::find(&project, &project.read().state, number)?;
         let by = if by.is_empty() { "unknown".to_owned() } else { by };
-        let used = ControlUsed { at: self.shared.clock.now(), by: by.clone(), why, control };
+        let used = ControlUsed { at: self.shared.clock.now(), by: by.clone(), why, control, request_id: String::new() };
         let answer = project.fact(by, number, Fact::Controlled(used)).await.await;
         let changed = answer.unwrap_or(Err(CommandError::ShuttingDown));
         let changed = changed.map_err(|failure| refused(&project, failure))?;

@@ -2,7 +2,7 @@ use super::*;
 use brain_core::{
     dependency::Dependency,
     deployment::{
-        Fact, Lease, Outcome, Request, ServiceEvent, TaskFailure,
+        Cause, Fact, Lease, Outcome, Request, ServiceEvent, TaskFailure,
         control::{Control, ControlUsed},
     },
     event::Change,
@@ -78,8 +78,13 @@ fn every_kind() -> Transition {
         Fact::Leased(lease),
         Fact::LeaseEnded,
         reported(Outcome::Done { task_failures: vec![failure.clone()], service_events: vec![] }),
-        reported(Outcome::Waiting { why: "w".into() }),
-        reported(Outcome::Failed { reason: "f".into(), task_failures: vec![failure], service_events: vec![] }),
+        reported(Outcome::Waiting { why: "w".into(), cause: Cause::Version }),
+        reported(Outcome::Failed {
+            reason: "f".into(),
+            task_failures: vec![failure],
+            service_events: vec![],
+            cause: Cause::Version,
+        }),
         Fact::TimedOut,
     ];
     let mut changes = vec![
@@ -142,7 +147,8 @@ fn steering() -> Transition {
         Control::Cancel { rollback: true },
     ];
     changes.extend(controls.map(|control| {
-        let used = ControlUsed { at: Timestamp(1_700_000_000_456), by: "ann".into(), why: "w".into(), control };
+        let (by, why) = ("ann".into(), "w".into());
+        let used = ControlUsed { at: Timestamp(1_700_000_000_456), by, why, control, request_id: String::new() };
         Change::DeploymentChanged { number: 1, fact: Fact::Controlled(used) }
     }));
     let event = ServiceEvent { at: Timestamp(1_700_000_000_789), message: "m".into() };

@@ -1,0 +1,86 @@
+//! What becomes of a deployment whose step has failed, and what the failure judges.
+
+use super::{Cause, Deployment, Effect, IllegalEvent, POLICY, Pause, Phase, ROLLBACK_ATTEMPTS, Rollback, StepTimes};
+use crate::{
+    plan::{self, Step},
+    policy::OnFailure,
+    project::ProjectSpec,
+    time::Timestamp,
+};
+
+impl Deployment {
+    /// Whether it failed, and of its version nothing was found out.
+    #[must_use]
+    pub fn failed_by_surroundings(&self) -> bool {
+        self.phase == Phase::Failed && self.cause == Some(Cause::Surroundings)
+    }
+
+    pub(super) fn timed_out(&mut self, spec: &ProjectSpec, at: Timestamp) -> Result<Vec<Effect>, IllegalEvent> {
+        if self.lease.is_none() {
+            return Err(IllegalEvent::NotLeased);
+        }
+        let seconds = self.active_plan().step_timeout.as_secs();
+        let cause = self.cause_of_timeout();
+        let waiting = self.waiting.take().map(|why| format!(": {why}")).unwrap_or_default();
+        let step = self.current_step().map(ToString::to_string).unwrap_or_default();
+        Ok(self.step_failed(spec, format!("\"{step}\" took longer than {seconds} s{waiting}"), cause, at))
+    }
+
+    /// Only where the new version's tasks were awaited, and nothing else was missing, is it at fault. A gate that waits has
+    /// no figures to judge it by.
+    fn cause_of_timeout(&self) -> Cause {
+        match self.current_step() {
+            Some(Step::Verify { max_task_failures: 1.., .. } | Step::Bake { .. }) if self.waiting.is_some() => {
+                self.waiting_cause
+            }
+            _ => Cause::Surroundings,
+        }
+    }
+
+    pub(super) fn step_failed(
+        &mut self,
+        spec: &ProjectSpec,
+        reason: String,
+        cause: Cause,
+        at: Timestamp,
+    ) -> Vec<Effect> {
+        self.waiting = None;
+        let Some(rollback) = &mut self.rollback else {
+            if self.policy(spec).on_failure == OnFailure::Pause {
+                self.paused = Some(Pause { by: POLICY.to_owned(), why: reason, since: at, failed: true });
+                return vec![self.interrupt()];
+            }
+            self.cause = Some(cause);
+            return self.roll_back(spec, reason, at);
+        };
+        if rollback.attempts < ROLLBACK_ATTEMPTS {
+            rollback.attempts += 1;
+            rollback.times.fill(StepTimes::default());
+            return self.start_over();
+        }
+        let first = self.reason.take().unwrap_or_default();
+        self.reason =
+            Some(format!("{first}; the rollback did not finish either, a person must look at the services: {reason}"));
+        self.end(self.phase_at_end(), at)
+    }
+
+    pub(super) fn roll_back(&mut self, spec: &ProjectSpec, reason: String, at: Timestamp) -> Vec<Effect> {
+        let plan = plan::rollback(spec, self.policy(spec), &self.plan, self.cursor);
+        self.reason = Some(reason);
+        if plan.steps.is_empty() {
+            let phase = if self.cancelled { Phase::Cancelled } else { Phase::Failed };
+            return self.end(phase, at);
+        }
+        self.rollback = Some(Rollback { times: vec![StepTimes::default(); plan.steps.len()], plan, attempts: 1 });
+        self.phase = Phase::RollingBack;
+        self.start_over()
+    }
+
+    /// Goes on with the first step of the plan that is now active, under a new lease.
+    fn start_over(&mut self) -> Vec<Effect> {
+        self.cursor = 0;
+        self.counts_from = None;
+        self.lease = None;
+        vec![Effect::Withdraw(self.generation), Effect::HandOut]
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! | phase | means | left when |
 //! |---|---|---|
-//! | Pending | accepted, never handed out; it may wait for other projects | a deployer takes the lease |
+//! | Pending | accepted, never handed out; it may wait for other projects or for approvals | a deployer takes the lease |
 //! | Running | the plan is carried out | its last step is done, or one fails |
 //! | RollingBack | the rollback plan is carried out | its last step is done, or it failed too often |
 //! | Succeeded | all traffic is on the new version | never |
@@ -14,7 +14,7 @@
 
 use crate::{
     dependency::Dependency,
-    id::{AgentName, ProjectId},
+    id::AgentName,
     image::Digest,
     plan::{self, Plan, ServiceCount, Step},
     policy::RolloutPolicy,
@@ -24,16 +24,20 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+pub mod beginning;
 pub mod control;
 mod fact;
 mod failure;
 mod findings;
+mod request;
 #[cfg(test)]
 mod tests;
 
+use beginning::Approval;
 use control::ControlUsed;
 pub use fact::{Cause, Effect, Fact, IllegalEvent, Outcome};
 pub use findings::{SERVICE_EVENTS_KEPT, ServiceEvent, TASK_FAILURES_KEPT, TaskFailure};
+pub use request::Request;
 
 /// Times that a rollback is begun before a person is called.
 pub const ROLLBACK_ATTEMPTS: u32 = 3;
@@ -112,6 +116,21 @@ pub struct Deployment {
     /// What has to run first, and does not yet.
     #[serde(default)]
     pub awaits: Vec<Dependency>,
+    /// Whether it brings back what was deployed before.
+    #[serde(default)]
+    pub back: bool,
+    /// Whether it has not been let begin: something is missing, or forbids it.
+    #[serde(default)]
+    pub held: bool,
+    /// Approvals that it needs to begin.
+    #[serde(default)]
+    pub approvals_required: u32,
+    /// Those that it has, oldest first, by different people.
+    #[serde(default)]
+    pub approvals: Vec<Approval>,
+    /// Why it may begin outside of every deploy window; `None`: it may not.
+    #[serde(default)]
+    pub outside_windows: Option<String>,
 }
 
 /// Nothing is done until a person says so.
@@ -125,6 +144,9 @@ pub struct Pause {
     pub since: Timestamp,
     /// Whether the step has failed; it begins anew when the deployment is resumed.
     pub failed: bool,
+    /// Whether the line has paused it: the line's release ends it.
+    #[serde(default)]
+    pub line: bool,
 }
 
 /// Where a deployment stands; see the module's table.
@@ -179,34 +201,24 @@ pub struct Lease {
     pub instance: String,
 }
 
-/// What a new deployment is made of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Request {
-    /// Number within the project.
-    pub number: u64,
-    /// Tag of the release.
-    pub tag: String,
-    /// Digest of its image.
-    pub digest: Digest,
-    /// Who asks.
-    pub requested_by: String,
-    /// Id of the request; may be empty.
-    pub request_id: String,
-    /// The plan.
-    pub plan: Plan,
-    /// The policy, where it is not the project's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub policy: Option<RolloutPolicy>,
-    /// What has to run first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub awaits: Vec<Dependency>,
-}
-
 impl Deployment {
     /// A deployment that was just accepted.
     #[must_use]
     pub fn new(request: Request, created: Timestamp) -> Self {
-        let Request { number, tag, digest, requested_by, request_id, plan, policy, awaits } = request;
+        let Request {
+            number,
+            tag,
+            digest,
+            requested_by,
+            request_id,
+            plan,
+            policy,
+            awaits,
+            back,
+            held,
+            approvals_required,
+            outside_windows,
+        } = request;
         Self {
             number,
             tag,
@@ -237,6 +249,11 @@ impl Deployment {
             cancelled: false,
             controls: Vec::new(),
             awaits,
+            back,
+            held,
+            approvals_required,
+            approvals: Vec::new(),
+            outside_windows,
         }
     }
 
@@ -327,6 +344,11 @@ impl Deployment {
             Fact::TimedOut => self.timed_out(spec, at)?,
             Fact::Controlled(used) => self.controlled(spec, used)?,
             Fact::DependencyMet(project) => self.dependency_met(&project),
+            Fact::LineStopped { by, why } => self.line_stopped(by, why, at),
+            Fact::LineReleased => self.line_released(at),
+            Fact::Approved(approval) => self.approved(approval)?,
+            Fact::HeldBack { why } => self.held_back(why)?,
+            Fact::Admitted => self.admitted()?,
         };
         Ok((self, effects))
     }
@@ -339,7 +361,7 @@ impl Deployment {
         if self.paused.is_some() {
             return Err(IllegalEvent::Paused);
         }
-        if !self.awaits.is_empty() {
+        if self.held || !self.awaits.is_empty() {
             return Err(IllegalEvent::Awaits);
         }
         self.lease = Some(lease);
@@ -358,13 +380,6 @@ impl Deployment {
         }
         self.waiting = None;
         Ok(if self.paused.is_some() { Vec::new() } else { vec![Effect::HandOut] })
-    }
-
-    fn dependency_met(&mut self, project: &ProjectId) -> Vec<Effect> {
-        let before = self.awaits.len();
-        self.awaits.retain(|dependency| dependency.project != *project);
-        let last = self.awaits.is_empty() && before > 0;
-        if last { vec![Effect::HandOut] } else { Vec::new() }
     }
 
     fn check_report(&self, generation: u64, rollback: bool, step: usize) -> Result<(), IllegalEvent> {
@@ -416,7 +431,7 @@ impl Deployment {
                 Some(Step::Hold) => {
                     self.begin_step(at);
                     let why = "the rollout policy asks for a person's promotion".to_owned();
-                    self.paused = Some(Pause { by: POLICY.to_owned(), why, since: at, failed: false });
+                    self.paused = Some(Pause { by: POLICY.to_owned(), why, since: at, failed: false, line: false });
                     return vec![self.interrupt()];
                 }
                 Some(_) => {

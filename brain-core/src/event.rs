@@ -16,7 +16,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Something that happened to a project.
+/// Something that happened to a project, or to the line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// When.
@@ -119,6 +119,18 @@ pub enum Change {
     HoldLifted {
         /// Which.
         lifted: Lifted,
+        /// Why; may be empty.
+        why: String,
+    },
+    /// The line is stopped: nothing new begins in any project. This and the next are of the line's own stream.
+    LineStopped {
+        /// Whether deployments under way are paused.
+        pause_running: bool,
+        /// Why; may be empty.
+        why: String,
+    },
+    /// The line runs again.
+    LineReleased {
         /// Why; may be empty.
         why: String,
     },

@@ -5,10 +5,18 @@
 //! | pin | every image but the pinned one | a person |
 //! | quarantine | one image that failed | a person |
 //! | freeze | everything new; going back is allowed | a person, or its end |
+//! | deploy windows | everything new outside of them, unless a person says why; going back is allowed | a person |
+//! | required approvals | nothing: everything new waits for them; going back does not | a person |
+//! | the line, of all projects | everything new; going back is allowed | a person |
 //!
 //! A deployment under way is not touched: what it does after a failure, or when a person cancels it, is never held back.
 
-use crate::{image::Digest, time::Timestamp};
+use crate::{
+    image::Digest,
+    line::{Moment, Stop},
+    time::Timestamp,
+    window::{self, Window},
+};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use thiserror::Error;
@@ -25,6 +33,12 @@ pub struct Holds {
     pub freeze: Option<Held<Frozen>>,
     /// Images that are not deployed, oldest first.
     pub quarantines: Vec<Held<Quarantined>>,
+    /// Nothing new begins outside of these, of which there is at least one.
+    #[serde(default)]
+    pub windows: Option<Held<Vec<Window>>>,
+    /// How many people other than who asks have to approve a deployment, at least one.
+    #[serde(default)]
+    pub approvals: Option<Held<u32>>,
 }
 
 /// A hold, with who set it, when and why.
@@ -72,6 +86,8 @@ pub enum Hold {
     Pin(Pinned),
     Quarantine(Quarantined),
     Freeze(Frozen),
+    Windows(Vec<Window>),
+    Approvals(u32),
 }
 
 /// A hold that is lifted, as the log keeps it.
@@ -86,6 +102,10 @@ pub enum Lifted {
     },
     /// The freeze.
     Freeze,
+    /// The deploy windows.
+    Windows,
+    /// The required approvals.
+    Approvals,
 }
 
 /// What somebody wants held or lifted.
@@ -103,6 +123,10 @@ pub enum HoldWish {
     Freeze(Frozen),
     /// Deploy again.
     Thaw,
+    /// Deploy inside of these windows only; at any time when there are none.
+    Windows(Vec<Window>),
+    /// Deploy once so many others have approved; without approval when it is 0.
+    Approvals(u32),
 }
 
 /// Why something must not be deployed. The message says how it is lifted.
@@ -117,6 +141,24 @@ pub enum Barrier {
     /// The project is frozen.
     #[error("the project is frozen{}, {}; ThawProject lifts it", .0.hold, .0.whence())]
     Frozen(Held<Frozen>),
+    /// The line is stopped.
+    #[error("the line is stopped, {}; ReleaseLine lifts it", .0.whence())]
+    LineStopped(Held<Stop>),
+    /// No deploy window is open.
+    #[error(
+        "no deploy window is open, set {}; {}; SetDeployWindows changes them, and outside_windows with a reason passes them \
+         over", .windows.whence(), opening(*.opens)
+    )]
+    Windows {
+        /// The windows.
+        windows: Held<Vec<Window>>,
+        /// When the next one opens.
+        opens: Option<Timestamp>,
+    },
+}
+
+fn opening(opens: Option<Timestamp>) -> String {
+    opens.map_or_else(|| "none opens any more".to_owned(), |opens| format!("the next one opens at {opens}"))
 }
 
 impl<T> Held<T> {
@@ -137,8 +179,26 @@ impl fmt::Display for Frozen {
 impl Holds {
     /// What forbids a deployment of that image. A freeze holds until it is lifted: the server lifts one whose end has come.
     #[must_use]
-    pub fn barrier(&self, tag: &str, digest: &Digest) -> Option<Barrier> {
-        self.barrier_back(tag, digest).or_else(|| self.freeze.clone().map(Barrier::Frozen))
+    pub fn barrier(&self, tag: &str, digest: &Digest, moment: &Moment) -> Option<Barrier> {
+        self.barrier_outside_windows(tag, digest, moment).or_else(|| self.window_barrier(moment.at))
+    }
+
+    /// What forbids a deployment of that image that a person wants outside of every deploy window too.
+    #[must_use]
+    pub fn barrier_outside_windows(&self, tag: &str, digest: &Digest, moment: &Moment) -> Option<Barrier> {
+        let line = moment.line.barrier().or_else(|| self.barrier_back(tag, digest));
+        line.or_else(|| self.freeze.clone().map(Barrier::Frozen))
+    }
+
+    fn window_barrier(&self, at: Timestamp) -> Option<Barrier> {
+        let windows = self.windows.as_ref().filter(|held| !window::is_open(&held.hold, at))?;
+        Some(Barrier::Windows { windows: windows.clone(), opens: window::next_opening(&windows.hold, at) })
+    }
+
+    /// When a deploy window next opens or closes after `at`.
+    #[must_use]
+    pub fn next_window_change(&self, at: Timestamp) -> Option<Timestamp> {
+        window::next_change(&self.windows.as_ref()?.hold, at)
     }
 
     /// What forbids going back to that image.
@@ -178,6 +238,8 @@ impl Holds {
         match hold.clone() {
             Hold::Pin(hold) => self.pin = Some(Held { hold, by, why, since }),
             Hold::Freeze(hold) => self.freeze = Some(Held { hold, by, why, since }),
+            Hold::Windows(hold) => self.windows = Some(Held { hold, by, why, since }),
+            Hold::Approvals(hold) => self.approvals = Some(Held { hold, by, why, since }),
             Hold::Quarantine(hold) => {
                 self.quarantines.retain(|held| held.hold != hold);
                 self.quarantines.push(Held { hold, by, why, since });
@@ -192,6 +254,8 @@ impl Holds {
         match lifted {
             Lifted::Pin => self.pin = None,
             Lifted::Freeze => self.freeze = None,
+            Lifted::Windows => self.windows = None,
+            Lifted::Approvals => self.approvals = None,
             Lifted::Quarantine { tag } => self.quarantines.retain(|held| held.hold.tag != *tag),
         }
     }
@@ -201,6 +265,8 @@ impl Holds {
         match hold {
             Hold::Pin(pin) => self.pin.as_ref().is_some_and(|held| held.hold == *pin),
             Hold::Freeze(freeze) => self.freeze.as_ref().is_some_and(|held| held.hold == *freeze),
+            Hold::Windows(windows) => self.windows.as_ref().is_some_and(|held| held.hold == *windows),
+            Hold::Approvals(count) => self.approvals.as_ref().is_some_and(|held| held.hold == *count),
             Hold::Quarantine(image) => self.quarantines.iter().any(|held| held.hold == *image),
         }
     }
@@ -210,6 +276,8 @@ impl Holds {
         match lifted {
             Lifted::Pin => self.pin.is_some(),
             Lifted::Freeze => self.freeze.is_some(),
+            Lifted::Windows => self.windows.is_some(),
+            Lifted::Approvals => self.approvals.is_some(),
             Lifted::Quarantine { tag } => self.quarantines.iter().any(|held| held.hold.tag == *tag),
         }
     }

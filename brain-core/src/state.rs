@@ -100,6 +100,9 @@ pub enum Misfit {
     /// The deployment's state machine refuses it.
     #[error("deployment {0}: {1}")]
     Illegal(u64, IllegalEvent),
+    /// An event of the line among a project's, or the other way round.
+    #[error("the event is of another stream")]
+    Stream,
 }
 
 impl ProjectState {
@@ -139,6 +142,7 @@ impl ProjectState {
         let at = event.at;
         match &event.change {
             Change::ProjectCreated(_) => return Err(Misfit::Creation),
+            Change::LineStopped { .. } | Change::LineReleased { .. } => return Err(Misfit::Stream),
             Change::TagObserved { tag, commit } => {
                 let known = self.tags.remove(tag).filter(|known| known.commit != *commit);
                 let moved = known.map(|known| Box::new(Moved { from: known.commit, at }));
@@ -179,9 +183,13 @@ impl ProjectState {
             Change::ProductionObserved { services } => {
                 self.production = Some(Production::new(services.clone(), at));
             }
-            Change::HoldSet { hold, why } => self.holds.set(hold, &event.by, why, at),
+            Change::HoldSet { hold, why } => {
+                self.holds.set(hold, &event.by, why, at);
+                self.approvals_changed();
+            }
             Change::HoldLifted { lifted, why: _ } => {
                 self.holds.lift(lifted);
+                self.approvals_changed();
                 if let Lifted::Quarantine { tag } = lifted {
                     self.pardon(tag);
                 }
@@ -190,6 +198,14 @@ impl ProjectState {
             Change::DeploymentChanged { number, fact } => return self.deployment_changed(*number, fact, at),
         }
         Ok(Vec::new())
+    }
+
+    /// What waits to begin needs as many approvals as the project asks for now.
+    fn approvals_changed(&mut self) {
+        let required = self.holds.approvals.as_ref().map_or(0, |held| held.hold);
+        if let Some(active) = self.deployments.back_mut().filter(|latest| !latest.phase.is_final()) {
+            active.require_approvals(required);
+        }
     }
 
     fn begin(&mut self, request: &Request, at: Timestamp) {

@@ -2,7 +2,7 @@
 
 use crate::{
     deployment::{Pause, Phase},
-    hold::Holds,
+    line::Moment,
     release::Release,
     state::ProjectState,
     time::Timestamp,
@@ -10,8 +10,8 @@ use crate::{
 
 /// Releases without an image that are named one by one; a repository with years of tags and no images would fill the board.
 const WAITING_NAMED: usize = 3;
-/// Quarantines that are named one by one.
-const QUARANTINES_NAMED: usize = 3;
+
+mod intent;
 
 /// One project on the board.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,12 +39,10 @@ pub struct Sentence {
 
 /// The project's status.
 #[must_use]
-pub fn status(project: &ProjectState) -> Status {
+pub fn status(project: &ProjectState, moment: &Moment) -> Status {
     let mut sentences = Vec::new();
     sentences.extend(deployment(project));
-    sentences.extend(held_back(project));
-    sentences.extend(given_up(project));
-    sentences.extend(holds(project));
+    sentences.extend(intent::sentences(project, moment));
     sentences.extend(poll_failures(project));
     sentences.extend(source_moved(project));
     sentences.extend(tag_failure(project));
@@ -62,13 +60,18 @@ fn deployment(project: &ProjectState) -> Option<Sentence> {
     let latest = project.deployments.back()?;
     let image = project.spec.image_repository.with_tag(&latest.tag);
     let reason = latest.reason.clone().unwrap_or_default();
-    if let Some(Pause { by, why, since, .. }) = &latest.paused {
+    if let Some(Pause { by, why, since, line, .. }) = &latest.paused {
         let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+        let (with, waits_for, freed_by) = if *line {
+            (" with the line", "the line to be released, or somebody to cancel it", "whoever runs brain")
+        } else {
+            ("", "somebody to promote, resume or cancel it", "whoever deploys the project")
+        };
         return Some(Sentence {
-            text: format!("{image} deploy is paused by {by}{why}"),
+            text: format!("{image} deploy is paused{with} by {by}{why}"),
             since: *since,
-            waits_for: "somebody to promote, resume or cancel it".into(),
-            freed_by: "whoever deploys the project".into(),
+            waits_for: waits_for.into(),
+            freed_by: freed_by.into(),
         });
     }
     if let (Phase::Pending, Some(first)) = (latest.phase, latest.awaits.first()) {
@@ -81,6 +84,7 @@ fn deployment(project: &ProjectState) -> Option<Sentence> {
     }
     let sentence = match latest.phase {
         Phase::Succeeded => return None,
+        Phase::Pending if latest.held => return intent::waits_to_begin(latest, &image),
         Phase::Pending => Sentence {
             text: format!("{image} deploy is in process"),
             since: latest.created,
@@ -117,62 +121,6 @@ fn deployment(project: &ProjectState) -> Option<Sentence> {
         },
     };
     Some(sentence)
-}
-
-/// What the policy would deploy, were it not held.
-fn held_back(project: &ProjectState) -> Option<Sentence> {
-    let (tag, barrier) = project.held_back()?;
-    let since = project.images.get(tag).map(|image| image.since).unwrap_or_default();
-    Some(Sentence {
-        text: format!("{} is not deployed automatically: {barrier}", project.spec.image_repository.with_tag(tag)),
-        since,
-        waits_for: "the hold to be lifted".into(),
-        freed_by: "whoever deploys the project".into(),
-    })
-}
-
-/// What the policy does not deploy again by itself, because it would fail for the same reason.
-fn given_up(project: &ProjectState) -> Option<Sentence> {
-    let failed = project.given_up()?;
-    let image = project.spec.image_repository.with_tag(&failed.tag);
-    let reason = failed.reason.as_deref().unwrap_or_default();
-    Some(Sentence {
-        text: format!(
-            "{image} is not deployed automatically again: not the version failed deployment {} but what is around it: \
-             {reason}; CreateDeployment deploys it again, LiftQuarantine lets policy do so",
-            failed.number
-        ),
-        since: failed.ended.unwrap_or(failed.created),
-        waits_for: "a person to deploy it again, or to call LiftQuarantine".into(),
-        freed_by: "whoever mends what the reason names".into(),
-    })
-}
-
-/// What must not be deployed, who said so, and how it is lifted. Of quarantines the newest.
-fn holds(project: &ProjectState) -> Vec<Sentence> {
-    let Holds { pin, freeze, quarantines } = &project.holds;
-    let title = &project.spec.image_repository;
-    let sentence = |text: String, since: Timestamp, waits_for: String| Sentence {
-        text,
-        since,
-        waits_for,
-        freed_by: "whoever deploys the project".into(),
-    };
-    let mut sentences = Vec::new();
-    if let Some(held) = pin {
-        let text = format!("{title} is pinned to {}, {}", held.hold.tag, held.whence());
-        sentences.push(sentence(text, held.since, "somebody to call UnpinProject".into()));
-    }
-    if let Some(held) = freeze {
-        let text = format!("{title} is frozen{}, {}", held.hold, held.whence());
-        let by_itself = held.hold.until.map(|until| format!("{until}, or ")).unwrap_or_default();
-        sentences.push(sentence(text, held.since, format!("{by_itself}somebody to call ThawProject")));
-    }
-    for held in quarantines.iter().rev().take(QUARANTINES_NAMED) {
-        let text = format!("{} is quarantined, {}", title.with_tag(&held.hold.tag), held.whence());
-        sentences.push(sentence(text, held.since, "a newer version, or somebody to call LiftQuarantine".into()));
-    }
-    sentences
 }
 
 fn step_and_wait(deployment: &crate::deployment::Deployment) -> String {

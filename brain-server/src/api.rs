@@ -13,6 +13,7 @@ mod agent;
 mod board;
 mod deployer;
 mod deployment;
+mod line;
 mod page;
 mod production;
 mod project;

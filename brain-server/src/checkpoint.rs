@@ -1,11 +1,11 @@
-//! Checkpoints: now and then the state of every project that changed, so that start-up reads little.
+//! Checkpoints: now and then the state of every project that changed, and of the line, so that start-up reads little.
 
 use crate::{
     directory::Directory,
     project::Shared,
     store::{CheckpointEntry, Revision, StoreError},
 };
-use brain_core::id::ProjectId;
+use brain_core::stream::{Stream, StreamState};
 use std::{
     collections::HashMap,
     sync::{Arc, atomic::Ordering},
@@ -41,7 +41,7 @@ pub(crate) struct Checkpointer {
     directory: Arc<Directory>,
     shared: Arc<Shared>,
     covered: u64,
-    versions: HashMap<ProjectId, u64>,
+    versions: HashMap<Stream, u64>,
 }
 
 impl Checkpointer {
@@ -49,6 +49,15 @@ impl Checkpointer {
     #[must_use]
     pub(crate) fn new(directory: Arc<Directory>, shared: Arc<Shared>) -> Self {
         Self { directory, shared, covered: 0, versions: HashMap::new() }
+    }
+
+    /// The line, if it changed. Its commits are applied before it is steady again.
+    async fn line(&self) -> Option<CheckpointEntry> {
+        let _steady = self.shared.line.steady().await;
+        let (version, line) = self.shared.line.versioned();
+        let known = self.versions.get(&Stream::Line).copied().unwrap_or(0);
+        let entry = CheckpointEntry { stream: Stream::Line, version, state: StreamState::Line(line) };
+        (version != known).then_some(entry)
     }
 
     /// Writes one.
@@ -59,16 +68,17 @@ impl Checkpointer {
             // A commit up to `covers` may be durable and not applied yet.
             project.settled().await;
             let inner = project.read();
-            if self.versions.get(&project.id) == Some(&inner.version) {
+            let stream = Stream::Project(project.id.clone());
+            if self.versions.get(&stream) == Some(&inner.version) {
                 continue;
             }
-            let (version, state) = (inner.version, inner.state.clone());
-            entries.push(CheckpointEntry { project: project.id.clone(), version, state });
+            let (version, state) = (inner.version, StreamState::Project(Box::new(inner.state.clone())));
+            entries.push(CheckpointEntry { stream, version, state });
         }
-        let written: Vec<(ProjectId, u64)> =
-            entries.iter().map(|entry| (entry.project.clone(), entry.version)).collect();
+        entries.extend(self.line().await);
+        let written: Vec<(Stream, u64)> = entries.iter().map(|entry| (entry.stream.clone(), entry.version)).collect();
         self.shared.store.checkpoint(entries, Revision(covers)).await?;
-        info!(covers, projects = written.len(), "checkpoint written");
+        info!(covers, streams = written.len(), "checkpoint written");
         self.versions.extend(written);
         self.covered = covers;
         Ok(())

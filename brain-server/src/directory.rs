@@ -127,10 +127,10 @@ impl Directory {
         let at = self.shared.clock.now();
         let change = Change::ProjectCreated(Box::new(spec.clone()));
         let event = Event { at, by: by.to_owned(), change };
-        let transition = Transition { project: spec.id.clone(), expected: 0, events: vec![event] };
+        let transition = Transition { stream: spec.id.clone().into(), expected: 0, events: vec![event] };
         let revision = self.shared.store.commit(vec![transition]).await.map_err(|error| match error {
             // Two requests for one name at the same time: the other one was first.
-            StoreError::Conflict { project, .. } => CreateError::Exists(project),
+            StoreError::Conflict { .. } => CreateError::Exists(spec.id.clone()),
             other => CreateError::Store(other),
         })?;
         self.shared.committed(revision.0);

@@ -11,8 +11,8 @@ use anyhow::Context;
 use brain_proto::v1::{
     agent_service_server::AgentServiceServer, board_service_server::BoardServiceServer,
     deployer_service_server::DeployerServiceServer, deployment_service_server::DeploymentServiceServer,
-    production_service_server::ProductionServiceServer, project_service_server::ProjectServiceServer,
-    watcher_service_server::WatcherServiceServer,
+    line_service_server::LineServiceServer, production_service_server::ProductionServiceServer,
+    project_service_server::ProjectServiceServer, watcher_service_server::WatcherServiceServer,
 };
 use std::{
     io,
@@ -41,6 +41,7 @@ mod dependencies;
 pub mod deployers;
 pub mod directory;
 pub mod http;
+pub mod line;
 pub mod project;
 pub mod store;
 mod tagger;
@@ -92,6 +93,7 @@ where
         clock,
         deployers: deployers.clone(),
         watchers,
+        line: line::Switch::new(loaded.line.clone()),
         changed: broadcast::Sender::new(BOARD_BEHIND),
         tagging: broadcast::Sender::new(TAGGING_BEHIND),
         revision: AtomicU64::new(0),
@@ -121,6 +123,7 @@ where
     ));
     tasks.spawn(checkpoint::run(Arc::clone(&directory), Arc::clone(&shared)));
     tasks.spawn(dependencies::run(Arc::clone(&directory), Arc::clone(&shared)));
+    tasks.spawn(line::run(Arc::clone(&directory), Arc::clone(&shared)));
     tasks.spawn(tagger::run(Arc::clone(&directory), Arc::clone(&shared)));
     let hooks = Arc::new(Hooks::new(config.webhook_secret.clone()));
     if let Some(incoming) = http_incoming {
@@ -179,6 +182,7 @@ where
         .add_service(ProductionServiceServer::new(api.clone()))
         .add_service(BoardServiceServer::new(api.clone()))
         .add_service(AgentServiceServer::new(api.clone()))
+        .add_service(LineServiceServer::new(api.clone()))
         .add_service(WatcherServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_MAX))
         .add_service(DeployerServiceServer::new(api).max_decoding_message_size(MESSAGE_MAX))
         .serve_with_incoming_shutdown(incoming, stop);
@@ -222,6 +226,7 @@ async fn set_health(health: &HealthReporter, serving: bool) {
         brain_proto::v1::board_service_server::SERVICE_NAME,
         brain_proto::v1::deployer_service_server::SERVICE_NAME,
         brain_proto::v1::deployment_service_server::SERVICE_NAME,
+        brain_proto::v1::line_service_server::SERVICE_NAME,
         brain_proto::v1::production_service_server::SERVICE_NAME,
         brain_proto::v1::project_service_server::SERVICE_NAME,
         brain_proto::v1::watcher_service_server::SERVICE_NAME,

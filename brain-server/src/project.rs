@@ -3,7 +3,7 @@
 //! The actor is a task with a bounded mailbox, started when the first command arrives: decide → commit → apply → publish.
 //! Readers see only what is committed.
 
-use crate::{clock::Clock, deployers::DeployersHandle, store::Store, watchers::WatchersHandle};
+use crate::{clock::Clock, deployers::DeployersHandle, line::Switch, store::Store, watchers::WatchersHandle};
 use brain_core::{
     deployment::{Deployment, Fact},
     event::Event,
@@ -40,6 +40,8 @@ pub struct Shared {
     pub deployers: DeployersHandle,
     /// Who shares the projects out among the watchers.
     pub watchers: WatchersHandle,
+    /// The switch over all projects.
+    pub line: Switch,
     /// Ids of projects that changed, for the board.
     pub changed: broadcast::Sender<ProjectId>,
     /// Ids of projects that changed and whose policy tags heads.
@@ -224,12 +226,13 @@ impl Project {
         }
     }
 
-    /// Starts the actor if it has something to do by itself: a deadline or the end of a freeze to watch, or deployments by
-    /// policy.
+    /// Starts the actor if it has something to do by itself: a deadline, the end of a freeze or deploy windows to watch,
+    /// or deployments by policy.
     pub(crate) fn wake(self: &Arc<Self>) {
         let wakes = {
             let state = &self.read().state;
-            state.active().is_some() || state.holds.thaws().is_some() || state.spec.deploy.automatic
+            let timed = state.holds.thaws().is_some() || state.holds.windows.is_some();
+            state.active().is_some() || timed || state.spec.deploy.automatic
         };
         if wakes {
             self.mailbox();

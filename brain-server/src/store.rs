@@ -1,13 +1,19 @@
-//! The store: a revisioned log of what happened to projects, from which all state is folded.
+//! The store: a revisioned log of what happened to projects and to the line, from which all state is folded.
 //!
 //! Shaped after etcd, so that etcd is one more backend. Every backend passes the same contract: a commit is all or nothing,
 //! durable when it is acknowledged, and refused when the project is not at the version it was decided against; revisions have
 //! no gaps; a watch gives every commit once and in order, or ends with an error and can be resumed.
 
 use async_trait::async_trait;
-use brain_core::{event::Event, id::ProjectId, state::ProjectState};
+use brain_core::{
+    event::Event,
+    id::ProjectId,
+    line::Line,
+    state::ProjectState,
+    stream::{Stream, StreamState},
+};
 use futures::stream::BoxStream;
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
 use thiserror::Error;
 
 mod live;
@@ -18,12 +24,12 @@ pub mod sled;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Revision(pub u64);
 
-/// What happens to one project, decided against one version of it.
+/// What happens to one stream, decided against one version of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transition {
-    /// The project.
-    pub project: ProjectId,
-    /// Its version before; 0: it does not exist. Afterwards it is one more.
+    /// The stream: a project, or the line.
+    pub stream: Stream,
+    /// Its version before; 0: nothing has happened to it yet. Afterwards it is one more.
     pub expected: u64,
     /// What happens.
     pub events: Vec<Event>,
@@ -34,8 +40,8 @@ pub struct Transition {
 pub struct Committed {
     /// Its position in the log.
     pub revision: Revision,
-    /// The project.
-    pub project: ProjectId,
+    /// The stream.
+    pub stream: Stream,
     /// Its version after.
     pub version: u64,
     /// What happened.
@@ -58,29 +64,55 @@ pub struct LoadedProject {
 pub struct Loaded {
     /// The latest revision.
     pub revision: Revision,
+    /// The line with its version; 0: it was never stopped.
+    pub line: (u64, Line),
     /// All projects, by id.
     pub projects: Vec<LoadedProject>,
 }
 
-/// A project's state, to be kept beside the log.
+impl Loaded {
+    fn new(revision: Revision, streams: BTreeMap<Stream, (u64, StreamState)>) -> Self {
+        let mut loaded = Self { revision, ..Self::default() };
+        for (stream, (version, state)) in streams {
+            match (stream, state) {
+                (Stream::Project(id), StreamState::Project(state)) => {
+                    loaded.projects.push(LoadedProject { id, version, state: *state });
+                }
+                (_, StreamState::Line(line)) => loaded.line = (version, line),
+                // The fold gives each stream a state of its kind.
+                (Stream::Line, StreamState::Project(_)) => {}
+            }
+        }
+        loaded
+    }
+
+    /// Versions by stream; those that nothing has happened to are left out.
+    fn versions(&self) -> impl Iterator<Item = (Stream, u64)> {
+        let line = (self.line.0 > 0).then_some((Stream::Line, self.line.0));
+        let projects = self.projects.iter().map(|project| (Stream::Project(project.id.clone()), project.version));
+        line.into_iter().chain(projects)
+    }
+}
+
+/// A stream's state, to be kept beside the log.
 #[derive(Debug, Clone)]
 pub struct CheckpointEntry {
-    /// The project.
-    pub project: ProjectId,
+    /// The stream.
+    pub stream: Stream,
     /// Its version.
     pub version: u64,
     /// Its state at that version.
-    pub state: ProjectState,
+    pub state: StreamState,
 }
 
 /// Why the store did not do what was asked. Nothing of it was done.
 #[derive(Debug, Clone, Error)]
 pub enum StoreError {
-    /// The project is at another version.
-    #[error("project {project} is at version {actual}, not {expected}")]
+    /// The stream is at another version.
+    #[error("{stream} is at version {actual}, not {expected}")]
     Conflict {
-        /// The project.
-        project: ProjectId,
+        /// The stream.
+        stream: Stream,
         /// The version that was expected.
         expected: u64,
         /// The version that it is at.
@@ -126,7 +158,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Keeps states, so that a load need not fold the log up to `covers`; the log before it may be dropped, up to a tail for
     /// watches. The states and those of earlier checkpoints must hold every commit up to `covers`.
-    async fn checkpoint(&self, projects: Vec<CheckpointEntry>, covers: Revision) -> Result<(), StoreError>;
+    async fn checkpoint(&self, entries: Vec<CheckpointEntry>, covers: Revision) -> Result<(), StoreError>;
 
     /// Ends the store. Commits that were not acknowledged may be lost.
     async fn close(&self) -> Result<(), StoreError>;

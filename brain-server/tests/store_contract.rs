@@ -6,6 +6,7 @@ use brain_core::{
     event::{Change, Event},
     id::ProjectId,
     project::{ProjectDraft, ProjectSpec, TargetDraft},
+    stream::{Stream, StreamState},
     time::Timestamp,
 };
 use brain_server::store::{
@@ -40,11 +41,11 @@ fn tag(name: String) -> Event {
 
 fn creation(id: &str) -> Transition {
     let events = vec![event(Change::ProjectCreated(Box::new(spec(id))))];
-    Transition { project: ProjectId::parse(id).unwrap(), expected: 0, events }
+    Transition { stream: ProjectId::parse(id).unwrap().into(), expected: 0, events }
 }
 
 fn tagging(id: &str, expected: u64, name: impl Into<String>) -> Transition {
-    Transition { project: ProjectId::parse(id).unwrap(), expected, events: vec![tag(name.into())] }
+    Transition { stream: ProjectId::parse(id).unwrap().into(), expected, events: vec![tag(name.into())] }
 }
 
 /// A store, and the folder that lives as long.
@@ -74,6 +75,56 @@ async fn a_batch_is_all_or_nothing_and_a_conflict_names_the_actual_version(#[cas
     let refused = store.commit(vec![creation("a")]).await.unwrap_err();
     assert!(matches!(refused, StoreError::Conflict { expected: 0, actual: 2, .. }), "{refused}");
     assert_eq!(store.commit(vec![creation("b")]).await.unwrap(), Revision(3), "what was refused took no revision");
+}
+
+fn line(expected: u64, change: Change) -> Transition {
+    Transition { stream: Stream::Line, expected, events: vec![event(change)] }
+}
+
+fn stop() -> Change {
+    Change::LineStopped { pause_running: true, why: "an outage".into() }
+}
+
+fn release() -> Change {
+    Change::LineReleased { why: "over".into() }
+}
+
+#[rstest]
+#[case::memory(memory())]
+#[case::sled(sled())]
+#[tokio::test]
+async fn the_line_has_a_stream_of_its_own_beside_the_projects(#[case] fixture: Fixture) {
+    let store = fixture.store;
+    store.commit(vec![creation("line")]).await.unwrap();
+    assert_eq!(store.commit(vec![line(0, stop()), tagging("line", 1, "1")]).await.unwrap(), Revision(3));
+    let refused = store.commit(vec![line(0, release())]).await.unwrap_err();
+    let conflict = |error: &StoreError| matches!(error, StoreError::Conflict { stream: Stream::Line, actual: 1, .. });
+    assert!(conflict(&refused), "{refused}");
+    let mut watch = store.watch(Revision(1));
+    let commit = watch.next().await.unwrap().unwrap();
+    assert_eq!((&commit.stream, commit.version, &commit.events), (&Stream::Line, 1, &vec![event(stop())]));
+}
+
+#[tokio::test]
+async fn the_line_is_loaded_from_the_log_and_from_a_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data");
+    let store = SledStore::open(&path).unwrap();
+    store.commit(vec![creation("a"), line(0, stop())]).await.unwrap();
+    close(store).await;
+    let store = SledStore::open(&path).unwrap();
+    let loaded = store.load().await.unwrap();
+    let held = loaded.line.1.stopped.clone().unwrap();
+    assert_eq!((loaded.line.0, held.hold.pause_running, &*held.by), (1, true, "test"));
+    let entry = CheckpointEntry { stream: Stream::Line, version: 1, state: StreamState::Line(loaded.line.1.clone()) };
+    store.checkpoint(vec![entry], Revision(2)).await.unwrap();
+    close(store).await;
+    let store = SledStore::open(&path).unwrap();
+    assert_eq!(store.load().await.unwrap(), loaded);
+    store.commit(vec![line(1, release())]).await.unwrap();
+    close(store).await;
+    let released = reopened(&path).await;
+    assert_eq!((released.line.0, released.line.1.stopped, released.projects), (2, None, loaded.projects));
 }
 
 #[rstest]
@@ -106,11 +157,11 @@ async fn a_watch_sees_every_commit_once_and_in_order_whenever_it_began(#[case] f
         committer.await.unwrap();
     }
     for watch in [&mut early, &mut late] {
-        let mut versions: BTreeMap<ProjectId, u64> = BTreeMap::new();
+        let mut versions: BTreeMap<Stream, u64> = BTreeMap::new();
         for expected in middle + 1..=COMMITTERS * EACH {
             let commit = watch.next().await.unwrap().unwrap();
             assert_eq!(commit.revision.0, expected);
-            let before = versions.insert(commit.project.clone(), commit.version);
+            let before = versions.insert(commit.stream.clone(), commit.version);
             assert!(before.is_none_or(|before| before + 1 == commit.version));
         }
     }
@@ -124,7 +175,7 @@ async fn a_transition_of_twenty_thousand_events_is_taken_whole(#[case] fixture: 
     let store = fixture.store;
     store.commit(vec![creation("a")]).await.unwrap();
     let events = (0..20_000).map(|number| tag(format!("0.0.{number}"))).collect();
-    let large = Transition { project: ProjectId::parse("a").unwrap(), expected: 1, events };
+    let large = Transition { stream: ProjectId::parse("a").unwrap().into(), expected: 1, events };
     store.commit(vec![large]).await.unwrap();
     let mut watch = store.watch(Revision(1));
     assert_eq!(watch.next().await.unwrap().unwrap().events.len(), 20_000);
@@ -170,7 +221,9 @@ proptest! {
                 if *choice == 7 {
                     let on_disk = plain.load().await.unwrap();
                     let entries = on_disk.projects.into_iter().map(|project| CheckpointEntry {
-                        project: project.id, version: project.version, state: project.state,
+                        stream: project.id.into(),
+                        version: project.version,
+                        state: StreamState::Project(Box::new(project.state)),
                     });
                     checkpointed.checkpoint(entries.collect(), on_disk.revision).await.unwrap();
                     continue;

@@ -46,7 +46,7 @@ fn transition(number: u64, version: u64) -> Transition {
         Change::TagObserved { tag: format!("0.0.{version}"), commit: "c".repeat(40) }
     };
     let event = Event { at: Timestamp(1), by: "test".into(), change };
-    Transition { project: ProjectId::parse(&id).unwrap(), expected: version - 1, events: vec![event] }
+    Transition { stream: ProjectId::parse(&id).unwrap().into(), expected: version - 1, events: vec![event] }
 }
 
 /// The child: commits without end, and says "PROJECT VERSION" once a commit is acknowledged.

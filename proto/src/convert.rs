@@ -18,7 +18,8 @@ pub use observation::{observation_from_proto, production_report_from_proto};
 pub use plan::{names_from_proto, names_to_proto, plan_from_proto, plan_to_proto};
 pub use project::{draft_from_proto, policy_from_proto, spec_from_proto, spec_to_proto, version_part_from_proto};
 pub use view::{
-    head_to_proto, production_to_proto, project_to_proto, release_to_proto, service_state_to_proto, status_to_proto,
+    head_to_proto, line_to_proto, production_to_proto, project_to_proto, release_to_proto, service_state_to_proto,
+    status_to_proto,
 };
 
 /// A message that the domain cannot take: it was made by something that breaks the API.

@@ -6,6 +6,7 @@ pub mod calls;
 pub mod git_host;
 pub mod http;
 pub mod image;
+pub mod intent;
 pub mod lab;
 pub mod load;
 pub mod paths;

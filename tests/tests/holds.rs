@@ -2,58 +2,11 @@
 
 use anyhow::{Result, ensure};
 use brain_tests::{
+    intent::{create_automatic, deployments, hold, refused, said, there_is},
     wait::eventually,
     world::{World, text},
 };
-use serde_json::{Value, json};
-
-/// A call about project `user`; answers the project.
-async fn hold(world: &World, method: &str, more: Value) -> Result<Value> {
-    let mut request = json!({"name": "projects/user", "requestedBy": "ann", "reason": "to be safe"});
-    for (field, value) in more.as_object().cloned().unwrap_or_default() {
-        request[field] = value;
-    }
-    let answer = world.caller().grpcurl(&format!("ProjectService/{method}"), &request).await?;
-    Ok(answer["project"].clone())
-}
-
-/// What the refusal of a deployment says.
-async fn refused(world: &World, image: &str) -> String {
-    world.deploy(image).await.expect_err("the deployment is held").to_string()
-}
-
-async fn sentences(world: &World) -> Result<Vec<String>> {
-    let board = world.caller().buf("BoardService/GetBoard", &json!({})).await?;
-    let sentences = board["projects"][0]["sentences"].as_array().cloned().unwrap_or_default();
-    Ok(sentences.iter().map(|sentence| text(&sentence["text"])).collect())
-}
-
-async fn said(world: &World, beginning: &str) -> Result<()> {
-    eventually(&format!("the board to say {beginning:?}"), || async {
-        let sentences = sentences(world).await?;
-        ensure!(sentences.iter().any(|sentence| sentence.starts_with(beginning)), "{sentences:?}");
-        Ok(())
-    })
-    .await
-}
-
-async fn create_automatic(world: &World) -> Result<()> {
-    let mut project = world.definition();
-    project["deploy"] = json!({"automatic": true});
-    world.create(project).await.map(drop)
-}
-
-/// Waits until there is a deployment of that number.
-async fn there_is(world: &World, number: u64) -> Result<Value> {
-    let name = format!("projects/user/deployments/{number}");
-    eventually(&format!("{name} to begin"), || world.deployment(&name)).await
-}
-
-async fn deployments(world: &World) -> Result<usize> {
-    let answer =
-        world.caller().grpcurl("DeploymentService/ListDeployments", &json!({"parent": "projects/user"})).await?;
-    Ok(answer["deployments"].as_array().map_or(0, Vec::len))
-}
+use serde_json::json;
 
 #[tokio::test]
 async fn a_pin_refuses_every_other_version_and_a_freeze_all_new_ones_until_they_are_lifted() -> Result<()> {
@@ -157,7 +110,10 @@ async fn a_pushed_image_is_deployed_by_policy_and_one_that_failed_never_again_un
 async fn what_its_surroundings_failed_is_not_quarantined_and_policy_tries_it_again_only_when_a_person_says_so()
 -> Result<()> {
     let world = World::start().await?;
-    world.lab.boto3("boto3.client('ecs').create_cluster(clusterName='user-ecs-cluster')").await?;
+    let group = "ec2 = boto3.client('ec2'); \
+                 vpc = [vpc for vpc in ec2.describe_vpcs()['Vpcs'] if vpc['IsDefault']][0]['VpcId']; \
+                 ec2.create_security_group(GroupName='user-ecs-sg', Description='of others', VpcId=vpc)";
+    world.lab.boto3(group).await?;
     create_automatic(&world).await?;
     there_is(&world, 1).await?;
     let failed = world.ended("projects/user/deployments/1").await?;
@@ -169,7 +125,7 @@ async fn what_its_surroundings_failed_is_not_quarantined_and_policy_tries_it_aga
     // A person may deploy it, and does so too early.
     let second = world.deploy("flowcommerce/user:0.0.4").await?;
     assert_eq!(world.ended(&second).await?["failureCause"], "FAILURE_CAUSE_SURROUNDINGS");
-    world.lab.boto3("boto3.client('ecs').delete_cluster(cluster='user-ecs-cluster')").await?;
+    world.lab.boto3("boto3.client('ec2').delete_security_group(GroupName='user-ecs-sg')").await?;
     hold(&world, "LiftQuarantine", json!({"name": "projects/user/releases/0.0.4"})).await?;
     assert_eq!(there_is(&world, 3).await?["requestedBy"], "policy auto_deploy");
     world.succeeded("projects/user/deployments/3").await.map(drop)

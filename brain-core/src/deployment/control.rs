@@ -49,7 +49,7 @@ impl Deployment {
     /// Whether a deployer is to act on it.
     #[must_use]
     pub fn wants_deployer(&self) -> bool {
-        !self.phase.is_final() && self.paused.is_none() && self.awaits.is_empty()
+        !self.phase.is_final() && self.paused.is_none() && self.awaits.is_empty() && !self.held
     }
 
     /// Whether this deployment was the answer to the request of that id.
@@ -59,10 +59,13 @@ impl Deployment {
         !request_id.is_empty() && (self.request_id == request_id || self.controls.iter().any(used))
     }
 
-    /// Whether a person asks once more for the end that came.
+    /// Whether a person asks once more for the end that came, or approves once more what has ended since.
     pub(super) fn is_repeated(&self, fact: &Fact) -> bool {
-        let cancels = matches!(fact, Fact::Controlled(ControlUsed { control: Control::Cancel { .. }, .. }));
-        cancels && self.phase == Phase::Cancelled
+        match fact {
+            Fact::Controlled(ControlUsed { control: Control::Cancel { .. }, .. }) => self.phase == Phase::Cancelled,
+            Fact::Approved(approval) => self.is_approved_by(&approval.by),
+            _ => false,
+        }
     }
 
     pub(super) fn controlled(&mut self, spec: &ProjectSpec, used: ControlUsed) -> Result<Vec<Effect>, IllegalEvent> {
@@ -70,7 +73,8 @@ impl Deployment {
         let effects = match used.control.clone() {
             Control::Pause if self.paused.is_some() => return Ok(Vec::new()),
             Control::Pause => {
-                self.paused = Some(Pause { by: used.by.clone(), why: used.why.clone(), since: at, failed: false });
+                self.paused =
+                    Some(Pause { by: used.by.clone(), why: used.why.clone(), since: at, failed: false, line: false });
                 vec![self.interrupt()]
             }
             Control::Resume if self.paused.is_none() => return Ok(Vec::new()),
@@ -91,6 +95,26 @@ impl Deployment {
         let excess = self.controls.len().saturating_sub(CONTROLS_KEPT);
         self.controls.drain(..excess);
         Ok(effects)
+    }
+
+    /// Pauses it with the line. What goes back is not paused, and what is paused already stays so by its own right.
+    pub(super) fn line_stopped(&mut self, by: String, why: String, at: Timestamp) -> Vec<Effect> {
+        if !self.stops_with_the_line() {
+            return Vec::new();
+        }
+        self.paused = Some(Pause { by, why, since: at, failed: false, line: true });
+        vec![self.interrupt()]
+    }
+
+    /// Whether a stop of the line that pauses deployments under way concerns it.
+    #[must_use]
+    pub fn stops_with_the_line(&self) -> bool {
+        let under_way = matches!(self.phase, Phase::Pending | Phase::Running) && !self.held;
+        under_way && self.paused.is_none() && !self.back
+    }
+
+    pub(super) fn line_released(&mut self, at: Timestamp) -> Vec<Effect> {
+        if self.paused.as_ref().is_some_and(|pause| pause.line) { self.go_on(at) } else { Vec::new() }
     }
 
     /// The deployer leaves it at once, and stays first in line: nobody else may act while it may still do so.

@@ -1,6 +1,6 @@
 //! What happens to a deployment, what is to be done then, and what does not fit.
 
-use super::{Lease, ServiceEvent, TaskFailure, control::ControlUsed};
+use super::{Lease, ServiceEvent, TaskFailure, beginning::Approval, control::ControlUsed};
 use crate::id::ProjectId;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -29,6 +29,24 @@ pub enum Fact {
     Controlled(ControlUsed),
     /// A project that it waited for runs what it needs.
     DependencyMet(ProjectId),
+    /// The line is stopped, and deployments under way are paused.
+    LineStopped {
+        /// Who stopped it.
+        by: String,
+        /// Why; may be empty.
+        why: String,
+    },
+    /// The line runs again.
+    LineReleased,
+    /// Somebody has approved it.
+    Approved(Approval),
+    /// Nothing is missing any more, and something forbids it to begin.
+    HeldBack {
+        /// What, and how that is lifted.
+        why: String,
+    },
+    /// It may begin.
+    Admitted,
 }
 
 /// How a step stands.
@@ -119,9 +137,18 @@ pub enum IllegalEvent {
     /// It is paused.
     #[error("the deployment is paused")]
     Paused,
-    /// It waits for other projects.
-    #[error("the deployment waits for other projects")]
+    /// It may not begin yet.
+    #[error("the deployment waits for other projects, for approvals, or for what forbids it")]
     Awaits,
+    /// It needs no approval, or no more.
+    #[error("the deployment waits for no approval")]
+    NothingToApprove,
+    /// Whoever asked for it does not approve it.
+    #[error("it was asked for by the same person: somebody else has to approve it")]
+    OwnApproval,
+    /// It is not about to begin.
+    #[error("the deployment is not about to begin")]
+    NotHeld,
     /// No step that only waits lies ahead.
     #[error("there is nothing to promote: no bake and no hold lies ahead")]
     NothingToPromote,

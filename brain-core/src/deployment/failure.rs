@@ -47,7 +47,7 @@ impl Deployment {
         self.waiting = None;
         let Some(rollback) = &mut self.rollback else {
             if self.policy(spec).on_failure == OnFailure::Pause {
-                self.paused = Some(Pause { by: POLICY.to_owned(), why: reason, since: at, failed: true });
+                self.paused = Some(Pause { by: POLICY.to_owned(), why: reason, since: at, failed: true, line: false });
                 return vec![self.interrupt()];
             }
             self.cause = Some(cause);

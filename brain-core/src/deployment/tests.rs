@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
     deployment::control::Control,
+    id::ProjectId,
     plan::{Goal, ServiceCount, plan},
     policy::{OnFailure, RolloutStep, Size},
     project::{ProjectDraft, TargetDraft},
@@ -33,6 +34,10 @@ fn deployment(spec: &ProjectSpec) -> Deployment {
         plan,
         policy: None,
         awaits: vec![],
+        back: false,
+        held: false,
+        approvals_required: 0,
+        outside_windows: None,
     };
     Deployment::new(request, Timestamp(0))
 }
@@ -302,6 +307,51 @@ fn a_deployment_that_waits_for_others_is_not_leased_until_they_run() {
     assert_eq!(apply(&spec, ready, Fact::Leased(lease("a"))).phase, Phase::Running);
     let cancelled = apply(&spec, waiting, control(Control::Cancel { rollback: true }));
     assert_eq!(cancelled.phase, Phase::Cancelled);
+}
+
+#[test]
+fn a_deployment_that_is_held_begins_once_it_has_all_that_it_needs_and_is_admitted() {
+    let spec = spec();
+    let approve = |by: &str| Fact::Approved(Approval { at: Timestamp(1), by: by.into(), why: String::new() });
+    let auth = ProjectId::parse("auth").unwrap();
+    let mut waiting = deployment(&spec);
+    waiting.held = true;
+    waiting.approvals_required = 1;
+    waiting.awaits = vec![Dependency { project: auth.clone(), version: None }];
+    let refused = |waiting: &Deployment, fact| waiting.clone().apply(&spec, fact, Timestamp(1)).unwrap_err();
+    assert_eq!(refused(&waiting, Fact::Admitted), IllegalEvent::NotHeld);
+    let approved = apply(&spec, waiting.clone(), approve("bob"));
+    assert_eq!(refused(&approved, Fact::Admitted), IllegalEvent::NotHeld, "auth does not run");
+    let met = apply(&spec, waiting, Fact::DependencyMet(auth.clone()));
+    assert_eq!(refused(&met, Fact::Admitted), IllegalEvent::NotHeld, "nobody has approved");
+    let (ready, effects) = approved.apply(&spec, Fact::DependencyMet(auth), Timestamp(1)).unwrap();
+    assert_eq!((effects, ready.wants_deployer()), (vec![], false), "something may forbid it");
+    assert_eq!(refused(&ready, Fact::Leased(lease("a"))), IllegalEvent::Awaits);
+    let paused = apply(&spec, ready.clone(), control(Control::Pause));
+    assert_eq!(refused(&paused, Fact::Admitted), IllegalEvent::NotHeld);
+    let (begun, effects) = ready.apply(&spec, Fact::Admitted, Timestamp(1)).unwrap();
+    assert_eq!((effects, begun.wants_deployer()), (vec![Effect::HandOut], true));
+    assert_eq!(refused(&begun, Fact::Admitted), IllegalEvent::NotHeld);
+}
+
+#[test]
+fn the_line_pauses_what_is_under_way_and_lets_go_on_only_what_it_has_paused() {
+    let spec = spec();
+    let stop = || Fact::LineStopped { by: "ann".into(), why: "an outage".into() };
+    let (stopped, effects) = running(&spec).apply(&spec, stop(), Timestamp(10)).unwrap();
+    assert_eq!((effects, stopped.wants_deployer()), (vec![Effect::Withdraw(1)], false));
+    assert_eq!(apply(&spec, stopped.clone(), stop()), stopped);
+    let (released, effects) = stopped.apply(&spec, Fact::LineReleased, Timestamp(20)).unwrap();
+    assert_eq!((effects, released.paused.as_ref()), (vec![Effect::HandOut], None));
+    let by_ann = apply(&spec, running(&spec), control(Control::Pause));
+    assert_eq!(apply(&spec, by_ann.clone(), stop()), by_ann);
+    assert_eq!(apply(&spec, by_ann.clone(), Fact::LineReleased), by_ann, "a person's pause is a person's to end");
+    let back = Deployment { back: true, ..running(&spec) };
+    assert_eq!(apply(&spec, back.clone(), stop()), back);
+    let shifted = until(&spec, running(&spec), |step| matches!(step, Step::Verify { .. }));
+    let failing = failed(&shifted);
+    let rolling_back = apply(&spec, shifted, failing);
+    assert_eq!(apply(&spec, rolling_back.clone(), stop()), rolling_back);
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 use super::{ProjectState, Refusal, Wish};
 use crate::{
-    deployment::{Cause, Deployment, Phase},
+    deployment::{Cause, Deployment, Fact, Phase},
     event::Change,
     hold::{Barrier, Hold, HoldWish, Lifted, Pinned, Quarantined},
     image::Digest,
+    line::Moment,
     names,
     version::{compare_tags, version_of},
 };
@@ -23,6 +24,10 @@ impl ProjectState {
         let hold = match wish {
             HoldWish::Unpin => return Ok(self.lift(Lifted::Pin, why)),
             HoldWish::Thaw => return Ok(self.lift(Lifted::Freeze, why)),
+            HoldWish::Windows(windows) if windows.is_empty() => return Ok(self.lift(Lifted::Windows, why)),
+            HoldWish::Approvals(0) => return Ok(self.lift(Lifted::Approvals, why)),
+            HoldWish::Windows(windows) => Hold::Windows(windows),
+            HoldWish::Approvals(count) => Hold::Approvals(count),
             HoldWish::LiftQuarantine(tag) => {
                 let waits = |known: &Deployment| known.tag == tag && known.failed_by_surroundings() && !known.pardoned;
                 let in_vain = self.deployments.iter().any(waits);
@@ -67,6 +72,20 @@ impl ProjectState {
         let hold = Hold::Quarantine(Quarantined { tag: after.tag.clone(), digest: after.digest.clone() });
         let why = format!("deployment {} failed: {}", after.number, after.reason.clone().unwrap_or_default());
         (!self.holds.has(&hold)).then_some(Change::HoldSet { hold, why })
+    }
+
+    /// What is to be told to a deployment that may begin as soon as nothing forbids it; `None`: there is none, or no news.
+    #[must_use]
+    pub fn admission(&self, moment: &Moment) -> Option<(u64, Fact)> {
+        let ready = self.active().filter(|active| active.is_ready_to_begin())?;
+        let (tag, digest) = (&ready.tag, &ready.digest);
+        let barrier = match ready.outside_windows {
+            Some(_) => self.holds.barrier_outside_windows(tag, digest, moment),
+            None => self.holds.barrier(tag, digest, moment),
+        };
+        let Some(barrier) = barrier else { return Some((ready.number, Fact::Admitted)) };
+        let why = barrier.to_string();
+        (ready.waiting.as_ref() != Some(&why)).then_some((ready.number, Fact::HeldBack { why }))
     }
 
     /// The newest deployment whose version serves.
@@ -119,9 +138,9 @@ impl ProjectState {
 
     /// The deployment that the policy asks for now.
     #[must_use]
-    pub fn wanted_deployment(&self) -> Option<Wish> {
+    pub fn wanted_deployment(&self, moment: &Moment) -> Option<Wish> {
         let (tag, digest) = self.newest_by_policy()?;
-        if self.holds.barrier(tag, digest).is_some() || self.tried_in_vain(tag, digest).is_some() {
+        if self.holds.barrier(tag, digest, moment).is_some() || self.tried_in_vain(tag, digest).is_some() {
             return None;
         }
         Some(Wish { tag: tag.to_owned(), requested_by: AUTO_DEPLOY.to_owned(), ..Wish::default() })
@@ -129,8 +148,8 @@ impl ProjectState {
 
     /// The tag that the policy would deploy, and what forbids it.
     #[must_use]
-    pub fn held_back(&self) -> Option<(&str, Barrier)> {
+    pub fn held_back(&self, moment: &Moment) -> Option<(&str, Barrier)> {
         let (tag, digest) = self.newest_by_policy()?;
-        Some((tag, self.holds.barrier(tag, digest)?))
+        Some((tag, self.holds.barrier(tag, digest, moment)?))
     }
 }

@@ -8,10 +8,10 @@ use crate::{
     },
     hold::Barrier,
     image::Digest,
+    line::Moment,
     names,
     plan::{self, Goal, ServiceCount},
     policy::RolloutPolicy,
-    time::Timestamp,
 };
 use thiserror::Error;
 
@@ -26,6 +26,8 @@ pub struct Wish {
     pub request_id: String,
     /// The rollout policy, where it is not to be the project's.
     pub policy: Option<RolloutPolicy>,
+    /// Why it may begin outside of every deploy window; `None`: it may not.
+    pub outside_windows: Option<String>,
 }
 
 /// How a project goes back to a release.
@@ -75,7 +77,7 @@ pub enum Refusal {
 
 impl ProjectState {
     /// Decides a request to deploy.
-    pub fn request_deployment(&self, wish: Wish) -> Result<Request, Refusal> {
+    pub fn request_deployment(&self, wish: Wish, moment: &Moment) -> Result<Request, Refusal> {
         if let Some(active) = self.active() {
             return Err(Refusal::InProgress { number: active.number, tag: active.tag.clone() });
         }
@@ -84,17 +86,30 @@ impl ProjectState {
             return Err(Refusal::NoImage { image: self.spec.image_repository.with_tag(release.tag) });
         };
         let (tag, digest) = (release.tag.to_owned(), image.digest.clone());
-        if let Some(barrier) = self.holds.barrier(&tag, &digest) {
+        let barrier = match wish.outside_windows {
+            Some(_) => self.holds.barrier_outside_windows(&tag, &digest, moment),
+            None => self.holds.barrier(&tag, &digest, moment),
+        };
+        if let Some(barrier) = barrier {
             return Err(barrier.into());
         }
         let mut request = self.request(Wish { tag, ..wish }, digest, &self.serving);
         request.awaits = self.spec.depends_on.clone();
-        Ok(request)
+        Ok(self.held(request))
+    }
+
+    /// A request for something new waits for what has to come first.
+    fn held(&self, mut request: Request) -> Request {
+        request.approvals_required = self.holds.approvals.as_ref().map_or(0, |held| held.hold);
+        request.held = request.approvals_required > 0 || !request.awaits.is_empty();
+        request
     }
 
     /// Decides a request to go back to a release, or without a tag to the one before. The images that were deployed then
-    /// are deployed again, whatever their tags name now. A freeze does not forbid it, and nothing forbids to cancel.
-    pub fn request_rollback(&self, wish: Wish, at: Timestamp) -> Result<WayBack, Refusal> {
+    /// are deployed again, whatever their tags name now. Neither a freeze nor the line forbids it, and nothing forbids to
+    /// cancel. What never was deployed is nothing to go back to: it is held like everything new.
+    pub fn request_rollback(&self, wish: Wish, moment: &Moment) -> Result<WayBack, Refusal> {
+        let at = moment.at;
         let active = self.active();
         let (tag, digest) = match (&*wish.tag, active) {
             ("", Some(active)) => return Ok(WayBack::Cancel(active.number)),
@@ -108,13 +123,17 @@ impl ProjectState {
         if let Some(active) = back {
             return Ok(WayBack::Cancel(active.number));
         }
-        if let Some(barrier) = self.holds.barrier_back(&tag, &digest) {
+        let back = self.has_succeeded(&tag, &digest);
+        let barrier =
+            if back { self.holds.barrier_back(&tag, &digest) } else { self.holds.barrier(&tag, &digest, moment) };
+        if let Some(barrier) = barrier {
             return Err(barrier.into());
         }
         let policy = self.spec.rollout_policy.clone().straight();
         let wish = Wish { tag, policy: Some(policy), ..wish };
         let Some(active) = active else {
-            return Ok(WayBack::Deploy { cancel: None, request: Box::new(self.request(wish, digest, &self.serving)) });
+            let request = self.request_back(back, self.request(wish, digest, &self.serving));
+            return Ok(WayBack::Deploy { cancel: None, request: Box::new(request) });
         };
         let control = ControlUsed {
             at,
@@ -127,17 +146,39 @@ impl ProjectState {
         // It is not over, so that nothing but a cancellation could be refused.
         let cancelled = active.clone().apply(&self.spec, Fact::Controlled(control.clone()), at);
         let serving = cancelled.map(|(cancelled, _)| cancelled.serving()).unwrap_or_default();
-        let request = Box::new(self.request(wish, digest, &serving));
+        let request = Box::new(self.request_back(back, self.request(wish, digest, &serving)));
         Ok(WayBack::Deploy { cancel: Some((active.number, control)), request })
     }
 
+    fn request_back(&self, back: bool, request: Request) -> Request {
+        if back { Request { back, ..request } } else { self.held(request) }
+    }
+
     fn request(&self, wish: Wish, digest: Digest, serving: &[ServiceCount]) -> Request {
-        let Wish { tag, requested_by, request_id, policy } = wish;
+        let Wish { tag, requested_by, request_id, policy, outside_windows } = wish;
         let number = self.deployments.back().map_or(0, |latest| latest.number) + 1;
         let goal = Goal { deployment: number, tag: &tag, digest: &digest };
         let by_policy = policy.as_ref().unwrap_or(&self.spec.rollout_policy);
         let plan = plan::plan(&self.spec, by_policy, goal, serving);
-        Request { number, tag, digest, requested_by, request_id, plan, policy, awaits: Vec::new() }
+        Request {
+            number,
+            tag,
+            digest,
+            requested_by,
+            request_id,
+            plan,
+            policy,
+            awaits: Vec::new(),
+            back: false,
+            held: false,
+            approvals_required: 0,
+            outside_windows,
+        }
+    }
+
+    fn has_succeeded(&self, tag: &str, digest: &Digest) -> bool {
+        let same = |known: &Deployment| known.tag == tag && known.digest == *digest;
+        self.deployments.iter().any(|known| same(known) && known.phase == Phase::Succeeded)
     }
 
     /// What the newest successful deployment before the one that serves has brought. What is quarantined is passed over.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::{
+    line::Moment,
     project::{ProjectDraft, TargetDraft},
     status::status,
 };
@@ -65,7 +66,8 @@ fn releases_and_head_read_as_in_the_seed() {
         state.releases().iter().map(|release| release.summary(&state.spec.image_repository)).collect();
     assert_eq!(read, ["0.0.5 <not yet available>", "0.0.4 flowcommerce/user:0.0.4"]);
     assert_eq!(state.head_label().as_deref(), Some("0.0.5-a1234cba"));
-    let said: Vec<String> = status(&state).sentences.into_iter().map(|sentence| sentence.text).collect();
+    let said: Vec<String> =
+        status(&state, &Moment::default()).sentences.into_iter().map(|sentence| sentence.text).collect();
     assert_eq!(
         said,
         [
@@ -93,14 +95,20 @@ fn a_complete_observation_takes_away_what_it_does_not_list() {
 fn only_a_release_with_an_image_is_deployed_and_only_one_at_a_time() {
     let mut state = seeds();
     let image = "flowcommerce/user:0.0.5".to_owned();
-    assert_eq!(state.request_deployment(wish("0.0.5")).unwrap_err(), Refusal::NoImage { image });
-    assert_eq!(state.request_deployment(wish("0.0.9")).unwrap_err(), Refusal::UnknownRelease("0.0.9".into()));
-    let request = state.request_deployment(wish("v0.0.4")).unwrap();
+    assert_eq!(state.request_deployment(wish("0.0.5"), &Moment::default()).unwrap_err(), Refusal::NoImage { image });
+    assert_eq!(
+        state.request_deployment(wish("0.0.9"), &Moment::default()).unwrap_err(),
+        Refusal::UnknownRelease("0.0.9".into())
+    );
+    let request = state.request_deployment(wish("v0.0.4"), &Moment::default()).unwrap();
     assert_eq!((request.number, request.tag.as_str()), (1, "0.0.4"));
     let change = Change::DeploymentRequested(Box::new(request));
     state.apply(&Event { at: Timestamp(6), by: "test".into(), change }).unwrap();
-    assert!(matches!(state.request_deployment(wish("0.0.4")), Err(Refusal::InProgress { number: 1, .. })));
-    assert_eq!(status(&state).sentences[0].text, "flowcommerce/user:0.0.4 deploy is in process");
+    assert!(matches!(
+        state.request_deployment(wish("0.0.4"), &Moment::default()),
+        Err(Refusal::InProgress { number: 1, .. })
+    ));
+    assert_eq!(status(&state, &Moment::default()).sentences[0].text, "flowcommerce/user:0.0.4 deploy is in process");
 }
 
 #[test]
@@ -135,7 +143,12 @@ fn a_policy_wants_every_untagged_head_tagged_and_no_other() {
     let failed =
         |why: &str| Observation::TagFailed { tag: "0.0.6".into(), commit: "a1234cba77".into(), why: why.to_owned() };
     assert_eq!((take(&mut state, failed("no")), take(&mut state, failed("no"))), (1, 0));
-    assert!(status(&state).sentences.iter().any(|sentence| sentence.text.contains("cannot be tagged as 0.0.6: no")));
+    assert!(
+        status(&state, &Moment::default())
+            .sentences
+            .iter()
+            .any(|sentence| sentence.text.contains("cannot be tagged as 0.0.6: no"))
+    );
     take(&mut state, source(false, &[("0.0.6", "a1234cba77")], None));
     assert_eq!((state.wanted_tag(), &state.tag_failure), (None, &None));
     // Set back to an older tag: nothing to tag. An empty branch: neither.
@@ -151,6 +164,9 @@ fn a_policy_wants_every_untagged_head_tagged_and_no_other() {
     take(&mut state, gone);
     assert_eq!((state.wanted_tag(), &state.head), (None, &None));
     assert!(
-        status(&state).sentences.iter().any(|sentence| sentence.text.contains("moved to https://git.example/users"))
+        status(&state, &Moment::default())
+            .sentences
+            .iter()
+            .any(|sentence| sentence.text.contains("moved to https://git.example/users"))
     );
 }

@@ -4,7 +4,10 @@ use super::{
     Api, Watch, page,
     project::{after_project, next_token},
 };
-use crate::{directory::Directory, project::Project};
+use crate::{
+    directory::Directory,
+    project::{Project, Shared},
+};
 use brain_core::{id::ProjectId, status::status};
 use brain_proto::{
     convert::status_to_proto,
@@ -31,27 +34,28 @@ impl BoardService for Api {
         let after = after_project(&page_token)?;
         let page = self.directory.page(after.as_ref(), size + 1);
         let next_page_token = next_token(&page, size);
-        let projects = page.iter().take(size).map(|project| project_status(project)).collect();
+        let projects = page.iter().take(size).map(|project| project_status(project, &self.shared)).collect();
         Ok(Response::new(GetBoardResponse { projects, next_page_token }))
     }
 
     type WatchBoardStream = Watch<WatchBoardResponse>;
 
     async fn watch_board(&self, _: Request<WatchBoardRequest>) -> Result<Response<Self::WatchBoardStream>, Status> {
-        let directory = Arc::clone(&self.directory);
+        let (directory, shared) = (Arc::clone(&self.directory), Arc::clone(&self.shared));
         let changed = self.shared.changed.subscribe();
-        Ok(Response::new(self.watch(|sender| watch(directory, changed, sender))))
+        Ok(Response::new(self.watch(|sender| watch(directory, shared, changed, sender))))
     }
 }
 
-fn project_status(project: &Project) -> ProjectStatus {
-    status_to_proto(&project.id, status(&project.read().state))
+fn project_status(project: &Project, shared: &Shared) -> ProjectStatus {
+    status_to_proto(&project.id, status(&project.read().state, &shared.moment()))
 }
 
 /// Sends every project's status, then that of those that change. A slow reader gets fewer, never older ones: what changed
 /// meanwhile is sent as it is when its turn comes.
 async fn watch(
     directory: Arc<Directory>,
+    shared: Arc<Shared>,
     mut changed: broadcast::Receiver<ProjectId>,
     sender: mpsc::Sender<Result<WatchBoardResponse, Status>>,
 ) {
@@ -59,7 +63,7 @@ async fn watch(
     loop {
         for id in std::mem::take(&mut due) {
             let Some(project) = directory.get(&id) else { continue };
-            let message = WatchBoardResponse { project: Some(project_status(&project)) };
+            let message = WatchBoardResponse { project: Some(project_status(&project, &shared)) };
             if sender.send(Ok(message)).await.is_err() {
                 return;
             }

@@ -11,13 +11,13 @@ use brain_proto::{
     convert::{deployment_to_proto, plan_to_proto, spec_to_proto},
     error, name,
     v1::{
-        CancelDeploymentRequest, CancelDeploymentResponse, CreateDeploymentRequest, CreateDeploymentResponse,
-        GetDeploymentRequest, GetDeploymentResponse, ListDeploymentsRequest, ListDeploymentsResponse,
-        PauseDeploymentRequest, PauseDeploymentResponse, PlanAnswer, PlanDeploymentRequest, PlanDeploymentResponse,
-        PlanRequest, PromoteDeploymentRequest, PromoteDeploymentResponse, ResumeDeploymentRequest,
-        ResumeDeploymentResponse, RollbackProjectRequest, RollbackProjectResponse, WatchDeploymentRequest,
-        WatchDeploymentResponse, create_deployment_request, deployment_service_server::DeploymentService,
-        plan_deployment_request,
+        ApproveDeploymentRequest, ApproveDeploymentResponse, CancelDeploymentRequest, CancelDeploymentResponse,
+        CreateDeploymentRequest, CreateDeploymentResponse, GetDeploymentRequest, GetDeploymentResponse,
+        ListDeploymentsRequest, ListDeploymentsResponse, PauseDeploymentRequest, PauseDeploymentResponse, PlanAnswer,
+        PlanDeploymentRequest, PlanDeploymentResponse, PlanRequest, PromoteDeploymentRequest,
+        PromoteDeploymentResponse, ResumeDeploymentRequest, ResumeDeploymentResponse, RollbackProjectRequest,
+        RollbackProjectResponse, WatchDeploymentRequest, WatchDeploymentResponse, create_deployment_request,
+        deployment_service_server::DeploymentService, plan_deployment_request,
     },
 };
 use std::sync::Arc;
@@ -32,12 +32,13 @@ impl DeploymentService for Api {
         &self,
         request: Request<CreateDeploymentRequest>,
     ) -> Result<Response<CreateDeploymentResponse>, Status> {
-        let CreateDeploymentRequest { parent, what, request_id, requested_by, rollout_policy } = request.into_inner();
+        let CreateDeploymentRequest { parent, what, request_id, requested_by, rollout_policy, outside_windows } =
+            request.into_inner();
         let what = what.map(|what| match what {
             create_deployment_request::What::Version(version) => What::Version(version),
             create_deployment_request::What::Image(image) => What::Image(image),
         });
-        let asked = Asked { parent, what, request_id, requested_by, rollout_policy };
+        let asked = Asked { parent, what, request_id, requested_by, rollout_policy, outside_windows };
         let (project, wish) = self.wanted(asked)?;
         let deployment = project.deploy(wish).await.map_err(|error| refused(&project, error))?;
         let deployment = Some(deployment_to_proto(&project.read().state.spec, &deployment));
@@ -101,15 +102,16 @@ impl DeploymentService for Api {
         &self,
         request: Request<PlanDeploymentRequest>,
     ) -> Result<Response<PlanDeploymentResponse>, Status> {
-        let PlanDeploymentRequest { parent, what, rollout_policy } = request.into_inner();
+        let PlanDeploymentRequest { parent, what, rollout_policy, outside_windows } = request.into_inner();
         let what = what.map(|what| match what {
             plan_deployment_request::What::Version(version) => What::Version(version),
             plan_deployment_request::What::Image(image) => What::Image(image),
         });
-        let (project, wish) = self.wanted(Asked { parent, what, rollout_policy, ..Asked::default() })?;
+        let (project, wish) =
+            self.wanted(Asked { parent, what, rollout_policy, outside_windows, ..Asked::default() })?;
         let (planned, spec) = {
             let state = &project.read().state;
-            (state.request_deployment(wish), spec_to_proto(&state.spec))
+            (state.request_deployment(wish, &self.shared.moment()), spec_to_proto(&state.spec))
         };
         let planned = planned.map_err(|refusal| refused(&project, refusal.into()))?;
         let plan = Some(plan_to_proto(&planned.plan));
@@ -158,6 +160,15 @@ impl DeploymentService for Api {
         Ok(Response::new(CancelDeploymentResponse { deployment: Some(deployment) }))
     }
 
+    async fn approve_deployment(
+        &self,
+        request: Request<ApproveDeploymentRequest>,
+    ) -> Result<Response<ApproveDeploymentResponse>, Status> {
+        let ApproveDeploymentRequest { name, requested_by, reason } = request.into_inner();
+        let deployment = self.approve(&name, requested_by, reason).await?;
+        Ok(Response::new(ApproveDeploymentResponse { deployment: Some(deployment) }))
+    }
+
     async fn rollback_project(
         &self,
         request: Request<RollbackProjectRequest>,
@@ -169,7 +180,7 @@ impl DeploymentService for Api {
         faults.check(version.len() <= request::TAG_MAX, "version", "must be at most 250 characters");
         let id = faults.project("parent", &parent);
         let project = self.project(&faults.end(id)?)?;
-        let wish = Wish { tag: version, requested_by, request_id, policy: None };
+        let wish = Wish { tag: version, requested_by, request_id, ..Wish::default() };
         let deployment = project.roll_back(wish, reason).await.map_err(|error| refused(&project, error))?;
         let deployment = Some(deployment_to_proto(&project.read().state.spec, &deployment));
         Ok(Response::new(RollbackProjectResponse { deployment }))

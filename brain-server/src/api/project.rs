@@ -20,8 +20,10 @@ use brain_proto::{
         FreezeProjectResponse, GetProjectRequest, GetProjectResponse, GetWebhooksRequest, GetWebhooksResponse,
         LiftQuarantineRequest, LiftQuarantineResponse, ListProjectsRequest, ListProjectsResponse, ListReleasesRequest,
         ListReleasesResponse, PinProjectRequest, PinProjectResponse, QuarantineReleaseRequest,
-        QuarantineReleaseResponse, ThawProjectRequest, ThawProjectResponse, UnpinProjectRequest, UnpinProjectResponse,
-        WatchProjectRequest, WatchProjectResponse, create_tag_request::Version, project_service_server::ProjectService,
+        QuarantineReleaseResponse, SetDeployWindowsRequest, SetDeployWindowsResponse, SetRequiredApprovalsRequest,
+        SetRequiredApprovalsResponse, ThawProjectRequest, ThawProjectResponse, UnpinProjectRequest,
+        UnpinProjectResponse, WatchProjectRequest, WatchProjectResponse, create_tag_request::Version,
+        project_service_server::ProjectService,
     },
 };
 use std::cmp::Ordering;
@@ -193,6 +195,27 @@ impl ProjectService for Api {
         let asked = holds::Asked { named: holds::Named::Project(name), requested_by, reason };
         let project = self.hold(asked, |_| Ok(HoldWish::Thaw)).await?;
         Ok(Response::new(ThawProjectResponse { project: Some(project) }))
+    }
+
+    async fn set_deploy_windows(
+        &self,
+        request: Request<SetDeployWindowsRequest>,
+    ) -> Result<Response<SetDeployWindowsResponse>, Status> {
+        let SetDeployWindowsRequest { name, windows, requested_by, reason } = request.into_inner();
+        let now = self.shared.clock.now();
+        let asked = holds::Asked { named: holds::Named::Project(name), requested_by, reason };
+        let project = self.hold(asked, |_| holds::windows(windows, now)).await?;
+        Ok(Response::new(SetDeployWindowsResponse { project: Some(project) }))
+    }
+
+    async fn set_required_approvals(
+        &self,
+        request: Request<SetRequiredApprovalsRequest>,
+    ) -> Result<Response<SetRequiredApprovalsResponse>, Status> {
+        let SetRequiredApprovalsRequest { name, count, requested_by, reason } = request.into_inner();
+        let asked = holds::Asked { named: holds::Named::Project(name), requested_by, reason };
+        let project = self.hold(asked, |_| holds::approvals(count)).await?;
+        Ok(Response::new(SetRequiredApprovalsResponse { project: Some(project) }))
     }
 }
 

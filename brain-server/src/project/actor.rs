@@ -10,7 +10,7 @@ use brain_core::{
     event::{Change, Event},
     hold::HoldWish,
     observation::Observation,
-    state::{WayBack, Wish},
+    state::{Refusal, WayBack, Wish},
     time::Timestamp,
 };
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -26,7 +26,7 @@ const RETRY_DEADLINE: Duration = Duration::from_secs(1);
 pub(super) async fn run(project: Arc<Project>, commands: mpsc::Receiver<Command>) {
     let span = info_span!("project", id = %project.id);
     let shutdown = project.shared.shutdown.clone();
-    let actor = Actor { project, commands, waiting: VecDeque::new(), policy_failed: false };
+    let actor = Actor { project, commands, waiting: VecDeque::new(), retries: false };
     // What is under way when the server ends is unacknowledged, and will be sent again.
     shutdown.run_until_cancelled(actor.serve().instrument(span)).await;
 }
@@ -36,14 +36,16 @@ struct Actor {
     commands: mpsc::Receiver<Command>,
     /// Commands that were taken from the mailbox and do not go with the batch before them.
     waiting: VecDeque<Command>,
-    /// Whether the policy's deployment is to be tried again.
-    policy_failed: bool,
+    /// Whether a deployment that the policy asks for, or that waits to begin, is to be tried again.
+    retries: bool,
 }
 
 impl Actor {
     async fn serve(mut self) {
         loop {
             if self.waiting.is_empty() {
+                self.retries = false;
+                self.admit().await;
                 self.deploy_by_policy().await;
             }
             let command = match self.waiting.pop_front() {
@@ -58,6 +60,8 @@ impl Actor {
                         () = tokio::time::sleep(deadline.unwrap_or(Duration::MAX)), if deadline.is_some() => {
                             self.thaw().await;
                             self.time_out().await;
+                            // A deploy window may have opened or closed, which no event tells.
+                            let _ = self.project.shared.changed.send(self.project.id.clone());
                             continue;
                         }
                     }
@@ -122,22 +126,49 @@ impl Actor {
         if let Some(deployment) = self.repeated(&wish) {
             return Ok(deployment);
         }
-        let request = self.project.read().state.request_deployment(wish)?;
+        let shared = Arc::clone(&self.project.shared);
+        let _steady = shared.line.steady().await;
+        let request = self.project.read().state.request_deployment(wish, &shared.moment())?;
         self.begin(Box::new(request), Vec::new()).await
     }
 
     /// Deploys what the project's policy asks for. What goes wrong is tried again with the next command, or after a pause.
     async fn deploy_by_policy(&mut self) {
-        self.policy_failed = false;
-        let Some(wish) = self.project.read().state.wanted_deployment() else { return };
+        let Some(wish) = self.wanted_deployment() else { return };
         let tag = wish.tag.clone();
         match self.deploy(wish).await {
             Ok(deployment) => info!(tag, number = deployment.number, "deployed by policy"),
+            // Forbidden since: it is not wanted any more.
+            Err(CommandError::Refused(Refusal::Held(_))) => {}
             Err(error) => {
                 warn!(%error, tag, "the policy's deployment could not begin, trying again");
-                self.policy_failed = true;
+                self.retries = true;
             }
         }
+    }
+
+    /// Lets a deployment begin that has all it needs, or records what forbids it.
+    async fn admit(&mut self) {
+        let ready = |deployment: &Deployment| deployment.is_ready_to_begin();
+        if !self.project.read().state.active().is_some_and(ready) {
+            return;
+        }
+        let shared = Arc::clone(&self.project.shared);
+        let _steady = shared.line.steady().await;
+        let admission = self.project.read().state.admission(&shared.moment());
+        let Some((number, fact)) = admission else { return };
+        if let Err(error) = self.fact(SERVER.to_owned(), number, fact).await {
+            warn!(%error, number, "the deployment could not be let begin, trying again");
+            self.retries = true;
+        }
+    }
+
+    fn wanted_deployment(&self) -> Option<Wish> {
+        let state = &self.project.read().state;
+        if !state.spec.deploy.automatic {
+            return None;
+        }
+        state.wanted_deployment(&self.project.shared.moment())
     }
 
     async fn hold(&mut self, by: String, wish: HoldWish, why: String) -> Result<(), CommandError> {
@@ -161,9 +192,12 @@ impl Actor {
         if let Some(deployment) = self.repeated(&wish) {
             return Ok(deployment);
         }
-        let at = self.project.shared.clock.now();
+        let shared = Arc::clone(&self.project.shared);
+        let _steady = shared.line.steady().await;
+        let moment = shared.moment();
+        let at = moment.at;
         let (by, request_id) = (name_of(&wish.requested_by), wish.request_id.clone());
-        let way = self.project.read().state.request_rollback(wish, at)?;
+        let way = self.project.read().state.request_rollback(wish, &moment)?;
         match way {
             WayBack::Cancel(number) => {
                 let control = Control::Cancel { rollback: true };
@@ -196,6 +230,7 @@ impl Actor {
 
     async fn fact(&mut self, by: String, number: u64, fact: Fact) -> Result<Deployment, CommandError> {
         let at = self.project.shared.clock.now();
+        self.check_line(number, &fact)?;
         let after = self.project.read().state.after(number, fact.clone(), at)?.0;
         if self.project.read().state.deployment(number) == Some(&after) {
             // The same waiting reason again is no news.
@@ -206,6 +241,18 @@ impl Actor {
         events.extend(quarantine.map(|change| Event { at, by: SERVER.to_owned(), change }));
         self.commit(events).await?;
         self.deployment(number)
+    }
+
+    /// While the line keeps deployments under way paused, no person lets one go on.
+    fn check_line(&self, number: u64, fact: &Fact) -> Result<(), CommandError> {
+        let Fact::Controlled(used) = fact else { return Ok(()) };
+        let line = self.project.shared.line.line();
+        let inner = self.project.read();
+        let forbids = |deployment| line.forbids(&used.control, deployment);
+        match inner.state.deployment(number).and_then(forbids) {
+            Some(barrier) => Err(Refusal::Held(barrier).into()),
+            None => Ok(()),
+        }
     }
 
     fn deployment(&self, number: u64) -> Result<Deployment, CommandError> {
@@ -221,7 +268,7 @@ impl Actor {
         }
         let shared = &self.project.shared;
         let expected = self.project.read().version;
-        let transition = Transition { project: self.project.id.clone(), expected, events: events.clone() };
+        let transition = Transition { stream: self.project.id.clone().into(), expected, events: events.clone() };
         let revision = match shared.store.commit(vec![transition]).await {
             Ok(revision) => revision,
             Err(error) => {
@@ -258,13 +305,16 @@ impl Actor {
         }
     }
 
-    /// Time until the active deployment's step has taken too long, a freeze ends, or the policy is tried again.
+    /// Time until the active deployment's step has taken too long, a freeze ends, a deploy window opens or closes, or the
+    /// policy is tried again.
     fn until_deadline(&self) -> Option<Duration> {
         let now = self.project.shared.clock.now();
         let inner = self.project.read();
         let deadline = inner.state.active().and_then(Deployment::deadline);
-        let times = [deadline, inner.state.holds.thaws()].into_iter().flatten().map(|time| time.since(now));
-        times.chain(self.policy_failed.then_some(RETRY_DEADLINE)).min()
+        let holds = &inner.state.holds;
+        let times =
+            [deadline, holds.thaws(), holds.next_window_change(now)].into_iter().flatten().map(|time| time.since(now));
+        times.chain(self.retries.then_some(RETRY_DEADLINE)).min()
     }
 
     async fn time_out(&mut self) {

@@ -1,10 +1,8 @@
 //! The store in memory: for tests and simulations. Gone with the process.
 
-use super::{
-    CheckpointEntry, Commits, Committed, Loaded, LoadedProject, Revision, Store, StoreError, Transition, live::Live,
-};
+use super::{CheckpointEntry, Commits, Committed, Loaded, Revision, Store, StoreError, Transition, live::Live};
 use async_trait::async_trait;
-use brain_core::{id::ProjectId, state::ProjectState};
+use brain_core::stream::{Stream, StreamState};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
@@ -19,7 +17,7 @@ pub struct MemoryStore {
 
 #[derive(Debug, Default)]
 struct Inner {
-    projects: BTreeMap<ProjectId, (u64, ProjectState)>,
+    streams: BTreeMap<Stream, (u64, StreamState)>,
     log: Vec<Arc<Committed>>,
     compacted: u64,
     revision: u64,
@@ -35,25 +33,26 @@ impl MemoryStore {
 impl Store for MemoryStore {
     async fn commit(&self, batch: Vec<Transition>) -> Result<Revision, StoreError> {
         let mut inner = self.lock();
-        let mut projects = BTreeMap::new();
-        for Transition { project, expected, events } in &batch {
-            let known = projects.get(project).or_else(|| inner.projects.get(project)).cloned();
+        let mut streams = BTreeMap::new();
+        for Transition { stream, expected, events } in &batch {
+            let known = streams.get(stream).or_else(|| inner.streams.get(stream)).cloned();
             let (actual, state) = known.map_or((0, None), |(version, state)| (version, Some(state)));
             if actual != *expected {
-                return Err(StoreError::Conflict { project: project.clone(), expected: *expected, actual });
+                return Err(StoreError::Conflict { stream: stream.clone(), expected: *expected, actual });
             }
             let mut state = state;
             for event in events {
-                ProjectState::fold(&mut state, event).map_err(|misfit| StoreError::Unavailable(misfit.to_string()))?;
+                let folded = StreamState::fold(&mut state, stream, event);
+                folded.map_err(|misfit| StoreError::Unavailable(misfit.to_string()))?;
             }
             let state = state.ok_or_else(|| StoreError::Unavailable("a transition without events".to_owned()))?;
-            projects.insert(project.clone(), (expected + 1, state));
+            streams.insert(stream.clone(), (expected + 1, state));
         }
-        inner.projects.extend(projects);
-        for Transition { project, expected, events } in batch {
+        inner.streams.extend(streams);
+        for Transition { stream, expected, events } in batch {
             inner.revision += 1;
             let revision = Revision(inner.revision);
-            let committed = Arc::new(Committed { revision, project, version: expected + 1, events });
+            let committed = Arc::new(Committed { revision, stream, version: expected + 1, events });
             inner.log.push(Arc::clone(&committed));
             self.live.publish(committed);
         }
@@ -62,12 +61,7 @@ impl Store for MemoryStore {
 
     async fn load(&self) -> Result<Loaded, StoreError> {
         let inner = self.lock();
-        let project = |(id, (version, state)): (&ProjectId, &(u64, ProjectState))| LoadedProject {
-            id: id.clone(),
-            version: *version,
-            state: state.clone(),
-        };
-        Ok(Loaded { revision: Revision(inner.revision), projects: inner.projects.iter().map(project).collect() })
+        Ok(Loaded::new(Revision(inner.revision), inner.streams.clone()))
     }
 
     fn watch(&self, after: Revision) -> Commits {

@@ -8,11 +8,11 @@
 //! |---|---|---|
 //! | `meta` | `format` | the number of this layout |
 //! | `log` | first revision, part | transitions |
-//! | `checkpoint` | project id, part | version and state |
+//! | `checkpoint` | name of the stream (a project's id, or the line's), part | version and state |
 
 use super::{CheckpointEntry, Commits, Loaded, Revision, Store, StoreError, Transition, live::Live};
 use async_trait::async_trait;
-use brain_core::id::ProjectId;
+use brain_core::stream::Stream;
 use std::{
     collections::HashMap,
     fs::{self, File, TryLockError},
@@ -92,8 +92,7 @@ impl SledStore {
                 .map_err(|error| unavailable("cannot be written", &error))?;
             writer::sync_new(&files)?;
         }
-        let versions: HashMap<ProjectId, u64> =
-            loaded.projects.iter().map(|project| (project.id.clone(), project.version)).collect();
+        let versions: HashMap<Stream, u64> = loaded.versions().collect();
         let live = Live::default();
         let (queue, requests) = mpsc::sync_channel(QUEUE);
         let writer = writer::Writer::new(files.clone(), live.clone(), loaded.revision.0, versions)?;
@@ -158,9 +157,9 @@ impl Store for SledStore {
         self.live.watch(after, || load::history(&self.files.log, &self.files.path, after))
     }
 
-    async fn checkpoint(&self, projects: Vec<CheckpointEntry>, covers: Revision) -> Result<(), StoreError> {
+    async fn checkpoint(&self, entries: Vec<CheckpointEntry>, covers: Revision) -> Result<(), StoreError> {
         let files = self.files.clone();
-        let written = tokio::task::spawn_blocking(move || checkpoint::write(&files, &projects)).await;
+        let written = tokio::task::spawn_blocking(move || checkpoint::write(&files, &entries)).await;
         written.map_err(|error| StoreError::Unavailable(error.to_string()))??;
         // The writer orders the cut with its own commits.
         self.ask(|reply| writer::Request::Cut { through: covers.0.saturating_sub(TAIL), reply }).await

@@ -9,6 +9,7 @@ use brain_core::{
     deployment::{
         Cause, Deployment, Outcome, Pause, Phase, SERVICE_EVENTS_KEPT, ServiceEvent, StepTimes, TASK_FAILURES_KEPT,
         TaskFailure,
+        beginning::Approval,
         control::{Control, ControlUsed},
     },
     plan::Plan,
@@ -49,14 +50,22 @@ pub fn deployment_to_proto(spec: &ProjectSpec, deployment: &Deployment) -> v1::D
         step: u32::try_from(deployment.cursor + 1).unwrap_or(u32::MAX),
         rollout_policy: deployment.policy.as_ref().map(policy_to_proto),
         awaits: deployment.awaits.iter().map(ToString::to_string).collect(),
+        approvals_required: deployment.approvals_required,
+        approvals: deployment.approvals.iter().map(approval_to_proto).collect(),
+        outside_windows: deployment.outside_windows.clone().unwrap_or_default(),
         failure_cause: deployment.cause.map_or(v1::FailureCause::Unspecified, cause_to_proto).into(),
         service_events: deployment.service_events.iter().map(service_event_to_proto).collect(),
     }
 }
 
+fn approval_to_proto(approval: &Approval) -> v1::DeploymentApproval {
+    let Approval { at, by, why } = approval.clone();
+    v1::DeploymentApproval { time: Some(timestamp_to_proto(at)), requested_by: by, reason: why }
+}
+
 fn pause_to_proto(pause: &Pause) -> v1::DeploymentPause {
-    let Pause { by, why, since, failed: _ } = pause.clone();
-    v1::DeploymentPause { paused_by: by, reason: why, pause_time: Some(timestamp_to_proto(since)) }
+    let Pause { by, why, since, failed: _, line } = pause.clone();
+    v1::DeploymentPause { paused_by: by, reason: why, pause_time: Some(timestamp_to_proto(since)), line }
 }
 
 fn control_to_proto(used: &ControlUsed) -> v1::DeploymentControl {
@@ -93,9 +102,14 @@ fn headline(deployment: &Deployment) -> String {
         return format!("paused by {}, {}", pause.by, step());
     }
     match deployment.phase {
-        Phase::Pending => match deployment.awaits.first() {
-            Some(first) => format!("waiting for {first}"),
-            None => "waiting for a deployer".to_owned(),
+        Phase::Pending => match (deployment.awaits.first(), deployment.approvals_missing(), &deployment.waiting) {
+            (Some(first), ..) => format!("waiting for {first}"),
+            (None, 1.., _) => {
+                let (has, needs) = (deployment.approvals.len(), deployment.approvals_required);
+                format!("waiting for approvals: {has} of {needs}")
+            }
+            (None, 0, Some(why)) if deployment.held => format!("held back: {why}"),
+            (None, 0, _) => "waiting for a deployer".to_owned(),
         },
         Phase::Running => step(),
         Phase::RollingBack => format!("rolling back, {}", step()),

@@ -1,14 +1,16 @@
 //! What people read: projects, releases, production, the board.
 
-use super::{project::spec_to_proto, timestamp_to_proto};
+use super::{duration_to_proto, project::spec_to_proto, timestamp_to_proto};
 use crate::{name, v1};
 use brain_core::{
     hold::{Frozen, Held, Holds, Pinned, Quarantined},
     id::ProjectId,
+    line::{Line, Stop},
     production::{Production, ServiceState},
     release::{Commit, Moved, Release},
     state::ProjectState,
     status::{Sentence, Status},
+    window::Window,
 };
 
 /// A project with its output-only fields.
@@ -28,7 +30,7 @@ fn holds_to_proto(holds: &Holds) -> Option<v1::Holds> {
     if *holds == Holds::default() {
         return None;
     }
-    let Holds { pin, freeze, quarantines } = holds.clone();
+    let Holds { pin, freeze, quarantines, windows, approvals } = holds.clone();
     let quarantine = |held: Held<Quarantined>| {
         let (Quarantined { tag, digest }, origin) = origin(held);
         v1::Quarantine { version: tag, image_digest: digest.to_string(), origin }
@@ -43,7 +45,29 @@ fn holds_to_proto(holds: &Holds) -> Option<v1::Holds> {
             v1::Freeze { end_time: until.map(timestamp_to_proto), origin }
         }),
         quarantines: quarantines.into_iter().map(quarantine).collect(),
+        deploy_windows: windows.map(|held| {
+            let (windows, origin) = origin(held);
+            v1::DeployWindows { windows: windows.into_iter().map(window_to_proto).collect(), origin }
+        }),
+        required_approvals: approvals.map(|held| {
+            let (count, origin) = origin(held);
+            v1::RequiredApprovals { count, origin }
+        }),
     })
+}
+
+fn window_to_proto(window: Window) -> v1::DeployWindow {
+    let Window { cron, duration, zone } = window;
+    v1::DeployWindow { cron, duration: Some(duration_to_proto(duration)), time_zone: zone }
+}
+
+/// How the line stands.
+#[must_use]
+pub fn line_to_proto(line: Line) -> v1::Line {
+    let Line { stopped } = line;
+    let Some(held) = stopped else { return v1::Line::default() };
+    let (Stop { pause_running }, origin) = origin(held);
+    v1::Line { stopped: true, pause_running, origin }
 }
 
 fn origin<T>(held: Held<T>) -> (T, Option<v1::HoldOrigin>) {

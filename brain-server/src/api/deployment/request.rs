@@ -5,6 +5,7 @@ use crate::project::{CommandError, Project};
 use brain_core::{
     deployment::{
         Fact, IllegalEvent,
+        beginning::Approval,
         control::{Control, ControlUsed},
     },
     hold::Barrier,
@@ -40,6 +41,7 @@ pub(super) struct Asked {
     pub(super) request_id: String,
     pub(super) requested_by: String,
     pub(super) rollout_policy: Option<v1::RolloutPolicy>,
+    pub(super) outside_windows: String,
 }
 
 /// Faults of a request, all of which are answered at once.
@@ -68,8 +70,12 @@ impl Faults {
     }
 
     pub(in crate::api) fn reason(&mut self, reason: &str) {
-        if reason.len() > REASON_MAX || reason.contains(char::is_control) {
-            self.add("reason", format!("must be one line of at most {REASON_MAX} characters"));
+        self.why("reason", reason);
+    }
+
+    fn why(&mut self, field: &str, why: &str) {
+        if why.len() > REASON_MAX || why.contains(char::is_control) {
+            self.add(field, format!("must be one line of at most {REASON_MAX} characters"));
         }
     }
 
@@ -89,9 +95,11 @@ impl Faults {
 impl Api {
     /// Project and wish of a request to deploy, checked whole.
     pub(super) fn wanted(&self, asked: Asked) -> Result<(Arc<Project>, Wish), Status> {
-        let Asked { parent, what, request_id, requested_by, rollout_policy } = asked;
+        let Asked { parent, what, request_id, requested_by, rollout_policy, outside_windows } = asked;
         let mut faults = Faults::default();
         faults.request(&request_id, &requested_by);
+        faults.why("outside_windows", &outside_windows);
+        let outside_windows = Some(outside_windows).filter(|why| !why.is_empty());
         let id = if parent.is_empty() { None } else { faults.project("parent", &parent) };
         let (repository, tag) = match what {
             Some(What::Version(tag)) => {
@@ -140,7 +148,7 @@ impl Api {
                 let description = format!("must be of the project's repository, {expected}");
                 Err(error::invalid_field("image", description))
             }
-            _ => Ok((project, Wish { tag, requested_by, request_id, policy })),
+            _ => Ok((project, Wish { tag, requested_by, request_id, policy, outside_windows })),
         }
     }
 
@@ -162,6 +170,23 @@ impl Api {
         let by = if by.is_empty() { "unknown".to_owned() } else { by };
         let used = ControlUsed { at: self.shared.clock.now(), by: by.clone(), why, control, request_id: String::new() };
         let answer = project.fact(by, number, Fact::Controlled(used)).await.await;
+        let changed = answer.unwrap_or(Err(CommandError::ShuttingDown));
+        let changed = changed.map_err(|failure| refused(&project, failure))?;
+        Ok(deployment_to_proto(&project.read().state.spec, &changed))
+    }
+
+    /// Approves a deployment.
+    pub(super) async fn approve(&self, deployment: &str, by: String, why: String) -> Result<v1::Deployment, Status> {
+        let mut faults = Faults::default();
+        faults.request("", &by);
+        faults.check(!by.trim().is_empty(), "requested_by", "is required: an approval has a name");
+        faults.reason(&why);
+        let named = name::parse_deployment(deployment).map_err(|error| faults.add("name", error.to_string())).ok();
+        let (id, number) = faults.end(named)?;
+        let project = self.project(&id)?;
+        super::find(&project, &project.read().state, number)?;
+        let approval = Approval { at: self.shared.clock.now(), by: by.clone(), why };
+        let answer = project.fact(by, number, Fact::Approved(approval)).await.await;
         let changed = answer.unwrap_or(Err(CommandError::ShuttingDown));
         let changed = changed.map_err(|failure| refused(&project, failure))?;
         Ok(deployment_to_proto(&project.read().state.spec, &changed))
@@ -196,10 +221,18 @@ pub(in crate::api) fn refused(project: &Project, failure: CommandError) -> Statu
         CommandError::Refused(refusal) => refusal,
         CommandError::Misfit(Misfit::Illegal(
             number,
-            illegal @ (IllegalEvent::Ended | IllegalEvent::NothingToPromote),
+            illegal @ (IllegalEvent::Ended
+            | IllegalEvent::NothingToPromote
+            | IllegalEvent::NothingToApprove
+            | IllegalEvent::OwnApproval),
         )) => {
             let named = name::deployment(&project.id, number);
-            let reason = if illegal == IllegalEvent::Ended { "DEPLOYMENT_ENDED" } else { "NOTHING_TO_PROMOTE" };
+            let reason = match illegal {
+                IllegalEvent::NothingToPromote => "NOTHING_TO_PROMOTE",
+                IllegalEvent::NothingToApprove => "NOTHING_TO_APPROVE",
+                IllegalEvent::OwnApproval => "OWN_APPROVAL",
+                _ => "DEPLOYMENT_ENDED",
+            };
             return error::precondition(reason, &named, format!("{named}: {illegal}"));
         }
         other => return command_status(other),
@@ -217,6 +250,8 @@ pub(in crate::api) fn refused(project: &Project, failure: CommandError) -> Statu
                 Barrier::Pinned(_) => "PROJECT_PINNED",
                 Barrier::Quarantined(_) => "VERSION_QUARANTINED",
                 Barrier::Frozen(_) => "PROJECT_FROZEN",
+                Barrier::LineStopped(_) => "LINE_STOPPED",
+                Barrier::Windows { .. } => "OUTSIDE_DEPLOY_WINDOWS",
             };
             error::precondition(reason, &name::project(&project.id), message)
         }

@@ -5,11 +5,16 @@ use super::super::{
     deployment::request::{Faults, TAG_MAX, refused},
 };
 use brain_core::{
+    deployment::beginning::APPROVALS_MAX,
     hold::{Frozen, HoldWish},
     project::Violation,
     time::Timestamp,
+    window::{WINDOWS_MAX, Window},
 };
-use brain_proto::{convert::project_to_proto, name, v1};
+use brain_proto::{
+    convert::{duration_from_proto, project_to_proto},
+    name, v1,
+};
 use tonic::Status;
 
 /// What is held, by its resource name.
@@ -26,21 +31,51 @@ pub(super) struct Asked {
 }
 
 /// A pin to a version; to what serves when it is empty.
-pub(super) fn pin(version: String) -> Result<HoldWish, Violation> {
+pub(super) fn pin(version: String) -> Result<HoldWish, Vec<Violation>> {
     if version.len() > TAG_MAX {
         let description = format!("must be at most {TAG_MAX} characters");
-        return Err(Violation { field: "version".to_owned(), description });
+        return Err(vec![Violation { field: "version".to_owned(), description }]);
     }
     Ok(HoldWish::Pin(version))
 }
 
 /// A freeze, until a time that lies ahead.
-pub(super) fn freeze(until: Option<Timestamp>, now: Timestamp) -> Result<HoldWish, Violation> {
+pub(super) fn freeze(until: Option<Timestamp>, now: Timestamp) -> Result<HoldWish, Vec<Violation>> {
     if until.is_some_and(|until| until <= now) {
         let description = format!("must lie ahead: it is {now}");
-        return Err(Violation { field: "end_time".to_owned(), description });
+        return Err(vec![Violation { field: "end_time".to_owned(), description }]);
     }
     Ok(HoldWish::Freeze(Frozen { until }))
+}
+
+/// Deploy windows; every fault of every one of them is told.
+pub(super) fn windows(windows: Vec<v1::DeployWindow>, now: Timestamp) -> Result<HoldWish, Vec<Violation>> {
+    let mut faults = Vec::new();
+    if windows.len() > WINDOWS_MAX {
+        let description = format!("must be at most {WINDOWS_MAX}");
+        return Err(vec![Violation { field: "windows".to_owned(), description }]);
+    }
+    let mut checked = Vec::new();
+    for (index, window) in windows.into_iter().enumerate() {
+        let v1::DeployWindow { cron, duration, time_zone } = window;
+        // A window without a length has none that is allowed.
+        let duration = duration.map(duration_from_proto).unwrap_or_default();
+        let fault = |(field, description)| Violation { field: format!("windows[{index}].{field}"), description };
+        match Window::check(&cron, duration, &time_zone, now) {
+            Ok(window) => checked.push(window),
+            Err(found) => faults.extend(found.into_iter().map(fault)),
+        }
+    }
+    if faults.is_empty() { Ok(HoldWish::Windows(checked)) } else { Err(faults) }
+}
+
+/// How many others have to approve.
+pub(super) fn approvals(count: u32) -> Result<HoldWish, Vec<Violation>> {
+    if count > APPROVALS_MAX {
+        let description = format!("must be at most {APPROVALS_MAX}");
+        return Err(vec![Violation { field: "count".to_owned(), description }]);
+    }
+    Ok(HoldWish::Approvals(count))
 }
 
 impl Api {
@@ -48,7 +83,7 @@ impl Api {
     pub(super) async fn hold(
         &self,
         asked: Asked,
-        wish: impl FnOnce(String) -> Result<HoldWish, Violation>,
+        wish: impl FnOnce(String) -> Result<HoldWish, Vec<Violation>>,
     ) -> Result<v1::Project, Status> {
         let Asked { named, requested_by, reason } = asked;
         let mut faults = Faults::default();
@@ -67,8 +102,10 @@ impl Api {
         let tag = named.as_ref().map(|(_, tag)| tag.clone()).unwrap_or_default();
         let wish = match wish(tag) {
             Ok(wish) => Some(wish),
-            Err(Violation { field, description }) => {
-                faults.check(false, &field, &description);
+            Err(found) => {
+                for Violation { field, description } in found {
+                    faults.check(false, &field, &description);
+                }
                 None
             }
         };

@@ -45,7 +45,10 @@ impl Touched {
                 | Change::PollRecovered { .. }
                 | Change::ProductionObserved { .. }
                 | Change::DeploymentRequested(_)
-                | Change::DeploymentChanged { .. } => {}
+                | Change::DeploymentChanged { .. }
+                // Of the line, and never among a project's.
+                | Change::LineStopped { .. }
+                | Change::LineReleased { .. } => {}
             }
         }
     }

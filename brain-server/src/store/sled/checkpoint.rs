@@ -1,4 +1,4 @@
-//! Checkpoints: each project's state, replaced whole. The log is cut only after all of them are durable.
+//! Checkpoints: each stream's state, replaced whole. The log is cut only after all of them are durable.
 
 use super::{
     super::{CheckpointEntry, StoreError},
@@ -6,18 +6,18 @@ use super::{
 };
 
 /// Writes the states and makes them durable.
-pub(super) fn write(files: &Files, projects: &[CheckpointEntry]) -> Result<(), StoreError> {
+pub(super) fn write(files: &Files, entries: &[CheckpointEntry]) -> Result<(), StoreError> {
     let unavailable = |error: sled::Error| StoreError::Unavailable(format!("{}: {error}", files.path.display()));
-    for CheckpointEntry { project, version, state } in projects {
+    for CheckpointEntry { stream, version, state } in entries {
         let values = codec::frame(&codec::encode_state(*version, state)?);
         let parts = values.len();
         let mut changes = sled::Batch::default();
         for (part, value) in values.into_iter().enumerate() {
-            changes.insert(codec::checkpoint_key(project, part), value);
+            changes.insert(codec::checkpoint_key(stream, part), value);
         }
-        let prefix = codec::checkpoint_key(project, 0);
+        let prefix = codec::checkpoint_key(stream, 0);
         let prefix = &prefix[..prefix.len() - 4];
-        for entry in files.checkpoint.range(codec::checkpoint_key(project, parts)..) {
+        for entry in files.checkpoint.range(codec::checkpoint_key(stream, parts)..) {
             let (key, _) = entry.map_err(unavailable)?;
             if !key.starts_with(prefix) {
                 break;

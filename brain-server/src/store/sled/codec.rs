@@ -1,7 +1,10 @@
 //! Bytes on disk: transitions and states, self-describing (MessagePack with field names), framed with a format and a CRC.
 
 use super::super::{StoreError, Transition};
-use brain_core::{event::Event, id::ProjectId, state::ProjectState};
+use brain_core::{
+    event::Event,
+    stream::{Stream, StreamState},
+};
 
 /// Largest value; see [`super::SEGMENT`].
 pub(super) const PART_MAX: usize = 32 << 10;
@@ -16,18 +19,18 @@ pub(super) type Fault = String;
 /// A transition as it stands in the log, its events not yet decoded.
 #[derive(Debug)]
 pub(super) struct RawTransition<'a> {
-    pub(super) project: ProjectId,
+    pub(super) stream: Stream,
     /// Version after it.
     pub(super) version: u64,
     events: &'a [u8],
 }
 
-/// Encodes transitions one after the other: lengths, project, version, events.
+/// Encodes transitions one after the other: lengths, stream, version, events.
 pub(super) fn encode_transitions(batch: &[Transition]) -> Result<Vec<u8>, StoreError> {
     let mut bytes = Vec::with_capacity(160 * batch.len());
-    for Transition { project, expected, events } in batch {
-        let id = project.as_str().as_bytes();
-        // A project id has at most 40 bytes.
+    for Transition { stream, expected, events } in batch {
+        let id = stream.as_str().as_bytes();
+        // A project id has at most 40 bytes, and the line's name fewer.
         bytes.push(u8::try_from(id.len()).unwrap_or(u8::MAX));
         bytes.extend_from_slice(id);
         bytes.extend_from_slice(&(expected + 1).to_be_bytes());
@@ -55,8 +58,8 @@ pub(super) fn decode_transitions(mut bytes: &[u8]) -> Result<Vec<RawTransition<'
         let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| short())?;
         let (events, rest) = rest.split_at_checked(length).ok_or_else(short)?;
         let id = std::str::from_utf8(id).map_err(|error| error.to_string())?;
-        let project = ProjectId::parse(id).map_err(|error| error.to_string())?;
-        transitions.push(RawTransition { project, version: u64::from_be_bytes(*version), events });
+        let stream = Stream::parse(id).map_err(|error| error.to_string())?;
+        transitions.push(RawTransition { stream, version: u64::from_be_bytes(*version), events });
         bytes = rest;
     }
     Ok(transitions)
@@ -70,17 +73,24 @@ impl RawTransition<'_> {
 }
 
 /// Encodes a state with its version.
-pub(super) fn encode_state(version: u64, state: &ProjectState) -> Result<Vec<u8>, StoreError> {
+pub(super) fn encode_state(version: u64, state: &StreamState) -> Result<Vec<u8>, StoreError> {
     let mut bytes = version.to_be_bytes().to_vec();
-    rmp_serde::encode::write_named(&mut bytes, state)
-        .map_err(|error| StoreError::Unavailable(format!("a state cannot be encoded: {error}")))?;
+    let written = match state {
+        StreamState::Line(line) => rmp_serde::encode::write_named(&mut bytes, line),
+        StreamState::Project(project) => rmp_serde::encode::write_named(&mut bytes, project),
+    };
+    written.map_err(|error| StoreError::Unavailable(format!("a state cannot be encoded: {error}")))?;
     Ok(bytes)
 }
 
-/// Reads what [`encode_state`] wrote.
-pub(super) fn decode_state(bytes: &[u8]) -> Result<(u64, ProjectState), Fault> {
+/// Reads what [`encode_state`] wrote of that stream.
+pub(super) fn decode_state(stream: &Stream, bytes: &[u8]) -> Result<(u64, StreamState), Fault> {
     let (version, state) = bytes.split_first_chunk::<8>().ok_or_else(|| "a state is cut short".to_owned())?;
-    let state = rmp_serde::from_slice(state).map_err(|error| format!("a state cannot be read: {error}"))?;
+    let state = match stream {
+        Stream::Line => rmp_serde::from_slice(state).map(StreamState::Line),
+        Stream::Project(_) => rmp_serde::from_slice(state).map(StreamState::Project),
+    };
+    let state = state.map_err(|error| format!("a state cannot be read: {error}"))?;
     Ok((u64::from_be_bytes(*version), state))
 }
 
@@ -158,20 +168,20 @@ pub(super) fn log_revision(key: &[u8]) -> Result<u64, Fault> {
     Ok(u64::from_be_bytes(*revision))
 }
 
-/// Key of a part of a project's checkpoint.
-pub(super) fn checkpoint_key(project: &ProjectId, part: usize) -> Vec<u8> {
-    let mut key = project.as_str().as_bytes().to_vec();
-    // Ids hold no zero byte, so that no project's keys are among another's.
+/// Key of a part of a stream's checkpoint.
+pub(super) fn checkpoint_key(stream: &Stream, part: usize) -> Vec<u8> {
+    let mut key = stream.as_str().as_bytes().to_vec();
+    // Names hold no zero byte, so that no stream's keys are among another's.
     key.push(0);
     key.extend_from_slice(&u32::try_from(part).unwrap_or(u32::MAX).to_be_bytes());
     key
 }
 
-/// The project in a key of a checkpoint.
-pub(super) fn checkpoint_project(key: &[u8]) -> Result<ProjectId, Fault> {
+/// The stream in a key of a checkpoint.
+pub(super) fn checkpoint_stream(key: &[u8]) -> Result<Stream, Fault> {
     let id = key.split(|byte| *byte == 0).next().unwrap_or_default();
     let id = std::str::from_utf8(id).map_err(|error| error.to_string())?;
-    ProjectId::parse(id).map_err(|error| error.to_string())
+    Stream::parse(id).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
 //! Reading everything: checkpoints, then the log after them, each record checked.
 
 use super::{
-    super::{Committed, Loaded, LoadedProject, Revision, StoreError},
+    super::{Committed, Loaded, Revision, StoreError},
     FORMAT,
     codec::{self, Assembly, Fault},
     watermark,
 };
-use brain_core::{id::ProjectId, state::ProjectState};
+use brain_core::stream::{Stream, StreamState};
 use std::{collections::BTreeMap, path::Path, sync::Arc, thread};
 
-/// Records of the log that are folded into one project, in order.
+/// Records of the log, each with its first revision, in order.
 type Records = Vec<(u64, Vec<u8>)>;
 
 /// Everything in the database at `path`, or what is wrong with it.
@@ -27,9 +27,9 @@ fn read(db: &sled::Db, path: &Path) -> Result<Loaded, Fault> {
         Some(other) => return Err(format!("its format is {other}, and this version of brain knows {FORMAT}")),
         None => return Err("it does not tell its format: it is damaged, or not brain's".to_owned()),
     }
-    let mut projects = checkpoints(&db.open_tree("checkpoint").map_err(said)?)?;
+    let mut streams = checkpoints(&db.open_tree("checkpoint").map_err(said)?)?;
     let records = records(&db.open_tree("log").map_err(said)?, 0)?;
-    let revision = fold(&records, &mut projects)?;
+    let revision = fold(&records, &mut streams)?;
     if let Some(acknowledged) = watermark::read(path)
         && acknowledged > revision
     {
@@ -37,18 +37,17 @@ fn read(db: &sled::Db, path: &Path) -> Result<Loaded, Fault> {
             "its log ends at revision {revision}, but revision {acknowledged} was acknowledged: its end is lost"
         ));
     }
-    let projects = projects.into_iter().map(|(id, (version, state))| LoadedProject { id, version, state }).collect();
-    Ok(Loaded { revision: Revision(revision), projects })
+    Ok(Loaded::new(Revision(revision), streams))
 }
 
 /// All states, decoded on as many threads as there are cores.
-fn checkpoints(tree: &sled::Tree) -> Result<BTreeMap<ProjectId, (u64, ProjectState)>, Fault> {
-    let mut encoded: Vec<(ProjectId, Vec<u8>)> = Vec::new();
+fn checkpoints(tree: &sled::Tree) -> Result<BTreeMap<Stream, (u64, StreamState)>, Fault> {
+    let mut encoded: Vec<(Stream, Vec<u8>)> = Vec::new();
     let mut assembly = Assembly::default();
     for entry in tree {
         let (key, value) = entry.map_err(|error| error.to_string())?;
         if let Some(state) = assembly.push(&value)? {
-            encoded.push((codec::checkpoint_project(&key)?, state));
+            encoded.push((codec::checkpoint_stream(&key)?, state));
         }
     }
     if assembly.is_partial() {
@@ -57,8 +56,8 @@ fn checkpoints(tree: &sled::Tree) -> Result<BTreeMap<ProjectId, (u64, ProjectSta
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let share = encoded.len().div_ceil(threads).max(1);
     let decoded: Vec<Result<Vec<_>, Fault>> = thread::scope(|scope| {
-        let decode = |states: &[(ProjectId, Vec<u8>)]| {
-            states.iter().map(|(id, bytes)| Ok((id.clone(), codec::decode_state(bytes)?))).collect()
+        let decode = |states: &[(Stream, Vec<u8>)]| {
+            states.iter().map(|(name, bytes)| Ok((name.clone(), codec::decode_state(name, bytes)?))).collect()
         };
         let workers: Vec<_> = encoded.chunks(share).map(|states| scope.spawn(move || decode(states))).collect();
         let ended = |worker: thread::ScopedJoinHandle<'_, _>| {
@@ -66,11 +65,11 @@ fn checkpoints(tree: &sled::Tree) -> Result<BTreeMap<ProjectId, (u64, ProjectSta
         };
         workers.into_iter().map(ended).collect()
     });
-    let mut projects = BTreeMap::new();
+    let mut streams = BTreeMap::new();
     for states in decoded {
-        projects.extend(states?);
+        streams.extend(states?);
     }
-    Ok(projects)
+    Ok(streams)
 }
 
 /// All records from the one that holds revision `from` on, each with its first revision.
@@ -90,7 +89,7 @@ fn records(tree: &sled::Tree, from: u64) -> Result<Records, Fault> {
 }
 
 /// Folds what the states do not hold yet; answers the last revision.
-fn fold(records: &Records, projects: &mut BTreeMap<ProjectId, (u64, ProjectState)>) -> Result<u64, Fault> {
+fn fold(records: &Records, streams: &mut BTreeMap<Stream, (u64, StreamState)>) -> Result<u64, Fault> {
     let mut next = records.first().map_or(1, |(first, _)| *first);
     let whole = next == 1;
     for (first, record) in records {
@@ -100,23 +99,24 @@ fn fold(records: &Records, projects: &mut BTreeMap<ProjectId, (u64, ProjectState
         for raw in codec::decode_transitions(record)? {
             let revision = next;
             next += 1;
-            if projects.get(&raw.project).is_some_and(|(version, _)| raw.version <= *version) {
+            if streams.get(&raw.stream).is_some_and(|(version, _)| raw.version <= *version) {
                 continue;
             }
-            let known = projects.remove(&raw.project);
+            let known = streams.remove(&raw.stream);
             let (version, state) = known.map_or((0, None), |(version, state)| (version, Some(state)));
             if raw.version != version + 1 {
-                let id = &raw.project;
-                return Err(format!("revision {revision} is version {} of {id}, which is at {version}", raw.version));
+                let name = &raw.stream;
+                return Err(format!("revision {revision} is version {} of {name}, which is at {version}", raw.version));
             }
             let mut state = state;
             for event in raw.events()? {
-                ProjectState::fold(&mut state, &event).map_err(|misfit| format!("revision {revision}: {misfit}"))?;
+                let folded = StreamState::fold(&mut state, &raw.stream, &event);
+                folded.map_err(|misfit| format!("revision {revision}: {misfit}"))?;
             }
-            projects.extend(state.map(|state| (raw.project, (raw.version, state))));
+            streams.extend(state.map(|state| (raw.stream, (raw.version, state))));
         }
     }
-    if records.is_empty() && !projects.is_empty() && !whole {
+    if records.is_empty() && !streams.is_empty() && !whole {
         return Err("the log is missing".to_owned());
     }
     Ok(next - 1)
@@ -141,7 +141,7 @@ pub(super) fn history(tree: &sled::Tree, path: &Path, after: Revision) -> Result
             if revision > after.0 {
                 let events = raw.events().map_err(corrupt)?;
                 let committed =
-                    Committed { revision: Revision(revision), project: raw.project, version: raw.version, events };
+                    Committed { revision: Revision(revision), stream: raw.stream, version: raw.version, events };
                 commits.push(Arc::new(committed));
             }
         }

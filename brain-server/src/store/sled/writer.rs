@@ -5,7 +5,7 @@ use super::{
     Files, codec,
     watermark::Watermark,
 };
-use brain_core::id::ProjectId;
+use brain_core::stream::Stream;
 use std::{
     collections::{BTreeSet, HashMap},
     ffi::OsString,
@@ -45,7 +45,7 @@ pub(super) struct Writer {
     watermark: Watermark,
     live: Live,
     revision: u64,
-    versions: HashMap<ProjectId, u64>,
+    versions: HashMap<Stream, u64>,
     synced_blobs: BTreeSet<OsString>,
     /// A write that failed leaves the disk behind what is in memory: nothing is taken any more.
     failed: Option<String>,
@@ -68,7 +68,7 @@ impl Writer {
         files: Files,
         live: Live,
         revision: u64,
-        versions: HashMap<ProjectId, u64>,
+        versions: HashMap<Stream, u64>,
     ) -> Result<Self, StoreError> {
         let unavailable = |error: io::Error| StoreError::Unavailable(format!("{}: {error}", files.path.display()));
         let db_file = File::open(files.path.join("db")).map_err(unavailable)?;
@@ -111,14 +111,14 @@ impl Writer {
 
     /// Checks the whole batch before anything of it counts.
     fn check(&self, batch: &[Transition]) -> Result<(), StoreError> {
-        let mut within: HashMap<&ProjectId, u64> = HashMap::new();
-        for Transition { project, expected, .. } in batch {
-            let known = within.get(project).or_else(|| self.versions.get(project));
+        let mut within: HashMap<&Stream, u64> = HashMap::new();
+        for Transition { stream, expected, .. } in batch {
+            let known = within.get(stream).or_else(|| self.versions.get(stream));
             let actual = known.copied().unwrap_or(0);
             if actual != *expected {
-                return Err(StoreError::Conflict { project: project.clone(), expected: *expected, actual });
+                return Err(StoreError::Conflict { stream: stream.clone(), expected: *expected, actual });
             }
-            within.insert(project, expected + 1);
+            within.insert(stream, expected + 1);
         }
         Ok(())
     }
@@ -134,15 +134,15 @@ impl Writer {
         round.record.extend_from_slice(encoded);
         round.bytes += encoded.len();
         let watched = self.live.is_watched();
-        for Transition { project, expected, events } in batch {
+        for Transition { stream, expected, events } in batch {
             self.revision += 1;
             let version = expected + 1;
-            match self.versions.get_mut(&project) {
+            match self.versions.get_mut(&stream) {
                 Some(known) => *known = version,
-                None => drop(self.versions.insert(project.clone(), version)),
+                None => drop(self.versions.insert(stream.clone(), version)),
             }
             if watched {
-                round.publish.push(Committed { revision: Revision(self.revision), project, version, events });
+                round.publish.push(Committed { revision: Revision(self.revision), stream, version, events });
             }
         }
         round.acknowledge.push((Revision(self.revision), reply));

@@ -3,6 +3,7 @@ use brain_core::{
     dependency::Dependency,
     deployment::{
         Cause, Fact, Lease, Outcome, Request, ServiceEvent, TaskFailure,
+        beginning::Approval,
         control::{Control, ControlUsed},
     },
     event::Change,
@@ -11,7 +12,7 @@ use brain_core::{
         metrics::{Metric, MetricSamples, Metrics, Statistic},
     },
     hold::{Frozen, Hold, Lifted, Pinned, Quarantined},
-    id::AgentName,
+    id::{AgentName, ProjectId},
     image::Digest,
     observation::PollTarget,
     plan::{Goal, ServiceCount, plan},
@@ -21,6 +22,7 @@ use brain_core::{
     release::{AheadOf, Commit},
     time::Timestamp,
     version::{VersionPart, version_of},
+    window::Window,
 };
 use std::{fmt::Write as _, time::Duration};
 
@@ -30,6 +32,10 @@ const GOLDEN: &str = include_str!("golden.hex");
 const GOLDEN_KNOWLEDGE: &str = include_str!("golden_knowledge.hex");
 /// Those that came with intent: holds that are set and lifted, and who asks for deployments.
 const GOLDEN_INTENT: &str = include_str!("golden_intent.hex");
+/// Those that came with the line: its own stream, and what it and a rollback do to a deployment.
+const GOLDEN_LINE: &str = include_str!("golden_line.hex");
+/// Those that came with deploy windows and approvals.
+const GOLDEN_CONSENT: &str = include_str!("golden_consent.hex");
 /// Those that came with steering: policies with bakes and holds, and what people do to a deployment.
 const GOLDEN_STEERING: &str = include_str!("golden_steering.hex");
 /// Those that came with gates: policies and plans with each source of figures.
@@ -70,6 +76,10 @@ fn every_kind() -> Transition {
         plan,
         policy: None,
         awaits: Vec::new(),
+        back: false,
+        held: false,
+        approvals_required: 0,
+        outside_windows: None,
     };
     let service = ServiceState { service: "s".into(), version: "0.0.5".into(), desired: 3, running: 2, healthy: 1 };
     let reported = |outcome| Fact::Reported { generation: 1, rollback: false, step: 2, outcome };
@@ -109,7 +119,7 @@ fn every_kind() -> Transition {
 fn transition(changes: Vec<Change>) -> Transition {
     let event = |change| Event { at: Timestamp(1_700_000_000_123), by: "test".into(), change };
     let events = changes.into_iter().map(event).collect();
-    Transition { project: ProjectId::parse("user").unwrap(), expected: 4, events }
+    Transition { stream: ProjectId::parse("user").unwrap().into(), expected: 4, events }
 }
 
 fn knowledge() -> Transition {
@@ -179,6 +189,46 @@ fn intent() -> Transition {
     transition(changes)
 }
 
+fn line() -> Transition {
+    let why = String::from("w");
+    let stopped = [true, false].map(|pause_running| Change::LineStopped { pause_running, why: why.clone() });
+    let mut changes = stopped.to_vec();
+    changes.push(Change::LineReleased { why });
+    Transition { stream: Stream::Line, ..transition(changes) }
+}
+
+fn consent() -> Transition {
+    let mut request = request_of(&spec());
+    request.held = true;
+    request.approvals_required = 2;
+    request.outside_windows = Some("it burns".into());
+    let back = Request { back: true, ..request_of(&spec()) };
+    let window = Window { cron: "0 9 * * MON-FRI".into(), duration: Duration::from_secs(3600), zone: "UTC".into() };
+    let (by, why) = (String::from("ann"), String::from("w"));
+    let control = Control::Cancel { rollback: true };
+    let at = Timestamp(1_700_000_000_456);
+    let request_id = String::from("back");
+    let failed = |cause| Outcome::Failed { reason: "f".into(), task_failures: vec![], service_events: vec![], cause };
+    let reported = |outcome| Fact::Reported { generation: 1, rollback: false, step: 2, outcome };
+    let facts = [
+        Fact::Approved(Approval { at, by: by.clone(), why: why.clone() }),
+        Fact::HeldBack { why: why.clone() },
+        Fact::Admitted,
+        Fact::LineStopped { by: by.clone(), why: why.clone() },
+        Fact::LineReleased,
+        Fact::Controlled(ControlUsed { at, by, why, control, request_id }),
+        reported(Outcome::Waiting { why: "w".into(), cause: Cause::Surroundings }),
+        reported(failed(Cause::Surroundings)),
+    ];
+    let holds = [Hold::Windows(vec![window]), Hold::Approvals(2)];
+    let mut changes: Vec<Change> = holds.map(|hold| Change::HoldSet { hold, why: "w".into() }).to_vec();
+    let lifted = [Lifted::Windows, Lifted::Approvals];
+    changes.extend(lifted.map(|lifted| Change::HoldLifted { lifted, why: "w".into() }));
+    changes.extend([request, back].map(|request| Change::DeploymentRequested(Box::new(request))));
+    changes.extend(facts.map(|fact| Change::DeploymentChanged { number: 1, fact }));
+    transition(changes)
+}
+
 /// A request to deploy by the project's policy.
 fn request_of(spec: &ProjectSpec) -> Request {
     let digest = Digest::parse(&format!("sha256:{}", "a1".repeat(32))).unwrap();
@@ -192,6 +242,10 @@ fn request_of(spec: &ProjectSpec) -> Request {
         plan: plan(spec, &spec.rollout_policy, goal, &[from]),
         policy: Some(spec.rollout_policy.clone()),
         awaits: spec.depends_on.clone(),
+        back: false,
+        held: false,
+        approvals_required: 0,
+        outside_windows: None,
         digest,
     }
 }
@@ -269,12 +323,14 @@ fn events_that_earlier_releases_wrote_are_read_for_ever() {
         (GOLDEN_INTENT, intent()),
         (GOLDEN_GATES, gates()),
         (GOLDEN_METRICS, metrics()),
+        (GOLDEN_LINE, line()),
+        (GOLDEN_CONSENT, consent()),
     ] {
         let now = hex(&encode_transitions(std::slice::from_ref(&transition)).unwrap());
         let golden = bytes(golden);
         let read = decode_transitions(&golden).unwrap_or_else(|error| panic!("{error}; today's bytes are:\n{now}"));
         assert!(!read.is_empty(), "today's bytes are:\n{now}");
-        assert_eq!((read.len(), &read[0].project, read[0].version), (1, &transition.project, 5));
+        assert_eq!((read.len(), &read[0].stream, read[0].version), (1, &transition.stream, 5));
         assert_eq!(read[0].events().unwrap(), transition.events, "today's bytes are:\n{now}");
     }
 }

@@ -4,6 +4,7 @@
 pub mod chaos;
 pub mod faults;
 pub mod house;
+pub mod intent;
 pub mod ledger;
 pub mod referee;
 pub mod wires;
@@ -19,7 +20,7 @@ use brain_deployer::simulated::{Behaviour, World};
 use brain_proto::{
     channel,
     convert::spec_from_proto,
-    v1::{CreateDeploymentRequest, deployment_service_client::DeploymentServiceClient},
+    v1::{CreateDeploymentRequest, DeployMode, deployment_service_client::DeploymentServiceClient},
 };
 use brain_server::store::{Store, Transition};
 use chaos::Chaos;
@@ -84,7 +85,9 @@ async fn play(setting: Setting) -> Result<Ended> {
     let referee = Arc::new(Referee::new(Faults::new(setting.seed, setting.deliberate, setting.chosen)));
     let house = House::new(world, Arc::clone(&referee));
     referee.note(format!("{setting:?}, 0.0.5: {behaviour:?}"));
-    create_project(&house).await?;
+    // A deployer that is wrong on purpose is caught by what it does: nobody keeps it from doing it.
+    let intends = setting.chaos && setting.deliberate.is_none();
+    create_project(&house, intends && random.u32(0..4) == 0).await?;
     house.start_server()?;
     let shared = setting.deliberate == Some(Deliberate::SharedInstance);
     for number in 1..=if shared { 2 } else { random.u32(1..=3) } {
@@ -96,7 +99,7 @@ async fn play(setting: Setting) -> Result<Ended> {
     let people = Arc::clone(&house.wires).connect_lazily("people".to_owned(), &endpoint);
     let early = random.bool();
     for (version, troubled) in [("0.0.4", setting.chaos && early), ("0.0.5", setting.chaos)] {
-        let chaos = Chaos::new(Arc::clone(&house), people.clone(), random.u64(..), shared);
+        let chaos = Chaos::new(Arc::clone(&house), people.clone(), random.u64(..), shared, intends);
         deploy(&house, &people, version, troubled.then_some(chaos)).await?;
     }
     sleep(SETTLED).await;
@@ -115,7 +118,7 @@ fn digest(version: u8) -> String {
 }
 
 /// The project with both releases, as watchers would have made it known.
-async fn create_project(house: &House) -> Result<()> {
+async fn create_project(house: &House, automatic: bool) -> Result<()> {
     let project = crate::load::project("user");
     let mut project = project;
     if let Some(target) = &mut project.target {
@@ -123,6 +126,7 @@ async fn create_project(house: &House) -> Result<()> {
         // Room for a whole version beside another.
         target.max_instances = 6;
     }
+    project.deploy = Some(DeployMode { automatic });
     let mut changes = vec![Change::ProjectCreated(Box::new(spec_from_proto(project)?))];
     for version in [4u8, 5] {
         let tag = format!("0.0.{version}");
@@ -131,7 +135,7 @@ async fn create_project(house: &House) -> Result<()> {
     }
     let event = |change| Event { at: house.now(), by: "simulation".to_owned(), change };
     let events = changes.into_iter().map(event).collect();
-    house.store.commit(vec![Transition { project: ProjectId::parse("user")?, expected: 0, events }]).await?;
+    house.store.commit(vec![Transition { stream: ProjectId::parse("user")?.into(), expected: 0, events }]).await?;
     Ok(())
 }
 
@@ -144,6 +148,7 @@ async fn deploy(house: &Arc<House>, people: &Channel, version: &str, chaos: Opti
         requested_by: "ann".to_owned(),
         request_id: version.to_owned(),
         rollout_policy: chaos.as_ref().and_then(Chaos::policy),
+        outside_windows: String::new(),
     };
     let mut client = DeploymentServiceClient::new(people.clone());
     let asked = async {
@@ -152,6 +157,11 @@ async fn deploy(house: &Arc<House>, people: &Channel, version: &str, chaos: Opti
                 Ok(_) => return,
                 Err(status) => referee.note(format!("{version} is not taken: {}", status.message())),
             }
+            // Policy may have been quicker.
+            if referee.state().is_some_and(|state| state.active().is_some_and(|active| active.tag == version)) {
+                return;
+            }
+            intent::lift(people, referee).await;
             sleep(Duration::from_secs(1)).await;
         }
     };
@@ -166,6 +176,7 @@ async fn deploy(house: &Arc<House>, people: &Channel, version: &str, chaos: Opti
         loop {
             let active = referee.state().and_then(|state| state.active().cloned());
             let Some(active) = active else { return };
+            intent::lift(people, referee).await;
             chaos::let_go(people, &active).await;
             sleep(Duration::from_secs(5)).await;
         }

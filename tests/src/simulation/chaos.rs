@@ -1,6 +1,6 @@
 //! What goes wrong around a deployment, and what people do to it, drawn from the seed.
 
-use super::house::House;
+use super::{house::House, intent};
 use anyhow::Result;
 use brain_core::deployment::Deployment;
 use brain_deployer::simulated::TaskStage;
@@ -30,16 +30,18 @@ pub struct Chaos {
     random: Mutex<fastrand::Rng>,
     /// Deployers that share an instance come back as they were.
     shared: bool,
+    /// Whether people hold and lift meanwhile.
+    intends: bool,
     policy: Option<RolloutPolicy>,
 }
 
 impl Chaos {
     /// Trouble that is drawn from a seed.
     #[must_use]
-    pub fn new(house: Arc<House>, people: Channel, seed: u64, shared: bool) -> Self {
+    pub fn new(house: Arc<House>, people: Channel, seed: u64, shared: bool, intends: bool) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let policy = policy(&mut random);
-        Self { house, people, random: Mutex::new(random), shared, policy }
+        Self { house, people, random: Mutex::new(random), shared, intends, policy }
     }
 
     /// The rollout policy that is asked for.
@@ -64,6 +66,7 @@ impl Chaos {
                     self.lose_something();
                 }
                 6..9 => self.steer().await,
+                9 | 10 if self.intends => self.hold().await,
                 _ => {}
             }
         }
@@ -127,6 +130,16 @@ impl Chaos {
         let steered = steered.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer")));
         let steered = steered.map_err(|status| status.message().to_owned());
         self.house.referee.note(format!("a person steers ({what}, {rollback}): {steered:?}"));
+    }
+
+    async fn hold(&self) {
+        let what = self.below(0, intent::DEEDS);
+        let flag = self.below(0, 2) == 0;
+        let active = self.house.referee.state().and_then(|state| state.active().map(|active| active.number));
+        let done = timeout(PATIENCE, intent::deed(&self.people, what, flag, active)).await;
+        let done = done.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer")));
+        let done = done.map_err(|status| status.message().to_owned());
+        self.house.referee.note(format!("a person intends ({what}, {flag}): {done:?}"));
     }
 
     fn below(&self, least: u64, below: u64) -> u64 {

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint, Error};
 
 /// When every run begins, milliseconds since 1970.
-const BEGIN_MS: i64 = 1_800_000_000_000;
+pub(super) const BEGIN_MS: i64 = 1_800_000_000_000;
 
 /// Everything that runs.
 pub struct House {

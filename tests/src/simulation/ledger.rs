@@ -43,7 +43,9 @@ impl Store for Ledger {
     async fn commit(&self, batch: Vec<Transition>) -> Result<Revision, StoreError> {
         self.alive()?;
         let revision = self.store.commit(batch).await?;
-        for project in self.store.load().await?.projects {
+        let loaded = self.store.load().await?;
+        self.referee.line(loaded.line.1);
+        for project in loaded.projects {
             self.referee.committed(project.state);
         }
         Ok(revision)
@@ -57,9 +59,9 @@ impl Store for Ledger {
         self.store.watch(after)
     }
 
-    async fn checkpoint(&self, projects: Vec<CheckpointEntry>, covers: Revision) -> Result<(), StoreError> {
+    async fn checkpoint(&self, entries: Vec<CheckpointEntry>, covers: Revision) -> Result<(), StoreError> {
         self.alive()?;
-        self.store.checkpoint(projects, covers).await
+        self.store.checkpoint(entries, covers).await
     }
 
     async fn close(&self) -> Result<(), StoreError> {

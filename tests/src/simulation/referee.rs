@@ -1,14 +1,19 @@
 //! Sees every act, every change of the cloud and every commit, and holds them against the invariants.
 
-use super::faults::{Deliberate, Faults};
+use super::{
+    faults::{Deliberate, Faults},
+    house::BEGIN_MS,
+};
 use brain_core::{
     deployment::{Deployment, Lease, Phase},
+    line::{Line, Moment},
     plan::{ServiceCount, Step},
     state::ProjectState,
+    time::Timestamp,
 };
 use brain_deployer::simulated::{Act, Behaviour, Director, TaskStage, Treatment, World};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 use tokio::time::Instant;
@@ -30,6 +35,7 @@ struct Inner {
     violations: Vec<String>,
     history: Vec<String>,
     state: Option<ProjectState>,
+    line: Line,
     /// The deployment that was leased last, with its generation, and who has acted under it.
     leased: Option<(u64, u64, Lease)>,
     actor: Option<String>,
@@ -63,6 +69,17 @@ impl Referee {
         self.lock().state.clone()
     }
 
+    /// The line as it is stored.
+    #[must_use]
+    pub fn stopped_line(&self) -> Line {
+        self.lock().line.clone()
+    }
+
+    /// The line as it is stored from now on.
+    pub fn line(&self, line: Line) {
+        self.lock().line = line;
+    }
+
     /// Tells the history of something.
     pub fn note(&self, what: impl Into<String>) {
         let at = self.begun.elapsed().as_millis();
@@ -81,6 +98,7 @@ impl Referee {
         if active > 1 {
             self.violated(format!("{active} deployments are active"));
         }
+        self.check_intent(&state);
         let mut inner = self.lock();
         if let Some(deployment) = state.active() {
             let before: u32 = deployment.plan.from.iter().map(|count| count.count).sum();
@@ -156,6 +174,39 @@ impl Referee {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether what begins or goes on with this commit is let by what people intend.
+    fn check_intent(&self, state: &ProjectState) {
+        let at = Timestamp(BEGIN_MS).plus(self.begun.elapsed());
+        let (before, line) = {
+            let inner = self.lock();
+            (inner.state.clone(), inner.line.clone())
+        };
+        let known = |number| before.as_ref().and_then(|before| before.deployment(number));
+        let Some(active) = state.active().filter(|active| !active.back) else { return };
+        let begins = !active.held && known(active.number).is_none_or(|known| known.held);
+        let goes_on = known(active.number).is_some_and(|known| known.paused.as_ref().is_some_and(|pause| pause.line));
+        if goes_on && active.paused.is_none() && active.phase == Phase::Running && line.pauses().is_some() {
+            self.violated(format!("deployment {} goes on though the line is stopped", active.number));
+        }
+        if !begins {
+            return;
+        }
+        let moment = Moment { at, line };
+        let barrier = match active.outside_windows {
+            Some(_) => state.holds.barrier_outside_windows(&active.tag, &active.digest, &moment),
+            None => state.holds.barrier(&active.tag, &active.digest, &moment),
+        };
+        if let Some(barrier) = barrier {
+            self.violated(format!("{} begins deployment {} though {barrier}", active.requested_by, active.number));
+        }
+        let required = state.holds.approvals.as_ref().map_or(0, |held| held.hold);
+        let others: BTreeSet<&str> = active.approvals.iter().map(|approval| &*approval.by).collect();
+        let others = others.into_iter().filter(|by| *by != active.requested_by).count();
+        if others < required as usize {
+            self.violated(format!("deployment {} begins with {others} approvals of {required}", active.number));
+        }
     }
 
     /// Whether the process holds the latest lease, and is the only one that acts under it.

@@ -23,6 +23,8 @@ use tracing::{info, warn};
 /// Times that an error which does not pass is met before the step fails: consistency is eventual, and what was just made may
 /// not be found yet.
 const ERRORS_MAX: u32 = 5;
+/// Looks after an act that are not believed when they ask for another one: answers may be old.
+const LOOKS_DOUBTED: u32 = 2;
 /// Pauses after an error.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(20));
 /// The first pause of a step that waits is this part of the interval.
@@ -117,7 +119,7 @@ impl<'a> StepRunner<'a> {
     }
 
     async fn run(&mut self) -> Result<Ended, Leave> {
-        let mut acted = false;
+        let mut to_doubt = 0;
         loop {
             self.context.step_elapsed = self.work.elapsed + self.began.elapsed();
             let observed = self.unless_left(step::observe(&self.context, self.step)).await?;
@@ -152,27 +154,28 @@ impl<'a> StepRunner<'a> {
                     }
                 }
                 Ok(Observed::Wait(why)) => {
-                    acted = false;
+                    to_doubt = 0;
                     self.waits(why, Cause::Version).await?;
                 }
                 Ok(Observed::NoRoom(why)) => {
-                    acted = false;
+                    to_doubt = 0;
                     self.waits(why, Cause::Surroundings).await?;
                 }
                 Ok(Observed::Hold { why, again }) => {
-                    acted = false;
+                    to_doubt = 0;
                     self.failing = 0;
                     self.wait(why, Cause::Surroundings).await?;
                     self.unless_left(sleep(again.saturating_sub(self.pause))).await?;
                     self.look_again().await?;
                 }
                 Ok(Observed::Ready(act)) => {
-                    // What was just done may not show yet.
-                    if std::mem::replace(&mut acted, true) {
+                    // What was just done may not show yet, and one look that shows it not is no proof.
+                    if to_doubt > 0 {
+                        to_doubt -= 1;
                         self.look_again().await?;
-                        acted = false;
                         continue;
                     }
+                    to_doubt = LOOKS_DOUBTED;
                     if let Some(failed) = self.act(act).await? {
                         return Ok(failed);
                     }

@@ -173,3 +173,13 @@ fn start_deployer(sandbox: &Sandbox, name: &str, server: &str, endpoint: &str, s
         command.env("AWS_ACCESS_KEY_ID", "lab").env("AWS_SECRET_ACCESS_KEY", "lab");
     })
 }
+
+/// Runs `brain-watcher --once`; answers its exit code and what it printed.
+pub async fn once(arguments: &[&str], environment: &[(&str, &str)]) -> Result<(Option<i32>, String)> {
+    let mut command = tokio::process::Command::new(paths::binary("brain-watcher")?);
+    command.arg("--once").args(arguments).envs(environment.iter().copied());
+    let output = command.output().await?;
+    let mut text = String::from_utf8(output.stdout)?;
+    text += &String::from_utf8_lossy(&output.stderr);
+    Ok((output.status.code(), text))
+}

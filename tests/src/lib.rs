@@ -16,4 +16,5 @@ pub mod sandbox;
 pub mod simulation;
 pub mod trigger;
 pub mod wait;
+pub mod webhook;
 pub mod world;

@@ -98,3 +98,16 @@ impl Registry {
         Ok(())
     }
 }
+
+/// Lines of the registry's configuration that let one user in, by a file as htpasswd writes it.
+pub async fn htpasswd(sandbox: &Sandbox, user: &str, password: &str) -> Result<String> {
+    let script = "import bcrypt, sys; print(sys.argv[1] + ':' + bcrypt.hashpw(sys.argv[2].encode(), bcrypt.gensalt(4)).decode())";
+    let output = tokio::process::Command::new(paths::tool("venv/bin/python")?)
+        .args(["-c", script, user, password])
+        .output()
+        .await?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let file = sandbox.path("htpasswd");
+    fs::write(&file, output.stdout)?;
+    Ok(format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", file.display()))
+}

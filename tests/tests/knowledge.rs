@@ -9,19 +9,20 @@ use brain_proto::v1::{
     watcher_service_connect_request::Message as ToServer, watcher_service_connect_response::Message as FromServer,
 };
 use brain_tests::{
-    brain::{self, Server, WEBHOOK_SECRET},
+    brain::{self, Server, once},
     calls::Caller,
     git_host::{GitHost, Repository},
     http::client,
-    load, paths,
-    registry::{Registry, Settings},
+    load,
+    registry::{Registry, Settings, htpasswd},
     sandbox::{Process, Sandbox},
     wait::eventually,
+    webhook::{github_event, sign},
     world::text,
 };
 use serde_json::{Value, json};
 use std::{fs, time::Duration};
-use tokio::{net::TcpListener, process::Command, sync::mpsc, time::Instant};
+use tokio::{net::TcpListener, sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 
 /// So long a period that nothing is seen by a poll that nobody asked for.
@@ -102,30 +103,6 @@ fn has_tag(releases: &Value, tag: &str) -> bool {
 fn has_image(releases: &Value, tag: &str) -> bool {
     let fits = |release: &Value| release["tag"] == tag && release["imageDigest"] != "";
     releases["releases"].as_array().is_some_and(|releases| releases.iter().any(fits))
-}
-
-/// The payload of a GitHub event as GitHub publishes it, about another repository.
-fn github_event(event: &str, clone_url: &str) -> Result<String> {
-    let file = paths::tool("npm/node_modules/@octokit/webhooks-examples/api.github.com/index.json")?;
-    let examples: Vec<Value> = serde_json::from_str(&fs::read_to_string(file)?)?;
-    let example = examples.iter().find(|example| example["name"] == event).context("no such event")?;
-    let mut payload = example["examples"][0].clone();
-    payload["repository"]["clone_url"] = json!(clone_url);
-    Ok(payload.to_string())
-}
-
-/// The signature that GitHub's own library makes.
-async fn sign(body: &str) -> Result<String> {
-    let script = "import('@octokit/webhooks-methods').then(async m => {\
-                  let body = ''; for await (const part of process.stdin) body += part;\
-                  process.stdout.write(await m.sign(process.argv[1], body))})";
-    let mut command = Command::new("node");
-    command.args(["-e", script, WEBHOOK_SECRET]).current_dir(paths::tool("npm")?);
-    let mut child = command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn()?;
-    let mut stdin = child.stdin.take().context("no pipe")?;
-    tokio::io::AsyncWriteExt::write_all(&mut stdin, body.as_bytes()).await?;
-    drop(stdin);
-    Ok(String::from_utf8(child.wait_with_output().await?.stdout)?)
 }
 
 #[tokio::test]
@@ -397,15 +374,6 @@ async fn a_registry_that_never_answers_delays_only_its_own_projects() -> Result<
     .await
 }
 
-async fn once(arguments: &[&str], environment: &[(&str, &str)]) -> Result<(Option<i32>, String)> {
-    let mut command = Command::new(paths::binary("brain-watcher")?);
-    command.arg("--once").args(arguments).envs(environment.iter().copied());
-    let output = command.output().await?;
-    let mut text = String::from_utf8(output.stdout)?;
-    text += &String::from_utf8_lossy(&output.stderr);
-    Ok((output.status.code(), text))
-}
-
 #[tokio::test]
 async fn once_prints_what_would_be_observed_with_the_credentials_at_hand() -> Result<()> {
     let world = World::start(NEVER).await?;
@@ -443,43 +411,6 @@ async fn once_prints_what_would_be_observed_with_the_credentials_at_hand() -> Re
     Ok(())
 }
 
-/// A user file for the registry, as htpasswd writes it.
-async fn htpasswd(sandbox: &Sandbox, user: &str, password: &str) -> Result<String> {
-    let script = "import bcrypt, sys; print(sys.argv[1] + ':' + bcrypt.hashpw(sys.argv[2].encode(), bcrypt.gensalt(4)).decode())";
-    let output = Command::new(paths::tool("venv/bin/python")?).args(["-c", script, user, password]).output().await?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let file = sandbox.path("htpasswd");
-    fs::write(&file, output.stdout)?;
-    Ok(format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", file.display()))
-}
-
-#[tokio::test]
-async fn a_registry_of_ecr_is_read_with_a_token_of_aws_and_no_other_way() -> Result<()> {
-    let sandbox = Sandbox::new()?;
-    let lab = brain_tests::lab::Lab::start().await?;
-    // What the lab's ECR gives out.
-    let credential = ("AWS".to_owned(), "123456789012-auth-token".to_owned());
-    let auth = htpasswd(&sandbox, &credential.0, &credential.1).await?;
-    let settings = Settings { auth, credential: Some(credential), notify: None };
-    let registry = Registry::start_with(settings).await?;
-    registry.push("flowcommerce/user", "0.0.4", "0.0.4").await?;
-    let repository = "123456789012.dkr.ecr.us-east-1.amazonaws.com/flowcommerce/user";
-    let config = sandbox.path("once.toml");
-    let host = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
-    fs::write(&config, format!("[[registry]]\nhost = \"{host}\"\nendpoint = \"{}\"\n", registry.endpoint()))?;
-    let config = config.display().to_string();
-    let endpoint = lab.endpoint();
-    let keys =
-        [("AWS_ACCESS_KEY_ID", "lab"), ("AWS_SECRET_ACCESS_KEY", "lab"), ("AWS_ENDPOINT_URL", endpoint.as_str())];
-    let (code, output) = once(&["--image-repository", repository, "--config", &config], &keys).await?;
-    assert!(code == Some(0) && output.contains(&format!("{repository}:0.0.4 sha256:")), "{output}");
-    let nobody =
-        [("AWS_ENDPOINT_URL", "http://127.0.0.1:9"), ("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")];
-    let (code, output) = once(&["--image-repository", repository, "--config", &config], &nobody).await?;
-    assert!(code == Some(1) && output.contains("AWS gives no token for registry"), "{output}");
-    Ok(())
-}
-
 #[tokio::test]
 async fn a_registry_that_refuses_the_credential_is_on_the_board_with_since_when() -> Result<()> {
     let mut world = World::start("300ms").await?;
@@ -510,38 +441,6 @@ async fn a_registry_that_refuses_the_credential_is_on_the_board_with_since_when(
     let _watcher = brain::watcher_with(&world.agents, "watcher", &world.server.address(), &config)?;
     world.known("user", "0.0.4", |releases| has_image(releases, "0.0.4")).await?;
     assert!(world.sentences().await?.iter().all(|sentence| !sentence.contains("401")));
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_registry_with_token_authentication_is_read_with_a_token_of_its_service() -> Result<()> {
-    let sandbox = Sandbox::new()?;
-    let folder = sandbox.folder("service")?;
-    let _service = sandbox.start("token-service", &paths::tool("venv/bin/python")?, |command| {
-        command.arg(paths::root().join("tests/peers/token_service.py")).arg(&folder).args(["me", "right"]);
-    })?;
-    let port = eventually("the token service", || async { Ok(fs::read_to_string(folder.join("port"))?) }).await?;
-    let auth = format!(
-        "auth: {{token: {{realm: 'http://127.0.0.1:{port}/token', service: tests, issuer: tests, rootcertbundle: {}}}}}\n",
-        folder.join("certificate.pem").display()
-    );
-    let credential = Some(("me".to_owned(), "right".to_owned()));
-    let registry = Registry::start_with(Settings { auth, credential, notify: None }).await?;
-    registry.push("flowcommerce/user", "0.0.4", "0.0.4").await?;
-    let config = sandbox.path("once.toml");
-    for (password, expected) in [("right", "flowcommerce/user:0.0.4 sha256:"), ("wrong", "token service of registry")] {
-        let file = sandbox.path(password);
-        fs::write(&file, password)?;
-        let settings = format!(
-            "[[registry]]\nhost = \"docker.io\"\nendpoint = \"{}\"\nusername = \"me\"\npassword_file = {file:?}\n",
-            registry.endpoint()
-        );
-        fs::write(&config, settings)?;
-        let arguments = ["--image-repository", "flowcommerce/user", "--config", &config.display().to_string()];
-        let (code, output) = once(&arguments, &[]).await?;
-        assert!(output.contains(expected) && !output.contains(": wrong"), "{output}");
-        assert_eq!(code, Some(i32::from(password == "wrong")), "{output}");
-    }
     Ok(())
 }
 

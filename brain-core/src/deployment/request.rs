@@ -31,7 +31,7 @@ pub struct Request {
     #[serde(default, skip_serializing_if = "is_false")]
     pub held: bool,
     /// Approvals that it needs to begin.
-    #[serde(default, skip_serializing_if = "is_none")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub approvals_required: u32,
     /// Why it may begin outside of every deploy window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -39,7 +39,7 @@ pub struct Request {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-fn is_none(count: &u32) -> bool {
+fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 

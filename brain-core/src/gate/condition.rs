@@ -1,8 +1,8 @@
 //! Conditions and expressions: a small part of CEL, over numbers that have names.
 //!
-//! Allowed are those names (in a condition `new` and `old`), numbers, `true` and `false`, arithmetic, comparisons, `&&`, `||`, `!` and `?:`. There is no loop,
-//! no list and no call in it, so that its evaluation takes no more steps than its text is long. All numbers are doubles:
-//! `old * 2` means what it says, while CEL would refuse to multiply a double by an int.
+//! Allowed are those names (in a condition `new` and `old`), numbers, `true` and `false`, arithmetic, comparisons, `&&`,
+//! `||`, `!` and `?:`. There is no loop, no list and no call in it, so that its evaluation takes no more steps than its text
+//! is long. All numbers are doubles: `old * 2` means what it says, while CEL would refuse to multiply a double by an int.
 
 use super::Figures;
 use cel::{

@@ -73,8 +73,8 @@ impl Class {
         }
     }
 
-    /// AWS's limit: calls at once, and calls a second. The last two have none that is documented; they are what the others
-    /// of their kind have.
+    /// AWS's limit: calls at once, and calls a second. Those of `GroupLook` and `Other` are not documented: they are what
+    /// others of their kind have.
     fn limit(self) -> (f64, f64) {
         match self {
             Self::ServiceChange => (50.0, 5.0),

@@ -14,7 +14,6 @@
 
 use crate::{
     dependency::Dependency,
-    id::AgentName,
     image::Digest,
     plan::{self, Plan, ServiceCount, Step},
     policy::RolloutPolicy,
@@ -29,6 +28,7 @@ pub mod control;
 mod fact;
 mod failure;
 mod findings;
+mod lease;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -37,6 +37,7 @@ use beginning::Approval;
 use control::ControlUsed;
 pub use fact::{Cause, Effect, Fact, IllegalEvent, Outcome};
 pub use findings::{SERVICE_EVENTS_KEPT, ServiceEvent, TASK_FAILURES_KEPT, TaskFailure};
+pub use lease::Lease;
 pub use request::Request;
 
 /// Times that a rollback is begun before a person is called.
@@ -85,6 +86,9 @@ pub struct Deployment {
     pub service_events: Vec<ServiceEvent>,
     /// Who may act now.
     pub lease: Option<Lease>,
+    /// Whose lease was taken away, and who may therefore still be acting for as long as a lease lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<Lease>,
     /// Number of the latest lease.
     pub generation: u64,
     /// Why it failed.
@@ -179,6 +183,9 @@ pub struct StepTimes {
     /// Time of it that was paused.
     #[serde(default)]
     pub paused: Duration,
+    /// Time that it took under leases that are over; the current one's is counted from its begin.
+    #[serde(default, skip_serializing_if = "Duration::is_zero")]
+    pub leased: Duration,
 }
 
 /// The way back.
@@ -190,15 +197,6 @@ pub struct Rollback {
     pub times: Vec<StepTimes>,
     /// Times it was begun.
     pub attempts: u32,
-}
-
-/// A deployer's right to act.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lease {
-    /// The deployer.
-    pub agent: AgentName,
-    /// Which start of its process.
-    pub instance: String,
 }
 
 impl Deployment {
@@ -238,6 +236,7 @@ impl Deployment {
             failed_before: 0,
             service_events: Vec::new(),
             lease: None,
+            former: None,
             generation: 0,
             reason: None,
             cause: None,
@@ -269,28 +268,6 @@ impl Deployment {
         self.active_plan().steps.get(self.cursor)
     }
 
-    /// When the current step has taken too long. Time without a deployer does not count: nobody could have acted.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Timestamp> {
-        self.lease.as_ref()?;
-        if !self.wants_deployer() {
-            return None;
-        }
-        let least = self.current_step().map(Step::least).unwrap_or_default();
-        Some(self.counts_from?.plus(self.active_plan().step_timeout + least))
-    }
-
-    /// Time that the current step has taken by `now`, pauses left out.
-    #[must_use]
-    pub fn step_elapsed(&self, now: Timestamp) -> Duration {
-        let times = match &self.rollback {
-            Some(rollback) => rollback.times.get(self.cursor),
-            None => self.times.get(self.cursor),
-        };
-        let began = times.and_then(|times| Some((times.started?, times.paused)));
-        began.map_or(Duration::ZERO, |(began, paused)| now.since(began).saturating_sub(paused))
-    }
-
     /// The policy that holds for it.
     #[must_use]
     pub fn policy<'a>(&'a self, spec: &'a ProjectSpec) -> &'a RolloutPolicy {
@@ -315,7 +292,7 @@ impl Deployment {
         }
         let effects = match fact {
             Fact::Leased(lease) => self.leased(lease, at)?,
-            Fact::LeaseEnded => self.lease_ended()?,
+            Fact::LeaseEnded => self.lease_ended(at)?,
             Fact::Reported { generation, rollback, step, outcome } => {
                 self.check_report(generation, rollback, step)?;
                 let mut effects = match outcome {
@@ -337,6 +314,7 @@ impl Deployment {
                 for effect in &mut effects {
                     if let Effect::Ended { leftover } = effect {
                         *leftover = false;
+                        self.former = None;
                     }
                 }
                 effects
@@ -351,48 +329,6 @@ impl Deployment {
             Fact::Admitted => self.admitted()?,
         };
         Ok((self, effects))
-    }
-
-    fn leased(&mut self, lease: Lease, at: Timestamp) -> Result<Vec<Effect>, IllegalEvent> {
-        // The same process may take its own lease anew, after its stream broke; nobody else may.
-        if self.lease.as_ref().is_some_and(|held| *held != lease) {
-            return Err(IllegalEvent::AlreadyLeased);
-        }
-        if self.paused.is_some() {
-            return Err(IllegalEvent::Paused);
-        }
-        if self.held || !self.awaits.is_empty() {
-            return Err(IllegalEvent::Awaits);
-        }
-        self.lease = Some(lease);
-        self.generation += 1;
-        self.counts_from = Some(at);
-        if self.phase == Phase::Pending {
-            self.phase = Phase::Running;
-        }
-        self.begin_step(at);
-        Ok(Vec::new())
-    }
-
-    fn lease_ended(&mut self) -> Result<Vec<Effect>, IllegalEvent> {
-        if self.lease.take().is_none() {
-            return Err(IllegalEvent::NotLeased);
-        }
-        self.waiting = None;
-        Ok(if self.paused.is_some() { Vec::new() } else { vec![Effect::HandOut] })
-    }
-
-    fn check_report(&self, generation: u64, rollback: bool, step: usize) -> Result<(), IllegalEvent> {
-        if self.lease.is_none() {
-            return Err(IllegalEvent::NotLeased);
-        }
-        if generation != self.generation || rollback != self.rollback.is_some() {
-            return Err(IllegalEvent::StaleGeneration { reported: generation, current: self.generation });
-        }
-        if step != self.cursor {
-            return Err(IllegalEvent::WrongStep { reported: step, current: self.cursor });
-        }
-        Ok(())
     }
 
     /// A step that is done may still have cost tasks. A version that loses a few in each step is as bad as one that loses
@@ -429,6 +365,7 @@ impl Deployment {
                 None => return self.end(self.phase_at_end(), at),
                 Some(step) if passed && step.only_waits() => {}
                 Some(Step::Hold) => {
+                    self.counts_from = None;
                     self.begin_step(at);
                     let why = "the rollout policy asks for a person's promotion".to_owned();
                     self.paused = Some(Pause { by: POLICY.to_owned(), why, since: at, failed: false, line: false });
@@ -455,8 +392,8 @@ impl Deployment {
         self.phase = phase;
         self.ended = Some(at);
         self.counts_from = None;
-        let leftover = self.lease.take().is_some();
-        vec![Effect::Withdraw(self.generation), Effect::Ended { leftover }]
+        self.former = self.lease.take().or(self.former.take());
+        vec![Effect::Withdraw(self.generation), Effect::Ended { leftover: self.former.is_some() }]
     }
 
     fn begin_step(&mut self, at: Timestamp) {

@@ -98,7 +98,7 @@ pub enum Step {
         /// Task failures after which the step has failed; 0: not counted.
         max_task_failures: u32,
     },
-    /// The service has served its share for a while, healthy all the time.
+    /// The service has served its share for a while, and all of it is healthy at the end.
     Bake {
         /// Service name.
         service: String,

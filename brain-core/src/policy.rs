@@ -38,7 +38,7 @@ pub struct RolloutPolicy {
 pub struct RolloutStep {
     /// Share of the new version.
     pub size: Size,
-    /// Time for which the new version serves its share, healthy all the while.
+    /// Time for which the new version serves its share, at whose end all of it is healthy. Tasks that fail in it count.
     pub bake: Duration,
     /// What then has to be seen of the new version.
     #[serde(skip_serializing_if = "Vec::is_empty")]

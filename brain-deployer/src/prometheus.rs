@@ -33,6 +33,9 @@ pub struct Prometheus {
 struct Answer {
     data: Option<Data>,
     error: Option<String>,
+    /// What was left out of the figure, as by a store that did not answer.
+    #[serde(default)]
+    warnings: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -103,12 +106,16 @@ impl PrometheusPort for Prometheus {
 }
 
 fn read(status: u16, body: &[u8]) -> Result<f64, String> {
-    let Ok(Answer { data, error }) = serde_json::from_slice(body) else {
+    let Ok(Answer { data, error, warnings }) = serde_json::from_slice(body) else {
         return Err(format!("answers {status} and nothing that can be read"));
     };
     if let Some(error) = error {
         let error: String = error.chars().take(ERROR_MAX).collect();
         return Err(format!("answers {status}: {error}"));
+    }
+    if let Some(warning) = warnings.first() {
+        let warning: String = warning.chars().take(ERROR_MAX).collect();
+        return Err(format!("answers with a warning, so that its figure may be of a part only: {warning}"));
     }
     let text = match data {
         Some(Data::Scalar((_, text))) => text,
@@ -148,6 +155,9 @@ mod tests {
         let refused = br#"{"status":"error","errorType":"bad_data","error":"parse error"}"#;
         assert_eq!(read(400, refused).unwrap_err(), "answers 400: parse error");
         assert!(read(502, b"<html>").is_err());
+        let part =
+            br#"{"status":"success","warnings":["store b: timeout"],"data":{"resultType":"scalar","result":[1,"3"]}}"#;
+        assert!(read(200, part).unwrap_err().ends_with("of a part only: store b: timeout"));
     }
 
     #[tokio::test]

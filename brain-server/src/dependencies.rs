@@ -1,7 +1,7 @@
 //! Order between projects: tells a deployment that waits for other projects once they run what it needs.
 
 use crate::{directory::Directory, project::Project, project::Shared};
-use brain_core::{deployment::Fact, id::ProjectId};
+use brain_core::{dependency::Dependency, deployment::Fact, id::ProjectId};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::sync::broadcast::error::RecvError;
 use tracing::{info, warn};
@@ -58,21 +58,24 @@ fn waits(project: &Project) -> bool {
     project.read().state.active().is_some_and(|deployment| !deployment.awaits.is_empty())
 }
 
-/// Tells a project's deployment which of the projects that it waits for are there.
+/// Tells a project's deployment that the projects it waits for are there, once all are.
 async fn tell(directory: &Directory, id: &ProjectId) -> Told {
     let Some(project) = directory.get(id) else { return Told::Everything };
     let active = project.read().state.active().map(|deployment| (deployment.number, deployment.awaits.clone()));
     let Some((number, awaits)) = active else { return Told::Everything };
-    let mut left = awaits.len();
+    // All of them at one look: what was there before may have been taken back while others were waited for.
+    let met = |dependency: &Dependency| {
+        let runs = |other: Arc<Project>| dependency.is_met(other.read().state.production.as_ref());
+        directory.get(&dependency.project).is_some_and(runs)
+    };
+    if !awaits.iter().all(met) {
+        return Told::NotYet;
+    }
     for dependency in awaits {
-        let met = |other: Arc<Project>| dependency.is_met(other.read().state.production.as_ref());
-        if !directory.get(&dependency.project).is_some_and(met) {
-            continue;
-        }
         info!(project = %id, deployment = number, "{dependency}: it does");
         let fact = Fact::DependencyMet(dependency.project.clone());
         match project.fact(DEPENDENCIES.into(), number, fact).await.await {
-            Ok(Ok(_)) => left -= 1,
+            Ok(Ok(_)) => {}
             Ok(Err(error)) => {
                 warn!(project = %id, deployment = number, %error, "it could not be told");
                 return Told::Failed;
@@ -80,5 +83,5 @@ async fn tell(directory: &Directory, id: &ProjectId) -> Told {
             Err(_) => return Told::Failed,
         }
     }
-    if left == 0 { Told::Everything } else { Told::NotYet }
+    Told::Everything
 }

@@ -200,11 +200,14 @@ struct Hub {
 
 impl Hub {
     /// Takes up what was under way when the server ended. A process that held a lease then may still be acting, so its
-    /// lease is counted anew from now.
+    /// lease is counted anew from now, and so is one that was taken away.
     fn take_up(&mut self) {
         let expires = Instant::now() + self.times.lease;
         for project in self.directory.all() {
             let inner = project.read();
+            if let Some(former) = inner.state.deployments.back().and_then(|latest| latest.former.clone()) {
+                self.leftovers.insert(project.id.clone(), (former, expires));
+            }
             let Some(deployment) = inner.state.active() else { continue };
             if let Some(lease) = &deployment.lease {
                 let held = HeldLease { lease: lease.clone(), expires, busy: false };

@@ -59,10 +59,15 @@ impl Deployment {
         !request_id.is_empty() && (self.request_id == request_id || self.controls.iter().any(used))
     }
 
-    /// Whether a person asks once more for the end that came, or approves once more what has ended since.
+    /// Whether a person asks once more for the end that came, or approves once more what has ended since. Another end than
+    /// the one that came is not to be had any more.
     pub(super) fn is_repeated(&self, fact: &Fact) -> bool {
         match fact {
-            Fact::Controlled(ControlUsed { control: Control::Cancel { .. }, .. }) => self.phase == Phase::Cancelled,
+            Fact::Controlled(ControlUsed { control: asked @ Control::Cancel { .. }, .. }) => {
+                let cancels = |used: &&ControlUsed| matches!(used.control, Control::Cancel { .. });
+                let came = self.controls.iter().rev().find(cancels).map(|used| &used.control);
+                self.phase == Phase::Cancelled && came == Some(asked)
+            }
             Fact::Approved(approval) => self.is_approved_by(&approval.by),
             _ => false,
         }
@@ -71,8 +76,10 @@ impl Deployment {
     pub(super) fn controlled(&mut self, spec: &ProjectSpec, used: ControlUsed) -> Result<Vec<Effect>, IllegalEvent> {
         let at = used.at;
         let effects = match used.control.clone() {
-            Control::Pause if self.paused.is_some() => return Ok(Vec::new()),
+            Control::Pause if self.paused.is_some() => Vec::new(),
             Control::Pause => {
+                self.count_leased(at);
+                self.counts_from = None;
                 self.paused =
                     Some(Pause { by: used.by.clone(), why: used.why.clone(), since: at, failed: false, line: false });
                 vec![self.interrupt()]
@@ -81,20 +88,34 @@ impl Deployment {
             // Nothing but a promotion ends a hold.
             Control::Resume if self.holds() => self.promote(None, false, at)?,
             Control::Resume => self.go_on(at),
-            Control::Promote { step, .. } if step.is_some_and(|step| step < self.cursor) => return Ok(Vec::new()),
+            Control::Promote { step: Some(step), .. } if self.rollback.is_none() && step < self.cursor => {
+                return Ok(Vec::new());
+            }
             Control::Promote { step, to_end } => self.promote(step, to_end, at)?,
             Control::Cancel { rollback: true } if self.rollback.is_some() => match &self.paused {
-                // A request with an id is kept though it changes nothing: it may come again after the end.
-                None if used.request_id.is_empty() || self.has_answered(&used.request_id) => return Ok(Vec::new()),
+                // It is kept though it changes nothing: its id may come again after the end.
+                None if self.has_answered(&used.request_id) => return Ok(Vec::new()),
                 None => Vec::new(),
                 Some(_) => self.go_on(at),
             },
             Control::Cancel { rollback } => self.cancel(spec, rollback, &used),
         };
+        self.record(used, effects.is_empty());
+        Ok(effects)
+    }
+
+    /// Keeps who did what and why, also where it was so already; but the same request sent again is one request.
+    fn record(&mut self, used: ControlUsed, was_so: bool) {
+        let ControlUsed { at: _, by, why, control, request_id } = &used;
+        let same = |last: &ControlUsed| {
+            (&last.by, &last.why, &last.control, &last.request_id) == (by, why, control, request_id)
+        };
+        if was_so && self.controls.last().is_some_and(same) {
+            return;
+        }
         self.controls.push(used);
         let excess = self.controls.len().saturating_sub(CONTROLS_KEPT);
         self.controls.drain(..excess);
-        Ok(effects)
     }
 
     /// Pauses it with the line. What goes back is not paused, and what is paused already stays so by its own right.
@@ -102,6 +123,8 @@ impl Deployment {
         if !self.stops_with_the_line() {
             return Vec::new();
         }
+        self.count_leased(at);
+        self.counts_from = None;
         self.paused = Some(Pause { by, why, since: at, failed: false, line: true });
         vec![self.interrupt()]
     }
@@ -145,6 +168,10 @@ impl Deployment {
         }
         let steps = &self.plan.steps;
         let from = step.unwrap_or(self.cursor);
+        let before = (self.cursor..from.min(steps.len())).find(|index| steps[*index].only_waits());
+        if let Some(before) = before.filter(|_| !to_end) {
+            return Err(IllegalEvent::NotNext { step: from, next: before });
+        }
         let waits = (from..steps.len()).find(|index| steps[*index].only_waits());
         let until = match (to_end, waits) {
             (true, _) => steps.len(),

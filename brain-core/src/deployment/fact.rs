@@ -101,7 +101,7 @@ pub enum Effect {
     Withdraw(u64),
     /// The deployment is over.
     Ended {
-        /// Whether its deployer may still be acting.
+        /// Whether its latest deployer may still be acting.
         leftover: bool,
     },
 }
@@ -149,6 +149,14 @@ pub enum IllegalEvent {
     /// It is not about to begin.
     #[error("the deployment is not about to begin")]
     NotHeld,
+    /// A promotion is meant for a step before which another one waits for its own.
+    #[error("step {step} cannot be promoted yet: step {next} waits before it; promote that one, or to the end")]
+    NotNext {
+        /// The step that was meant.
+        step: usize,
+        /// The step that waits before it.
+        next: usize,
+    },
     /// No step that only waits lies ahead.
     #[error("there is nothing to promote: no bake and no hold lies ahead")]
     NothingToPromote,

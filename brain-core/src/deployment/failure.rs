@@ -80,7 +80,7 @@ impl Deployment {
     fn start_over(&mut self) -> Vec<Effect> {
         self.cursor = 0;
         self.counts_from = None;
-        self.lease = None;
+        self.former = self.lease.take().or(self.former.take());
         vec![Effect::Withdraw(self.generation), Effect::HandOut]
     }
 }

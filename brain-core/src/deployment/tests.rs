@@ -1,12 +1,14 @@
 use super::*;
 use crate::{
     deployment::control::Control,
-    id::ProjectId,
+    id::{AgentName, ProjectId},
     plan::{Goal, ServiceCount, plan},
     policy::{OnFailure, RolloutStep, Size},
     project::{ProjectDraft, TargetDraft},
 };
 use proptest::prelude::*;
+
+mod lease;
 
 fn spec() -> ProjectSpec {
     let target =
@@ -92,25 +94,6 @@ fn a_deployment_whose_steps_are_all_done_has_succeeded() {
 }
 
 #[test]
-fn a_report_of_an_older_generation_is_refused() {
-    let spec = spec();
-    let first = running(&spec);
-    let stale = done(&first);
-    let deployment = apply(&spec, first, Fact::LeaseEnded);
-    let deployment = apply(&spec, deployment, Fact::Leased(lease("b")));
-    let refused = deployment.apply(&spec, stale, Timestamp(10)).unwrap_err();
-    assert_eq!(refused, IllegalEvent::StaleGeneration { reported: 1, current: 2 });
-}
-
-#[test]
-fn a_lease_that_is_held_is_not_given_to_another() {
-    let spec = spec();
-    let refused = running(&spec).apply(&spec, Fact::Leased(lease("b")), Timestamp(1)).unwrap_err();
-    assert_eq!(refused, IllegalEvent::AlreadyLeased);
-    assert_eq!(apply(&spec, running(&spec), Fact::Leased(lease("a"))).generation, 2);
-}
-
-#[test]
 fn a_step_that_fails_before_anything_moved_ends_the_deployment() {
     let spec = spec();
     let deployment = running(&spec);
@@ -140,18 +123,6 @@ fn a_step_that_fails_in_the_shift_is_rolled_back_and_a_rollback_that_fails_calls
     }
     assert_eq!(deployment.phase, Phase::Failed);
     assert!(deployment.reason.unwrap().contains("a person must look"));
-}
-
-#[test]
-fn only_time_with_a_deployer_counts_towards_a_timeout() {
-    let spec = spec();
-    let waiting = deployment(&spec);
-    assert_eq!(waiting.deadline(), None);
-    let leased = apply(&spec, waiting, Fact::Leased(lease("a")));
-    assert_eq!(leased.deadline(), Some(Timestamp(10).plus(spec.rollout_policy.step_timeout)));
-    let freed = apply(&spec, leased, Fact::LeaseEnded);
-    assert_eq!(freed.deadline(), None);
-    assert!(freed.apply(&spec, Fact::TimedOut, Timestamp(99)).is_err());
 }
 
 proptest! {
@@ -237,13 +208,6 @@ fn a_pause_stops_whoever_acts_and_the_clock_and_may_be_repeated() {
     let resumed = resumed.apply(&spec, Fact::Leased(lease("a")), Timestamp(70_010)).unwrap().0;
     assert_eq!(resumed.step_elapsed(Timestamp(70_020)), Duration::from_millis(20), "the pause does not count");
     assert_eq!(resumed.controls.len(), 2);
-}
-
-#[test]
-fn a_bake_has_its_own_time_before_the_timeout_counts() {
-    let spec = careful();
-    let deployment = until(&spec, running(&spec), |step| matches!(step, Step::Bake { .. }));
-    assert_eq!(deployment.deadline(), Some(Timestamp(10).plus(Duration::from_secs(660))));
 }
 
 #[test]
@@ -476,8 +440,34 @@ fn a_request_to_go_back_is_remembered_by_what_it_cancelled_also_where_it_changed
     let failing = failed(&shifted);
     let rolling_back = apply(&spec, shifted, failing);
     assert!(rolling_back.rollback.is_some());
-    assert_eq!(apply(&spec, rolling_back.clone(), cancel("")), rolling_back);
-    let once = apply(&spec, rolling_back, cancel("back"));
+    let asked = apply(&spec, rolling_back.clone(), cancel(""));
+    assert_eq!(asked.controls.len(), 1, "who asked is kept, though it goes back already");
+    assert_eq!(apply(&spec, asked.clone(), cancel("")), asked, "and once");
+    let once = apply(&spec, asked, cancel("back"));
+    assert_eq!((once.phase, once.cursor, &once.rollback), (rolling_back.phase, 0, &rolling_back.rollback));
     assert!(once.has_answered("back") && !once.has_answered("") && !once.has_answered("other"));
     assert_eq!(apply(&spec, once.clone(), cancel("back")), once);
+}
+
+#[test]
+fn another_end_than_the_one_that_came_is_refused() {
+    let spec = spec();
+    let shifting = until(&spec, running(&spec), |step| matches!(step, Step::Verify { .. }));
+    let left = apply(&spec, shifting, control(Control::Cancel { rollback: false }));
+    assert_eq!(apply(&spec, left.clone(), control(Control::Cancel { rollback: false })), left);
+    let refused = left.apply(&spec, control(Control::Cancel { rollback: true }), Timestamp(20)).unwrap_err();
+    assert_eq!(refused, IllegalEvent::Ended);
+}
+
+#[test]
+fn a_promotion_of_a_later_wait_does_not_pass_over_those_before_it() {
+    let spec = careful();
+    let deployment = running(&spec);
+    let waits: Vec<usize> =
+        (0..deployment.plan.steps.len()).filter(|index| deployment.plan.steps[*index].only_waits()).collect();
+    let later = *waits.iter().find(|index| !waits.contains(&(**index - 1)) && **index > waits[0]).unwrap();
+    let promote = |to_end| control(Control::Promote { step: Some(later), to_end });
+    let refused = deployment.clone().apply(&spec, promote(false), Timestamp(10)).unwrap_err();
+    assert_eq!(refused, IllegalEvent::NotNext { step: later, next: waits[0] });
+    assert!(deployment.apply(&spec, promote(true), Timestamp(10)).is_ok());
 }

@@ -181,16 +181,29 @@ impl ProjectState {
         self.deployments.iter().any(|known| same(known) && known.phase == Phase::Succeeded)
     }
 
-    /// What the newest successful deployment before the one that serves has brought. What is quarantined is passed over.
+    /// What served before what serves now. Where a deployment was left halfway, that is the version which it was to replace;
+    /// otherwise what was deployed before the current version first was, so that going back twice goes back two releases and
+    /// not forth again. What is quarantined is passed over.
     fn release_before(&self) -> Result<(String, Digest), Refusal> {
-        let serves = |deployment: &Deployment| {
-            let service = names::service(&self.spec.id, &deployment.tag, &deployment.digest);
+        let service = |deployment: &Deployment| names::service(&self.spec.id, &deployment.tag, &deployment.digest);
+        let serves = |deployment: &&Deployment| {
+            let service = service(deployment);
             self.serving.iter().any(|serving| serving.service == service)
         };
-        let mut succeeded = self.deployments.iter().rev().filter(|deployment| deployment.phase == Phase::Succeeded);
-        let before = succeeded
-            .find(|deployment| !serves(deployment) && !self.holds.quarantined(&deployment.tag, &deployment.digest))
-            .ok_or(Refusal::NothingBefore)?;
+        let succeeded = |deployment: &&Deployment| {
+            deployment.phase == Phase::Succeeded && !self.holds.quarantined(&deployment.tag, &deployment.digest)
+        };
+        let current = self.deployments.iter().rev().find(serves);
+        let below = match current {
+            Some(current) if current.phase == Phase::Succeeded => {
+                let first =
+                    self.deployments.iter().find(|known| succeeded(known) && service(known) == service(current));
+                first.unwrap_or(current).number
+            }
+            _ => u64::MAX,
+        };
+        let mut before = self.deployments.iter().rev().filter(|deployment| deployment.number < below);
+        let before = before.find(succeeded).ok_or(Refusal::NothingBefore)?;
         Ok((before.tag.clone(), before.digest.clone()))
     }
 

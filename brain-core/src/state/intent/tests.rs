@@ -352,6 +352,49 @@ fn what_waits_needs_as_many_approvals_as_are_asked_for_now_and_going_back_needs_
     assert_eq!(state.active(), None, "what waits can be cancelled");
 }
 
+#[test]
+fn going_back_twice_goes_back_two_releases() {
+    let mut state = automatic();
+    for (index, tag) in TAGS.iter().enumerate() {
+        push(&mut state, tag, index);
+        assert_eq!(deploy(&mut state).as_deref(), Some(*tag));
+        end(&mut state, false);
+    }
+    for expected in ["0.0.5", "0.0.4"] {
+        let way = state.request_rollback(Wish::default(), &Moment::default()).unwrap();
+        let WayBack::Deploy { cancel: None, request } = way else { panic!("{way:?}") };
+        assert_eq!(request.tag, expected);
+        take(&mut state, Change::DeploymentRequested(request));
+        end(&mut state, false);
+    }
+    let none = state.request_rollback(Wish::default(), &Moment::default()).unwrap_err();
+    assert_eq!(none, Refusal::NothingBefore);
+}
+
+#[test]
+fn from_a_deployment_that_was_left_halfway_the_way_back_is_to_what_it_was_to_replace() {
+    let mut state = automatic();
+    for (index, tag) in TAGS.iter().enumerate() {
+        push(&mut state, tag, index);
+        assert_eq!(deploy(&mut state).as_deref(), Some(*tag));
+        if *tag != "0.0.6" {
+            end(&mut state, false);
+        }
+    }
+    let lease = Lease { agent: AgentName::parse("deployer-1").unwrap(), instance: "i".into() };
+    fact(&mut state, Fact::Leased(lease));
+    while !state.active().unwrap().serving().iter().any(|count| count.version == "0.0.6" && count.count > 0) {
+        let active = state.active().unwrap();
+        let (generation, rollback, step) = (active.generation, false, active.cursor);
+        let outcome = Outcome::Done { task_failures: vec![], service_events: vec![] };
+        fact(&mut state, Fact::Reported { generation, rollback, step, outcome });
+    }
+    cancel(&mut state);
+    let way = state.request_rollback(Wish::default(), &Moment::default()).unwrap();
+    let WayBack::Deploy { request, .. } = way else { panic!("{way:?}") };
+    assert_eq!(request.tag, "0.0.5");
+}
+
 proptest! {
     /// Whatever people hold and lift in between, whenever: the policy begins nothing that is held.
     #[test]

@@ -223,12 +223,14 @@ pub(in crate::api) fn refused(project: &Project, failure: CommandError) -> Statu
             number,
             illegal @ (IllegalEvent::Ended
             | IllegalEvent::NothingToPromote
+            | IllegalEvent::NotNext { .. }
             | IllegalEvent::NothingToApprove
             | IllegalEvent::OwnApproval),
         )) => {
             let named = name::deployment(&project.id, number);
             let reason = match illegal {
                 IllegalEvent::NothingToPromote => "NOTHING_TO_PROMOTE",
+                IllegalEvent::NotNext { .. } => "ANOTHER_STEP_WAITS_FIRST",
                 IllegalEvent::NothingToApprove => "NOTHING_TO_APPROVE",
                 IllegalEvent::OwnApproval => "OWN_APPROVAL",
                 _ => "DEPLOYMENT_ENDED",

@@ -1,0 +1,99 @@
+//! Leases: who may act on a deployment, and how long its current step has taken.
+
+use super::{Deployment, Effect, IllegalEvent, Phase, StepTimes};
+use crate::{id::AgentName, plan::Step, time::Timestamp};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// A deployer's right to act.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The deployer.
+    pub agent: AgentName,
+    /// Which start of its process.
+    pub instance: String,
+}
+
+impl Deployment {
+    /// When the current step has taken too long. Time without a deployer does not count: nobody could have acted.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Timestamp> {
+        self.lease.as_ref()?;
+        if !self.wants_deployer() {
+            return None;
+        }
+        let least = self.current_step().map(Step::least).unwrap_or_default();
+        let before = self.current_step_times().map(|times| times.leased).unwrap_or_default();
+        let left = (self.active_plan().step_timeout + least).saturating_sub(before);
+        Some(self.counts_from?.plus(left))
+    }
+
+    /// Time that the current step has taken by `now`, pauses left out.
+    #[must_use]
+    pub fn step_elapsed(&self, now: Timestamp) -> Duration {
+        let began = self.current_step_times().and_then(|times| Some((times.started?, times.paused)));
+        began.map_or(Duration::ZERO, |(began, paused)| now.since(began).saturating_sub(paused))
+    }
+
+    pub(super) fn current_step_times(&self) -> Option<&StepTimes> {
+        match &self.rollback {
+            Some(rollback) => rollback.times.get(self.cursor),
+            None => self.times.get(self.cursor),
+        }
+    }
+
+    pub(super) fn leased(&mut self, lease: Lease, at: Timestamp) -> Result<Vec<Effect>, IllegalEvent> {
+        // The same process may take its own lease anew, after its stream broke; nobody else may.
+        if self.lease.as_ref().is_some_and(|held| *held != lease) {
+            return Err(IllegalEvent::AlreadyLeased);
+        }
+        if self.paused.is_some() {
+            return Err(IllegalEvent::Paused);
+        }
+        if self.held || !self.awaits.is_empty() {
+            return Err(IllegalEvent::Awaits);
+        }
+        self.count_leased(at);
+        self.lease = Some(lease);
+        self.former = None;
+        self.generation += 1;
+        self.counts_from = Some(at);
+        if self.phase == Phase::Pending {
+            self.phase = Phase::Running;
+        }
+        self.begin_step(at);
+        Ok(Vec::new())
+    }
+
+    pub(super) fn lease_ended(&mut self, at: Timestamp) -> Result<Vec<Effect>, IllegalEvent> {
+        if self.lease.is_none() {
+            return Err(IllegalEvent::NotLeased);
+        }
+        self.count_leased(at);
+        self.lease = None;
+        self.counts_from = None;
+        self.waiting = None;
+        Ok(if self.paused.is_some() { Vec::new() } else { vec![Effect::HandOut] })
+    }
+
+    /// Adds the time of the lease that is over to the step's, so that a step does not get its time anew with every lease.
+    pub(super) fn count_leased(&mut self, at: Timestamp) {
+        let Some(from) = self.counts_from.filter(|_| self.lease.is_some()) else { return };
+        if let Some(times) = self.current_times() {
+            times.leased += at.since(from);
+        }
+    }
+
+    pub(super) fn check_report(&self, generation: u64, rollback: bool, step: usize) -> Result<(), IllegalEvent> {
+        if self.lease.is_none() {
+            return Err(IllegalEvent::NotLeased);
+        }
+        if generation != self.generation || rollback != self.rollback.is_some() {
+            return Err(IllegalEvent::StaleGeneration { reported: generation, current: self.generation });
+        }
+        if step != self.cursor {
+            return Err(IllegalEvent::WrongStep { reported: step, current: self.cursor });
+        }
+        Ok(())
+    }
+}

@@ -5,7 +5,10 @@
 SHELL := /bin/bash
 CARGO_JOBS := $(if $(JOBS),--jobs $(JOBS))
 TOOLS := .setup
-BINARIES := -p brain-server -p brain-watcher -p brain-deployer
+# The binaries, with the features that dependencies have in tests: one test is named so that cargo takes those, and
+# nothing is built twice for `make demo` and `make test`. For the same reason binaries are run from where they are built.
+BINARIES := --workspace --bins --test story
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .PHONY: help setup build lint test soak demo bench
 .DEFAULT_GOAL := help
@@ -36,10 +39,10 @@ soak: ## simulate seed after seed until stopped; prints the seed of a failure
 	done
 
 demo: setup ## run brain on an AWS lab, a registry and a git host, and play a release
-	cargo build --workspace $(CARGO_JOBS)
-	@cargo run --quiet --package brain-tests --bin demo
+	cargo build $(BINARIES) $(CARGO_JOBS)
+	@$(TARGET)/debug/demo
 
 bench: setup ## measure, and print the README's table
-	cargo build --workspace $(CARGO_JOBS)
+	cargo build $(BINARIES) $(CARGO_JOBS)
 	cargo build --release -p brain-server -p brain-watcher -p brain-tests $(CARGO_JOBS)
-	@cargo run --release --quiet --package brain-tests --bin bench
+	@$(TARGET)/release/bench

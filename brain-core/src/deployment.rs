@@ -14,6 +14,7 @@
 
 use crate::{
     dependency::Dependency,
+    drift::Drift,
     image::Digest,
     plan::{self, Plan, ServiceCount, Step},
     policy::RolloutPolicy,
@@ -135,6 +136,9 @@ pub struct Deployment {
     /// Why it may begin outside of every deploy window; `None`: it may not.
     #[serde(default)]
     pub outside_windows: Option<String>,
+    /// What its set-up found that differed, in that order.
+    #[serde(default)]
+    pub drift: Vec<Drift>,
 }
 
 /// Nothing is done until a person says so.
@@ -253,6 +257,7 @@ impl Deployment {
             approvals_required,
             approvals: Vec::new(),
             outside_windows,
+            drift: Vec::new(),
         }
     }
 
@@ -298,6 +303,10 @@ impl Deployment {
                 let mut effects = match outcome {
                     Outcome::Waiting { why, cause } => {
                         (self.waiting, self.waiting_cause) = (Some(why), cause);
+                        Vec::new()
+                    }
+                    Outcome::Found { drift } => {
+                        self.remember_drift(drift);
                         Vec::new()
                     }
                     Outcome::Done { task_failures, service_events } => {

@@ -9,6 +9,7 @@
 pub mod assignment;
 pub mod dependency;
 pub mod deployment;
+pub mod drift;
 pub mod event;
 pub mod gate;
 pub mod hold;

@@ -3,6 +3,7 @@
 //! A plan leaves whoever carries it out no choices, so a step that is carried out twice does the same thing.
 
 use crate::{
+    drift::SetUp,
     gate::Gate,
     image::Digest,
     names::{self, ResourceNames},
@@ -26,6 +27,12 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Longest time of each step.
     pub step_timeout: Duration,
+    /// What its set-up does with differences.
+    #[serde(default, skip_serializing_if = "SetUp::is_default")]
+    pub set_up: SetUp,
+    /// Whether resources of the right names that are not brain's become so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopt: bool,
 }
 
 /// A service and its desired count.
@@ -138,7 +145,36 @@ pub struct Goal<'a> {
     pub digest: &'a Digest,
 }
 
+impl Plan {
+    /// The same plan, with what its set-up may do.
+    #[must_use]
+    pub fn allowing(self, set_up: SetUp, adopt: bool) -> Self {
+        Self { set_up, adopt, ..self }
+    }
+}
+
 impl Step {
+    /// Whether it is about what a project has once.
+    #[must_use]
+    pub fn is_set_up(&self) -> bool {
+        match self {
+            Self::SecurityGroup
+            | Self::LoadBalancer
+            | Self::LaunchTemplate
+            | Self::AutoScalingGroup { .. }
+            | Self::Cluster => true,
+            Self::TaskDefinition { .. }
+            | Self::Service { .. }
+            | Self::Capacity { .. }
+            | Self::Scale { .. }
+            | Self::Verify { .. }
+            | Self::Bake { .. }
+            | Self::Gate { .. }
+            | Self::Hold
+            | Self::ReturnCapacity { .. } => false,
+        }
+    }
+
     /// Whether it only waits, so that a person may pass it over.
     #[must_use]
     pub fn only_waits(&self) -> bool {
@@ -199,7 +235,15 @@ pub fn plan(spec: &ProjectSpec, policy: &RolloutPolicy, goal: Goal<'_>, serving:
     // Even where nothing moved, the goal is only reached when it is seen to be.
     shifting.verify(&mut steps, &service, desired);
     steps.push(Step::ReturnCapacity { instances: desired });
-    Plan { names: ResourceNames::of(&spec.id), from, to: vec![to], steps, step_timeout: policy.step_timeout }
+    Plan {
+        names: ResourceNames::of(&spec.id),
+        from,
+        to: vec![to],
+        steps,
+        step_timeout: policy.step_timeout,
+        set_up: SetUp::default(),
+        adopt: false,
+    }
 }
 
 /// The plan that undoes `failed` after its steps up to `cursor` were carried out and that one was begun: the old services
@@ -250,6 +294,8 @@ pub fn rollback(spec: &ProjectSpec, policy: &RolloutPolicy, failed: &Plan, curso
         to: failed.from.clone(),
         steps,
         step_timeout: failed.step_timeout,
+        set_up: failed.set_up,
+        adopt: failed.adopt,
     }
 }
 

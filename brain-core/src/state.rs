@@ -2,6 +2,7 @@
 
 use crate::{
     deployment::{Deployment, Effect, Fact, IllegalEvent, Request},
+    drift::KnownDrift,
     event::{Change, Event},
     hold::{Holds, Lifted},
     image::Digest,
@@ -64,6 +65,9 @@ pub struct ProjectState {
     /// What must not be deployed.
     #[serde(default)]
     pub holds: Holds,
+    /// What of the set-up differs from the definition.
+    #[serde(default)]
+    pub drift: Vec<KnownDrift>,
 }
 
 /// A tag that could not be made.
@@ -122,6 +126,7 @@ impl ProjectState {
             source_moved: None,
             tag_failure: None,
             holds: Holds::default(),
+            drift: Vec::new(),
         }
     }
 
@@ -217,6 +222,9 @@ impl ProjectState {
 
     fn deployment_changed(&mut self, number: u64, fact: &Fact, at: Timestamp) -> Result<Vec<Effect>, Misfit> {
         let (deployment, effects) = self.after(number, fact.clone(), at)?;
+        if deployment.has_set_up() && self.deployment(number).is_some_and(|before| !before.has_set_up()) {
+            self.learn_drift(&deployment.drift, at);
+        }
         if deployment.phase.is_final() {
             self.serving = deployment.serving();
             self.serving.retain(|service| service.count > 0);

@@ -10,6 +10,8 @@ use crate::{
 
 /// Releases without an image that are named one by one; a repository with years of tags and no images would fill the board.
 const WAITING_NAMED: usize = 3;
+/// Differences of the set-up that are named one by one.
+const DRIFT_NAMED: usize = 3;
 
 mod intent;
 
@@ -43,6 +45,7 @@ pub fn status(project: &ProjectState, moment: &Moment) -> Status {
     let mut sentences = Vec::new();
     sentences.extend(deployment(project));
     sentences.extend(intent::sentences(project, moment));
+    sentences.extend(drift(project));
     sentences.extend(poll_failures(project));
     sentences.extend(source_moved(project));
     sentences.extend(tag_failure(project));
@@ -121,6 +124,25 @@ fn deployment(project: &ProjectState) -> Option<Sentence> {
         },
     };
     Some(sentence)
+}
+
+/// What of the set-up differs, and how it is mended.
+fn drift(project: &ProjectState) -> Vec<Sentence> {
+    let title = &project.spec.image_repository;
+    let sentence = |text: String, since: Timestamp| Sentence {
+        text,
+        since,
+        waits_for: "a deployment with repair_drift".into(),
+        freed_by: "whoever deploys the project".into(),
+    };
+    let named = project.drift.iter().take(DRIFT_NAMED);
+    let mut sentences: Vec<Sentence> =
+        named.map(|known| sentence(format!("{title}: drift of the {}", known.drift), known.since)).collect();
+    let unnamed = project.drift.get(DRIFT_NAMED..).unwrap_or_default();
+    if let Some(first) = unnamed.iter().map(|known| known.since).min() {
+        sentences.push(sentence(format!("{title}: drift of {} resources more", unnamed.len()), first));
+    }
+    sentences
 }
 
 fn step_and_wait(deployment: &crate::deployment::Deployment) -> String {

@@ -18,6 +18,7 @@ mod containers;
 mod group;
 mod limits;
 mod network;
+mod tagging;
 mod watch;
 
 use limits::Crowded;

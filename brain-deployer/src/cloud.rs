@@ -11,6 +11,10 @@ use brain_core::{
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
+mod tagging;
+
+pub use tagging::{TagPort, Tagged};
+
 /// Tag with the project's id, on everything that brain makes.
 pub const TAG_PROJECT: &str = "brain:project";
 /// Tag with the version, on task definitions and services.
@@ -136,6 +140,8 @@ pub struct Group {
     pub tags: Tags,
     /// What its instances are launched from; `None` where that is neither template nor configuration.
     pub launch: Option<Launch>,
+    /// Id of that template: another template of the same name is not the group's.
+    pub template_id: Option<String>,
 }
 
 /// What instances are launched from, by name.
@@ -196,11 +202,20 @@ pub struct TaskDefinition {
     pub environment: BTreeMap<String, String>,
 }
 
+/// A cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "named by the fields")]
+pub struct Cluster {
+    pub arn: String,
+    pub tags: Tags,
+}
+
 /// A service.
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct Service {
     pub name: String,
+    pub arn: String,
     pub status: ServiceStatus,
     pub desired: u32,
     pub running: u32,
@@ -368,8 +383,8 @@ pub trait GroupPort: Send + Sync {
 /// ECS.
 #[async_trait]
 pub trait ContainerPort: Send + Sync {
-    /// Whether the cluster exists.
-    async fn cluster_exists(&self, name: &str) -> Result<bool>;
+    /// The cluster of that name.
+    async fn cluster(&self, name: &str) -> Result<Option<Cluster>>;
     /// Makes one.
     async fn create_cluster(&self, name: &str, tags: &Tags) -> Result<()>;
     /// Hosts of the cluster.
@@ -407,5 +422,5 @@ pub trait WatchPort: Send + Sync {
 }
 
 /// All of it.
-pub trait Cloud: NetworkPort + BalancerPort + GroupPort + ContainerPort + WatchPort {}
-impl<T: NetworkPort + BalancerPort + GroupPort + ContainerPort + WatchPort> Cloud for T {}
+pub trait Cloud: NetworkPort + BalancerPort + GroupPort + ContainerPort + WatchPort + TagPort {}
+impl<T: NetworkPort + BalancerPort + GroupPort + ContainerPort + WatchPort + TagPort> Cloud for T {}

@@ -14,14 +14,18 @@ use crate::{
 use brain_core::plan::Plan;
 use brain_proto::{
     channel::{self, Pauses},
-    convert::{duration_from_proto, plan_from_proto, spec_from_proto, timestamp_from_proto},
+    convert::{drift_to_proto, duration_from_proto, plan_from_proto, spec_from_proto, timestamp_from_proto},
     v1::{
         self, DeployerHello, DeployerServiceConnectRequest, DeployerServiceConnectResponse, DeploymentAssignment,
         DeploymentRevoked, PlanAnswer, PlanRequest, RenewLeases, deployer_service_client::DeployerServiceClient,
         deployer_service_connect_request::Message as ToServer, deployer_service_connect_response::Message,
     },
 };
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
@@ -251,6 +255,9 @@ impl Session<'_> {
             created: (self.deployer.outside.now)(),
             step_began_ms: 0,
             step_elapsed: Duration::ZERO,
+            set_up: plan.set_up,
+            adopt: plan.adopt,
+            made: BTreeSet::new(),
         };
         Ok((context, plan))
     }
@@ -265,11 +272,13 @@ impl Session<'_> {
             next_step,
             step_elapsed,
             create_time,
+            made_resources,
         } = assignment;
         let project = project.unwrap_or_default();
         let name = project.name.clone();
         let (mut context, plan) = self.context(project, plan.unwrap_or_default()).await?;
         context.created = timestamp_from_proto(create_time.unwrap_or_default());
+        context.made = made_resources.into_iter().collect();
         Ok(Work {
             context,
             project: name,
@@ -291,7 +300,11 @@ async fn rehearsed(context: &Context, plan: &Plan) -> (Vec<v1::PlannedStep>, Str
 }
 
 fn planned_to_proto(step: Rehearsed) -> v1::PlannedStep {
-    let Rehearsed { calls, fault } = step;
+    let Rehearsed { calls, fault, drift } = step;
     let call_to_proto = |Call { call, resource, differences }| v1::PlannedCall { call, resource, differences };
-    v1::PlannedStep { calls: calls.into_iter().map(call_to_proto).collect(), fault: fault.unwrap_or_default() }
+    v1::PlannedStep {
+        calls: calls.into_iter().map(call_to_proto).collect(),
+        fault: fault.unwrap_or_default(),
+        drift: drift.iter().map(drift_to_proto).collect(),
+    }
 }

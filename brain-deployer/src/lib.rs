@@ -13,6 +13,7 @@ pub mod cloud;
 pub mod clouds;
 pub mod config;
 mod connection;
+mod difference;
 mod lease;
 mod observers;
 pub mod outside;

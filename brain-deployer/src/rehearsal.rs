@@ -8,7 +8,7 @@ use crate::{
     cloud::{ContainerPort, GroupPort, Result},
     step::{self, Context, Observed},
 };
-use brain_core::plan::Step;
+use brain_core::{drift::Drift, plan::Step};
 use std::sync::Arc;
 
 mod stage;
@@ -23,6 +23,8 @@ pub(crate) struct Rehearsed {
     pub(crate) calls: Vec<Call>,
     /// What keeps the step from its goal.
     pub(crate) fault: Option<String>,
+    /// What differs, and what it would do about it.
+    pub(crate) drift: Vec<Drift>,
 }
 
 /// A call that would change something.
@@ -43,23 +45,32 @@ pub(crate) async fn rehearse(context: &Context, steps: &[Step]) -> Result<Vec<Re
     context.cloud = Arc::<Stage>::clone(&stage);
     let mut rehearsed = Vec::new();
     for step in steps {
+        let mut drift = Vec::new();
         let fault = match step {
             Step::Scale { service, desired, .. } => scale(&context, &stage, service, *desired).await?,
             Step::ReturnCapacity { instances } => give_back(&context, &stage, *instances).await?,
             Step::Verify { .. } | Step::Bake { .. } | Step::Gate { .. } | Step::Hold => None,
-            _ => act_out(&context, step).await?,
+            _ => act_out(&mut context, step, &mut drift).await?,
         };
-        rehearsed.push(Rehearsed { calls: stage.take_calls(), fault });
+        rehearsed.push(Rehearsed { calls: stage.take_calls(), fault, drift });
     }
     Ok(rehearsed)
 }
 
 /// Observes and acts as the worker does, until there is nothing more to do.
-async fn act_out(context: &Context, step: &Step) -> Result<Option<String>> {
+async fn act_out(context: &mut Context, step: &Step, drift: &mut Vec<Drift>) -> Result<Option<String>> {
     for _ in 0..ACTS_MAX {
         match step::observe(context, step).await? {
-            Observed::Ready(act) => act.run.await?,
+            Observed::Ready(act) => {
+                context.remember(&act.drift);
+                drift.extend(act.drift);
+                act.run.await?;
+            }
             Observed::Blocked(why, _) => return Ok(Some(why)),
+            Observed::Told(told) => {
+                drift.extend(told);
+                break;
+            }
             // What the step would wait for comes with the steps before it.
             Observed::Done(_)
             | Observed::Wait(_)

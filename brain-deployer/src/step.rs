@@ -8,6 +8,7 @@ use crate::{
 };
 use brain_core::{
     deployment::{ServiceEvent, TaskFailure},
+    drift::{Drift, Remedy, SetUp},
     gate::Services,
     names::ResourceNames,
     plan::Step,
@@ -15,10 +16,11 @@ use brain_core::{
     time::Timestamp,
 };
 use futures::future::BoxFuture;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 mod capacity;
 mod gate;
+mod resource;
 mod setup;
 pub mod shift;
 mod version;
@@ -27,6 +29,8 @@ mod version;
 pub enum Observed {
     /// The goal is reached.
     Done(Findings),
+    /// The goal is reached but for what is told and left.
+    Told(Vec<Drift>),
     /// Something is to be done, once.
     Ready(Act),
     /// Nothing can be done but wait.
@@ -68,6 +72,8 @@ pub struct Findings {
 pub struct Act {
     /// In a few words, for the log.
     pub what: String,
+    /// What differs, and what it does about it.
+    pub drift: Vec<Drift>,
     /// Does it.
     pub run: BoxFuture<'static, Result<()>>,
 }
@@ -93,6 +99,22 @@ pub struct Context {
     pub step_began_ms: i64,
     /// Time that the step has taken.
     pub step_elapsed: Duration,
+    /// What set-up does with differences.
+    pub set_up: SetUp,
+    /// Whether resources that are not brain's become so.
+    pub adopt: bool,
+    /// Resources whose making or change was begun in this deployment and has to be finished.
+    pub made: BTreeSet<String>,
+}
+
+impl Observed {
+    /// The same act, which tells what differs before it is done.
+    fn telling(mut self, drift: Vec<Drift>) -> Self {
+        if let Self::Ready(act) = &mut self {
+            act.drift = drift;
+        }
+        self
+    }
 }
 
 /// Looks whether a step's goal is reached.
@@ -125,6 +147,12 @@ pub async fn observe(context: &Context, step: &Step) -> Result<Observed> {
 }
 
 impl Context {
+    /// What was begun to be made or changed is finished, whatever set-up does with differences.
+    pub(crate) fn remember(&mut self, drift: &[Drift]) {
+        let begun = drift.iter().filter(|drift| matches!(drift.remedy, Remedy::Made | Remedy::Followed));
+        self.made.extend(begun.map(|drift| drift.resource.clone()));
+    }
+
     fn target(&self) -> &Target {
         &self.spec.target
     }
@@ -140,18 +168,6 @@ impl Context {
         let mut tags = self.tags();
         tags.insert(TAG_VERSION.to_owned(), version.to_owned());
         tags
-    }
-
-    /// Why a resource of the right name may not be touched; `None`: it is brain's.
-    fn foreign(&self, what: &str, name: &str, tags: &Tags) -> Option<Observed> {
-        let project = self.spec.id.as_str();
-        if tags.get(TAG_PROJECT).is_some_and(|owner| owner == project) {
-            return None;
-        }
-        let why = format!(
-            "the {what} {name} exists and is not tagged {TAG_PROJECT}={project}: tag it so to let brain have it, or remove it"
-        );
-        Some(Observed::Blocked(why, Findings::default()))
     }
 
     /// The task definition that runs `image`.
@@ -175,7 +191,7 @@ impl Context {
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
-        Observed::Ready(Act { what: what.into(), run: Box::pin(act(self.clone())) })
+        Observed::Ready(Act { what: what.into(), drift: Vec::new(), run: Box::pin(act(self.clone())) })
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Values are quoted for the shell. What cannot stand in a file of lines is refused before it gets here, and once more here.
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use std::collections::BTreeMap;
 use thiserror::Error;
 
@@ -38,6 +39,16 @@ pub fn script(cluster: &str, auth: Option<&str>, settings: &BTreeMap<String, Str
     if script.len() > MAX { Err(UserDataError::TooLong(script.len())) } else { Ok(script) }
 }
 
+/// Whether two user data, in base64, differ in nothing but the registry credential.
+pub fn differ_in_credential(one: &str, other: &str) -> bool {
+    let rest = |encoded: &str| {
+        let script = String::from_utf8(BASE64_STANDARD.decode(encoded).ok()?).ok()?;
+        let kept = script.lines().filter(|line| !line.starts_with("printf '%s\\n' 'ECS_ENGINE_AUTH_"));
+        Some(kept.map(ToOwned::to_owned).collect::<Vec<String>>())
+    };
+    one != other && rest(one).is_some_and(|kept| rest(other) == Some(kept))
+}
+
 /// In single quotes, where a shell leaves everything but a single quote alone.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
@@ -48,6 +59,19 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::process::Command;
+
+    #[test]
+    fn another_credential_is_told_from_any_other_difference() {
+        let encoded = |cluster: &str, auth: Option<&str>| {
+            BASE64_STANDARD.encode(script(cluster, auth, &BTreeMap::new()).unwrap())
+        };
+        let one = encoded("a", Some("{\"one\": {}}"));
+        assert!(differ_in_credential(&one, &encoded("a", Some("{\"other\": {}}"))));
+        assert!(differ_in_credential(&one, &encoded("a", None)));
+        assert!(!differ_in_credential(&one, &one));
+        assert!(!differ_in_credential(&one, &encoded("b", Some("{\"other\": {}}"))));
+        assert!(!differ_in_credential(&one, &BASE64_STANDARD.encode("#!/bin/bash\nexit")));
+    }
 
     /// Runs the script with bash, the file put elsewhere; answers what it wrote.
     fn run(script: &str) -> String {

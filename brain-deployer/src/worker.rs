@@ -12,10 +12,11 @@ use crate::{
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use brain_core::{
     deployment::{Cause, Outcome},
+    drift::Drift,
     plan::{Plan, Step},
     time::Timestamp,
 };
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -53,14 +54,15 @@ pub(crate) async fn run(mut work: Work, reporter: Arc<Reporter>, lease: Arc<Leas
     let steps: Vec<Step> = work.plan.steps.iter().skip(first).cloned().collect();
     for step in steps {
         let mut runner = StepRunner::new(&work, &step, &reporter, &lease, &leave);
-        match runner.run().await {
-            Ok(Ended::Done) => {}
+        let made = match runner.run().await {
+            Ok(Ended::Done) => runner.context.made,
             Ok(Ended::Failed) => return,
             Err(Leave) => {
                 info!(deployment = work.key.deployment, "left: it is not this deployer's any more");
                 return;
             }
-        }
+        };
+        work.context.made = made;
         work.key.step += 1;
         work.elapsed = Duration::ZERO;
     }
@@ -80,6 +82,8 @@ struct StepRunner<'a> {
     leave: &'a CancellationToken,
     began: Instant,
     waiting: Option<String>,
+    /// What was told to differ.
+    told: BTreeSet<Drift>,
     errors: u32,
     /// Looks in a row that found the goal out of reach.
     failing: u32,
@@ -110,6 +114,7 @@ impl<'a> StepRunner<'a> {
             leave,
             began: Instant::now(),
             waiting: None,
+            told: BTreeSet::new(),
             errors: 0,
             failing: 0,
             pause: work.interval / FIRST_PAUSE,
@@ -139,6 +144,11 @@ impl<'a> StepRunner<'a> {
                         self.unless_left(self.reporter.seen(&self.work.project, look)).await??;
                     }
                     self.report(Outcome::Done { task_failures, service_events }).await?;
+                    return Ok(Ended::Done);
+                }
+                Ok(Observed::Told(drift)) => {
+                    self.tell(drift).await?;
+                    self.report(Outcome::Done { task_failures: Vec::new(), service_events: Vec::new() }).await?;
                     return Ok(Ended::Done);
                 }
                 Ok(Observed::Blocked(reason, Findings { task_failures, service_events, production: _ })) => {
@@ -199,6 +209,8 @@ impl<'a> StepRunner<'a> {
     }
 
     async fn act(&mut self, act: Act) -> Result<Option<Ended>, Leave> {
+        self.context.remember(&act.drift);
+        self.tell(act.drift).await?;
         if !self.lease.holds(Instant::now()) || self.leave.is_cancelled() {
             return Err(Leave);
         }
@@ -249,6 +261,15 @@ impl<'a> StepRunner<'a> {
         self.wait(why, Cause::Surroundings).await?;
         self.unless_left(sleep(pause.unwrap_or(PAUSE.1))).await?;
         Ok(None)
+    }
+
+    /// Tells what differs, once. What an act does about it is stored before it is done.
+    async fn tell(&mut self, drift: Vec<Drift>) -> Result<(), Leave> {
+        let news: Vec<Drift> = drift.into_iter().filter(|drift| self.told.insert(drift.clone())).collect();
+        if news.is_empty() {
+            return Ok(());
+        }
+        self.report(Outcome::Found { drift: news }).await
     }
 
     /// Fails the step with nothing found of any task.

@@ -149,6 +149,8 @@ async fn deploy(house: &Arc<House>, people: &Channel, version: &str, chaos: Opti
         request_id: version.to_owned(),
         rollout_policy: chaos.as_ref().and_then(Chaos::policy),
         outside_windows: String::new(),
+        repair_drift: false,
+        adopt: false,
     };
     let mut client = DeploymentServiceClient::new(people.clone());
     let asked = async {

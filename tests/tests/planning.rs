@@ -12,8 +12,12 @@ type Calls = BTreeMap<String, u64>;
 
 /// The dry run of an image, once a deployer has answered.
 async fn planned(world: &World, image: &str) -> Result<Value> {
+    planned_as(world, &json!({"image": image})).await
+}
+
+async fn planned_as(world: &World, request: &Value) -> Result<Value> {
     eventually("a deployer's answer to the plan", || async {
-        let answer = world.caller().grpcurl("DeploymentService/PlanDeployment", &json!({"image": image})).await?;
+        let answer = world.caller().grpcurl("DeploymentService/PlanDeployment", request).await?;
         ensure!(answer["steps"].is_array(), "{}", answer["note"]);
         Ok(answer)
     })
@@ -78,6 +82,9 @@ async fn a_dry_run_tells_what_differs_and_what_it_lacks() -> Result<()> {
         format!("boto3.client('elb').configure_health_check(LoadBalancerName='user-ecs-lb', HealthCheck={check})");
     world.lab.boto3(&drift).await?;
     let answer = planned(&world, "flowcommerce/user:0.0.5").await?;
+    let step = &answer["steps"][1];
+    assert_eq!((&step["calls"], &step["drift"][0]["remedy"]), (&json!([]), &json!("DRIFT_REMEDY_TOLD")), "{step}");
+    let answer = planned_as(&world, &json!({"image": "flowcommerce/user:0.0.5", "repairDrift": true})).await?;
     let call = &answer["steps"][1]["calls"][0];
     assert_eq!((text(&call["call"]), text(&call["resource"])), ("ConfigureHealthCheck".into(), "user-ecs-lb".into()));
     assert!(text(&call["differences"][0]).starts_with("health check: TCP:22 → "), "{call}");

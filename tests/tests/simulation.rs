@@ -109,6 +109,11 @@ fn a_rollback_that_does_not_restore_is_caught() -> Result<()> {
 }
 
 #[test]
+fn a_repair_that_nobody_asked_for_is_caught() -> Result<()> {
+    caught(Deliberate::RepairsUnasked, "though nobody asked")
+}
+
+#[test]
 fn a_task_definition_that_is_registered_twice_is_caught() -> Result<()> {
     caught(Deliberate::RegistersTwice, "task definitions for")
 }

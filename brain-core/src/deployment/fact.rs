@@ -1,7 +1,7 @@
 //! What happens to a deployment, what is to be done then, and what does not fit.
 
 use super::{Lease, ServiceEvent, TaskFailure, beginning::Approval, control::ControlUsed};
-use crate::id::ProjectId;
+use crate::{drift::Drift, id::ProjectId};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -64,6 +64,8 @@ pub enum Outcome {
         #[serde(default, skip_serializing_if = "Cause::is_version")]
         cause: Cause,
     },
+    /// Set-up has found differences. What is to be done about one is stored before it is done.
+    Found { drift: Vec<Drift> },
     Failed {
         reason: String,
         task_failures: Vec<TaskFailure>,

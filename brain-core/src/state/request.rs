@@ -28,6 +28,10 @@ pub struct Wish {
     pub policy: Option<RolloutPolicy>,
     /// Why it may begin outside of every deploy window; `None`: it may not.
     pub outside_windows: Option<String>,
+    /// Whether set-up mends what differs.
+    pub repair_drift: bool,
+    /// Whether resources of the right names that are not brain's become so.
+    pub adopt: bool,
 }
 
 /// How a project goes back to a release.
@@ -155,11 +159,11 @@ impl ProjectState {
     }
 
     fn request(&self, wish: Wish, digest: Digest, serving: &[ServiceCount]) -> Request {
-        let Wish { tag, requested_by, request_id, policy, outside_windows } = wish;
+        let Wish { tag, requested_by, request_id, policy, outside_windows, repair_drift, adopt } = wish;
         let number = self.deployments.back().map_or(0, |latest| latest.number) + 1;
         let goal = Goal { deployment: number, tag: &tag, digest: &digest };
         let by_policy = policy.as_ref().unwrap_or(&self.spec.rollout_policy);
-        let plan = plan::plan(&self.spec, by_policy, goal, serving);
+        let plan = plan::plan(&self.spec, by_policy, goal, serving).allowing(self.set_up(repair_drift), adopt);
         Request {
             number,
             tag,

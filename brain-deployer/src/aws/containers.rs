@@ -2,13 +2,13 @@
 
 use super::{Aws, balancer::unbuilt, collect_tags, count, port, signed};
 use crate::cloud::{
-    CloudError, ContainerPort, Host, HostStatus, NewService, Result, Service, ServiceEvent, ServiceStatus, Stopped,
-    Tags, Task, TaskDefinition,
+    CloudError, Cluster, ContainerPort, Host, HostStatus, NewService, Result, Service, ServiceEvent, ServiceStatus,
+    Stopped, Tags, Task, TaskDefinition,
 };
 use async_trait::async_trait;
 use aws_sdk_ecs::types::{
-    ContainerDefinition, ContainerInstance, ContainerInstanceStatus, DeploymentConfiguration, DesiredStatus,
-    KeyValuePair, LoadBalancer, PortMapping, PropagateTags, SortOrder, Tag, TransportProtocol,
+    ClusterField, ContainerDefinition, ContainerInstance, ContainerInstanceStatus, DeploymentConfiguration,
+    DesiredStatus, KeyValuePair, LoadBalancer, PortMapping, PropagateTags, SortOrder, Tag, TransportProtocol,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,9 +29,14 @@ const REVISIONS_LOOKED_AT: i32 = 10;
 
 #[async_trait]
 impl ContainerPort for Aws {
-    async fn cluster_exists(&self, name: &str) -> Result<bool> {
-        let answer = self.call("DescribeClusters", self.ecs.describe_clusters().clusters(name).send()).await?;
-        Ok(answer.clusters().iter().any(|cluster| cluster.status() == Some("ACTIVE")))
+    async fn cluster(&self, name: &str) -> Result<Option<Cluster>> {
+        let request = self.ecs.describe_clusters().clusters(name).include(ClusterField::Tags);
+        let answer = self.call("DescribeClusters", request.send()).await?;
+        let found = answer.clusters().iter().find(|cluster| cluster.status() == Some("ACTIVE"));
+        Ok(found.map(|cluster| Cluster {
+            arn: cluster.cluster_arn().unwrap_or_default().to_owned(),
+            tags: collect_tags(cluster.tags().iter().map(|tag| (tag.key(), tag.value()))),
+        }))
     }
 
     async fn create_cluster(&self, name: &str, tags: &Tags) -> Result<()> {
@@ -264,7 +269,7 @@ fn absent<T>(answer: Result<T>) -> Result<Option<T>> {
     }
 }
 
-fn aws_tags(tags: &Tags) -> Vec<Tag> {
+pub(super) fn aws_tags(tags: &Tags) -> Vec<Tag> {
     tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
 }
 
@@ -291,6 +296,7 @@ fn host_of(host: &ContainerInstance) -> Host {
 fn service_of(service: &aws_sdk_ecs::types::Service) -> Service {
     Service {
         name: service.service_name().unwrap_or_default().to_owned(),
+        arn: service.service_arn().unwrap_or_default().to_owned(),
         status: match service.status() {
             Some("ACTIVE") => ServiceStatus::Active,
             Some("DRAINING") => ServiceStatus::Draining,

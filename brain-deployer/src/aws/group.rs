@@ -81,6 +81,10 @@ impl GroupPort for Aws {
             rebalances: !group.suspended_processes().iter().any(|process| process.process_name() == Some(REBALANCE)),
             tags: collect_tags(group.tags().iter().map(|tag| (tag.key(), tag.value()))),
             launch: launch_of(group),
+            template_id: group
+                .launch_template()
+                .and_then(|template| template.launch_template_id())
+                .map(ToOwned::to_owned),
         }))
     }
 

@@ -57,7 +57,7 @@ impl Class {
                 Self::BalancerLook
             }
             "CreateLoadBalancer" => Self::BalancerCreate,
-            "CreateLoadBalancerListeners" | "ConfigureHealthCheck" | "ModifyLoadBalancerAttributes" => {
+            "CreateLoadBalancerListeners" | "ConfigureHealthCheck" | "ModifyLoadBalancerAttributes" | "AddTags" => {
                 Self::BalancerChange
             }
             "DescribeVpcs"

@@ -1,10 +1,13 @@
 //! A cloud to rehearse on: it reads AWS, notes what is to be changed, and shows it as if it were done. It never changes AWS.
 
 use super::Call;
-use crate::cloud::{
-    Alarm, BalancerPort, Cloud, ContainerPort, Group, GroupPort, Host, HostStatus, Launch, LaunchSettings,
-    LaunchTemplate, Listener, LoadBalancer, Network, NetworkPort, NewGroup, NewService, Result, Rule, SecurityGroup,
-    Service, ServiceStatus, Tags, Task, TaskDefinition, WatchPort,
+use crate::{
+    cloud::{
+        Alarm, BalancerPort, Cloud, Cluster, ContainerPort, Group, GroupPort, Host, HostStatus, Launch, LaunchSettings,
+        LaunchTemplate, Listener, LoadBalancer, Network, NetworkPort, NewGroup, NewService, Result, Rule,
+        SecurityGroup, Service, ServiceStatus, TagPort, Tagged, Tags, Task, TaskDefinition, WatchPort,
+    },
+    difference::{difference, launch_text, listener_text, settings_differences},
 };
 use async_trait::async_trait;
 use brain_core::gate::metrics::{Ask, Points};
@@ -31,7 +34,7 @@ struct Made {
     template: Option<LaunchTemplate>,
     configuration: Option<(String, LaunchSettings)>,
     group: Option<Group>,
-    cluster: bool,
+    cluster: Option<Cluster>,
     definition: Option<TaskDefinition>,
     services: BTreeMap<String, Service>,
     hosts: Option<Vec<Host>>,
@@ -55,44 +58,6 @@ impl Stage {
 
     fn made(&self) -> MutexGuard<'_, Made> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn difference(field: &str, is: impl std::fmt::Display, will_be: impl std::fmt::Display) -> String {
-    format!("{field}: {is} → {will_be}")
-}
-
-fn listener_text(listener: &Listener) -> String {
-    let certificate = listener.certificate.as_ref().map(|arn| format!(" with {arn}")).unwrap_or_default();
-    format!("{} to {}{certificate}", listener.port, listener.instance_port)
-}
-
-/// The user data may hold a credential, so only that it differs is told.
-fn settings_differences(is: Option<&LaunchSettings>, will_be: &LaunchSettings) -> Vec<String> {
-    let LaunchSettings { image, instance_type, instance_profile, security_groups, user_data } = will_be;
-    let groups = security_groups.join(", ");
-    let mut differences = Vec::new();
-    let mut compare = |field: &str, old: Option<String>, new: &str| {
-        if old.as_deref() != Some(new) {
-            differences.push(difference(field, old.as_deref().unwrap_or("none"), new));
-        }
-    };
-    compare("image", is.map(|is| is.image.clone()), image);
-    compare("instance type", is.map(|is| is.instance_type.clone()), instance_type);
-    compare("instance profile", is.map(|is| is.instance_profile.clone()), instance_profile);
-    compare("security groups", is.map(|is| is.security_groups.join(", ")), &groups);
-    match is {
-        None => differences.push(difference("user data", "none", "set")),
-        Some(is) if is.user_data != *user_data => differences.push(difference("user data", "another", "set")),
-        Some(_) => {}
-    }
-    differences
-}
-
-fn launch_text(launch: &Launch) -> String {
-    match launch {
-        Launch::Template(name) => format!("template {name}"),
-        Launch::Configuration(name) => format!("configuration {name}"),
     }
 }
 
@@ -277,9 +242,11 @@ impl GroupPort for Stage {
     async fn set_group_launch(&self, name: &str, launch: &Launch) -> Result<()> {
         let mut made = self.made();
         let is = made.group.as_ref().and_then(|group| group.launch.as_ref()).map_or("none".to_owned(), launch_text);
+        let template_id = made.template.as_ref().map(|template| template.id.clone());
         made.note("UpdateAutoScalingGroup", name, vec![difference("launch", is, launch_text(launch))]);
         if let Some(group) = &mut made.group {
             group.launch = Some(launch.clone());
+            group.template_id = template_id;
         }
         Ok(())
     }
@@ -305,7 +272,9 @@ impl GroupPort for Stage {
         ];
         made.note("CreateAutoScalingGroup", name, differences);
         let (desired, max, tags, launch) = (*desired, *max, tags.clone(), Some(launch.clone()));
-        made.group = Some(Group { desired, max, instances: Vec::new(), rebalances: true, tags, launch });
+        let template_id = made.template.as_ref().map(|template| template.id.clone());
+        let (instances, rebalances) = (Vec::new(), true);
+        made.group = Some(Group { desired, max, instances, rebalances, tags, launch, template_id });
         Ok(())
     }
 
@@ -352,17 +321,19 @@ impl GroupPort for Stage {
 
 #[async_trait]
 impl ContainerPort for Stage {
-    async fn cluster_exists(&self, name: &str) -> Result<bool> {
-        if self.made().cluster {
-            return Ok(true);
+    async fn cluster(&self, name: &str) -> Result<Option<Cluster>> {
+        if let Some(cluster) = self.made().cluster.clone() {
+            return Ok(Some(cluster));
         }
-        self.cloud.cluster_exists(name).await
+        let found = self.cloud.cluster(name).await?;
+        self.made().cluster.clone_from(&found);
+        Ok(found)
     }
 
-    async fn create_cluster(&self, name: &str, _tags: &Tags) -> Result<()> {
+    async fn create_cluster(&self, name: &str, tags: &Tags) -> Result<()> {
         let mut made = self.made();
         made.note("CreateCluster", name, Vec::new());
-        made.cluster = true;
+        made.cluster = Some(Cluster { arn: NEW.to_owned(), tags: tags.clone() });
         made.hosts = Some(Vec::new());
         Ok(())
     }
@@ -413,7 +384,8 @@ impl ContainerPort for Stage {
     async fn service(&self, cluster: &str, name: &str) -> Result<Option<Service>> {
         {
             let made = self.made();
-            if made.cluster || made.services.contains_key(name) {
+            let new = made.cluster.as_ref().is_some_and(|cluster| cluster.arn == NEW);
+            if new || made.services.contains_key(name) {
                 return Ok(made.services.get(name).cloned());
             }
         }
@@ -434,6 +406,7 @@ impl ContainerPort for Stage {
         made.note("CreateService", &service.name, differences);
         let new = Service {
             name: service.name.clone(),
+            arn: NEW.to_owned(),
             status: ServiceStatus::Active,
             desired: 0,
             running: 0,
@@ -468,5 +441,28 @@ impl ContainerPort for Stage {
 
     async fn tasks(&self, cluster: &str, service: Option<&str>, stopped: bool) -> Result<Vec<Task>> {
         self.cloud.tasks(cluster, service, stopped).await
+    }
+}
+
+#[async_trait]
+impl TagPort for Stage {
+    async fn tag(&self, resource: &Tagged, tags: &Tags) -> Result<()> {
+        let mut made = self.made();
+        let differences = tags.iter().map(|(key, value)| difference(key, "none", value)).collect();
+        made.note(resource.call(), resource.name(), differences);
+        let tagged = match resource {
+            Tagged::SecurityGroup { .. } => made.security_group.as_mut().map(|group| &mut group.tags),
+            Tagged::LoadBalancer { .. } => made.load_balancer.as_mut().map(|balancer| &mut balancer.tags),
+            Tagged::LaunchTemplate { .. } => made.template.as_mut().map(|template| &mut template.tags),
+            Tagged::AutoScalingGroup { .. } => made.group.as_mut().map(|group| &mut group.tags),
+            Tagged::Cluster { .. } => made.cluster.as_mut().map(|cluster| &mut cluster.tags),
+            Tagged::Service { arn } => {
+                made.services.values_mut().find(|service| service.arn == *arn).map(|service| &mut service.tags)
+            }
+        };
+        if let Some(tagged) = tagged {
+            tagged.extend(tags.clone());
+        }
+        Ok(())
     }
 }

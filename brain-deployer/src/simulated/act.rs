@@ -4,7 +4,7 @@ use super::world::ServiceState;
 use super::{error, world::World};
 use crate::cloud::{
     ErrorKind, Group, HostStatus, Launch, LaunchSettings, LaunchTemplate, Listener, LoadBalancer, NewGroup, NewService,
-    Result, Rule, SecurityGroup, Service, ServiceStatus, Tags, TaskDefinition,
+    Result, Rule, SecurityGroup, Service, ServiceStatus, Tagged, Tags, TaskDefinition,
 };
 
 /// A call that changes something; see the ports.
@@ -27,12 +27,13 @@ pub enum Act {
     SuspendRebalancing { name: String },
     SetGroupDesired { name: String, desired: u32 },
     Terminate { instance: String },
-    CreateCluster { name: String },
+    CreateCluster { name: String, tags: Tags },
     SetDraining { host: String, draining: bool },
     RegisterTaskDefinition { definition: TaskDefinition },
     CreateService(NewService),
     SetDesired { service: String, desired: u32 },
     SetTaskDefinition { service: String, definition: String },
+    Tag { resource: Tagged, tags: Tags },
 }
 
 impl Act {
@@ -60,6 +61,7 @@ impl Act {
             Self::RegisterTaskDefinition { .. } => "RegisterTaskDefinition",
             Self::CreateService(_) => "CreateService",
             Self::SetDesired { .. } | Self::SetTaskDefinition { .. } => "UpdateService",
+            Self::Tag { resource, .. } => resource.call(),
         }
     }
 
@@ -134,8 +136,12 @@ impl Act {
                 world.templates.values_mut().find(|other| other.id == id).ok_or("NotFound")?.default_version = version;
                 Ok(())
             }
-            Self::CreateCluster { name } => {
-                world.clusters.insert(name);
+            Self::CreateCluster { name, tags } => {
+                world.clusters.entry(name).or_insert(tags);
+                Ok(())
+            }
+            Self::Tag { resource, tags } => {
+                world.tags_of(&resource).ok_or("NotFound")?.extend(tags);
                 Ok(())
             }
             Self::RegisterTaskDefinition { definition } => {
@@ -151,7 +157,8 @@ impl Act {
         match self.clone() {
             Self::CreateGroup(group) => {
                 let NewGroup { name, desired, max, tags, launch, .. } = group;
-                let group = Group { desired, max, instances: Vec::new(), rebalances: true, tags, launch: Some(launch) };
+                let (instances, launch, template_id) = (Vec::new(), Some(launch), world.template_id());
+                let group = Group { desired, max, instances, rebalances: true, tags, launch, template_id };
                 new(world.groups.insert(name, group), "AlreadyExists")
             }
             Self::SetGroupMax { name, max } => {
@@ -159,7 +166,9 @@ impl Act {
                 Ok(())
             }
             Self::SetGroupLaunch { group, launch } => {
-                world.groups.get_mut(&group).ok_or("ValidationError")?.launch = Some(launch);
+                let template_id = world.template_id();
+                let group = world.groups.get_mut(&group).ok_or("ValidationError")?;
+                (group.launch, group.template_id) = (Some(launch), template_id);
                 Ok(())
             }
             Self::SuspendRebalancing { name } => {
@@ -195,13 +204,14 @@ impl Act {
         match self.clone() {
             Self::CreateService(service) => {
                 let NewService { cluster, name, task_definition, client_token, tags, .. } = service;
-                if !world.clusters.contains(&cluster) {
+                if !world.clusters.contains_key(&cluster) {
                     return Err("ClusterNotFoundException");
                 }
                 if let Some(there) = world.services.get(&name) {
                     return if there.client_token == client_token { Ok(()) } else { Err("InvalidParameterException") };
                 }
                 let shown = Service {
+                    arn: name.clone(),
                     name: name.clone(),
                     status: ServiceStatus::Active,
                     desired: 0,
@@ -223,6 +233,29 @@ impl Act {
                 Ok(())
             }
             _ => Ok(()),
+        }
+    }
+}
+
+impl World {
+    /// Id of the template; there is one.
+    fn template_id(&self) -> Option<String> {
+        self.templates.values().next().map(|template| template.id.clone())
+    }
+
+    /// The tags of a resource.
+    fn tags_of(&mut self, resource: &Tagged) -> Option<&mut Tags> {
+        match resource {
+            Tagged::SecurityGroup { id } => {
+                self.security_groups.values_mut().find(|group| group.id == *id).map(|group| &mut group.tags)
+            }
+            Tagged::LaunchTemplate { id } => {
+                self.templates.values_mut().find(|template| template.id == *id).map(|template| &mut template.tags)
+            }
+            Tagged::LoadBalancer { name } => self.balancers.get_mut(name).map(|balancer| &mut balancer.tags),
+            Tagged::AutoScalingGroup { name } => self.groups.get_mut(name).map(|group| &mut group.tags),
+            Tagged::Cluster { arn } => self.clusters.get_mut(arn),
+            Tagged::Service { arn } => self.services.get_mut(arn).map(|service| &mut service.shown.tags),
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use super::{Act, Client, TaskStage, TaskState, World};
 use crate::cloud::{
-    Alarm, BalancerPort, ContainerPort, Group, GroupPort, Host, Launch, LaunchSettings, LaunchTemplate, Listener,
-    LoadBalancer, Network, NetworkPort, NewGroup, NewService, Result, Rule, SecurityGroup, Service, Tags, Task,
-    TaskDefinition, WatchPort,
+    Alarm, BalancerPort, Cluster, ContainerPort, Group, GroupPort, Host, Launch, LaunchSettings, LaunchTemplate,
+    Listener, LoadBalancer, Network, NetworkPort, NewGroup, NewService, Result, Rule, SecurityGroup, Service, TagPort,
+    Tagged, Tags, Task, TaskDefinition, WatchPort,
 };
 use async_trait::async_trait;
 use brain_core::gate::metrics::{Ask, Points, Query};
@@ -132,12 +132,14 @@ impl GroupPort for Client {
 
 #[async_trait]
 impl ContainerPort for Client {
-    async fn cluster_exists(&self, name: &str) -> Result<bool> {
-        self.look("DescribeClusters", |world| world.clusters.contains(name)).await
+    async fn cluster(&self, name: &str) -> Result<Option<Cluster>> {
+        let tagged = |world: &World| world.clusters.get(name).cloned();
+        let tags = self.look("DescribeClusters", tagged).await?;
+        Ok(tags.map(|tags| Cluster { arn: name.to_owned(), tags }))
     }
 
-    async fn create_cluster(&self, name: &str, _: &Tags) -> Result<()> {
-        self.act(Act::CreateCluster { name: name.to_owned() }).await
+    async fn create_cluster(&self, name: &str, tags: &Tags) -> Result<()> {
+        self.act(Act::CreateCluster { name: name.to_owned(), tags: tags.clone() }).await
     }
 
     async fn hosts(&self, cluster: &str) -> Result<Vec<Host>> {
@@ -234,6 +236,13 @@ fn tasks(world: &World, cluster: &str, service: Option<&str>, stopped: bool) -> 
         });
     }
     tasks
+}
+
+#[async_trait]
+impl TagPort for Client {
+    async fn tag(&self, resource: &Tagged, tags: &Tags) -> Result<()> {
+        self.act(Act::Tag { resource: resource.clone(), tags: tags.clone() }).await
+    }
 }
 
 /// The account has no alarms, and two metrics.

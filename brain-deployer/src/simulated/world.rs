@@ -2,9 +2,9 @@
 
 use crate::cloud::{
     Group, HostStatus, LaunchSettings, LaunchTemplate, LoadBalancer, SecurityGroup, Service, ServiceEvent, Stopped,
-    TaskDefinition,
+    Tags, TaskDefinition,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Time from an instance's launch until it has joined its cluster.
 const BOOT_MS: i64 = 20_000;
@@ -90,7 +90,7 @@ pub struct World {
     pub templates: BTreeMap<String, LaunchTemplate>,
     pub configurations: BTreeMap<String, LaunchSettings>,
     pub groups: BTreeMap<String, Group>,
-    pub clusters: BTreeSet<String>,
+    pub clusters: BTreeMap<String, Tags>,
     pub definitions: Vec<(String, TaskDefinition)>,
     pub services: BTreeMap<String, ServiceState>,
     /// By instance.

@@ -13,8 +13,14 @@ pub(super) async fn capacity(context: &Context, instances: u32) -> Result<Observ
     if group.desired < instances {
         let more = instances - group.desired;
         if group.max < instances {
+            let wanted = context.target().max_instances;
+            let remedy = if instances <= wanted {
+                format!("deploy with repair_drift to raise it to {wanted}, which target.max_instances says")
+            } else {
+                "raise target.max_instances".to_owned()
+            };
             return Ok(blocked(format!(
-                "needs {more} more instances: {name} has {}, and its maximum is {}; raise target.max_instances",
+                "needs {more} more instances: {name} has {}, and its maximum is {}; {remedy}",
                 group.desired, group.max
             )));
         }

@@ -229,7 +229,11 @@ mod tests {
             Observed::Done(_) => String::new(),
             Observed::Failing { why, looks, again } => format!("fails {looks} {} s: {why}", again.as_secs()),
             Observed::Hold { why, .. } => format!("holds: {why}"),
-            Observed::Wait(_) | Observed::NoRoom(_) | Observed::Ready(_) | Observed::Blocked(..) => {
+            Observed::Wait(_)
+            | Observed::NoRoom(_)
+            | Observed::Told(_)
+            | Observed::Ready(_)
+            | Observed::Blocked(..) => {
                 panic!("a gate neither acts nor blocks")
             }
         }

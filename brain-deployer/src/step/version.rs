@@ -1,7 +1,7 @@
 //! What a version has: its task definition, and its service, made at desired count 0.
 
-use super::{Context, Observed, blocked, done, wait};
-use crate::cloud::{NewService, Result, ServiceStatus};
+use super::{Context, Observed, blocked, done, resource::Resource, wait};
+use crate::cloud::{NewService, Result, ServiceStatus, Tagged};
 
 /// The task definition. An equal revision is used again, so that a repeated step registers no second one.
 pub(super) async fn task_definition(context: &Context, version: &str, image: &str) -> Result<Observed> {
@@ -32,8 +32,10 @@ pub(super) async fn service(
             Ok(wait(format!("service {name} was deleted and is draining; its name is free afterwards")))
         }
         Some(found) if found.status == ServiceStatus::Active => {
-            if let Some(foreign) = context.foreign("service", name, &found.tags) {
-                return Ok(foreign);
+            let tagged = Tagged::Service { arn: found.arn.clone() };
+            let resource = Resource::new(context, "service", name);
+            if let Some(claim) = resource.claim(&found.tags, tagged, context.version_tags(version)) {
+                return Ok(claim);
             }
             if found.task_definition == definition {
                 return Ok(done());

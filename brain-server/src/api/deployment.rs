@@ -32,13 +32,22 @@ impl DeploymentService for Api {
         &self,
         request: Request<CreateDeploymentRequest>,
     ) -> Result<Response<CreateDeploymentResponse>, Status> {
-        let CreateDeploymentRequest { parent, what, request_id, requested_by, rollout_policy, outside_windows } =
-            request.into_inner();
+        let CreateDeploymentRequest {
+            parent,
+            what,
+            request_id,
+            requested_by,
+            rollout_policy,
+            outside_windows,
+            repair_drift,
+            adopt,
+        } = request.into_inner();
         let what = what.map(|what| match what {
             create_deployment_request::What::Version(version) => What::Version(version),
             create_deployment_request::What::Image(image) => What::Image(image),
         });
-        let asked = Asked { parent, what, request_id, requested_by, rollout_policy, outside_windows };
+        let asked =
+            Asked { parent, what, request_id, requested_by, rollout_policy, outside_windows, repair_drift, adopt };
         let (project, wish) = self.wanted(asked)?;
         let deployment = project.deploy(wish).await.map_err(|error| refused(&project, error))?;
         let deployment = Some(deployment_to_proto(&project.read().state.spec, &deployment));
@@ -102,13 +111,21 @@ impl DeploymentService for Api {
         &self,
         request: Request<PlanDeploymentRequest>,
     ) -> Result<Response<PlanDeploymentResponse>, Status> {
-        let PlanDeploymentRequest { parent, what, rollout_policy, outside_windows } = request.into_inner();
+        let PlanDeploymentRequest { parent, what, rollout_policy, outside_windows, repair_drift, adopt } =
+            request.into_inner();
         let what = what.map(|what| match what {
             plan_deployment_request::What::Version(version) => What::Version(version),
             plan_deployment_request::What::Image(image) => What::Image(image),
         });
-        let (project, wish) =
-            self.wanted(Asked { parent, what, rollout_policy, outside_windows, ..Asked::default() })?;
+        let (project, wish) = self.wanted(Asked {
+            parent,
+            what,
+            rollout_policy,
+            outside_windows,
+            repair_drift,
+            adopt,
+            ..Asked::default()
+        })?;
         let (planned, spec) = {
             let state = &project.read().state;
             (state.request_deployment(wish, &self.shared.moment()), spec_to_proto(&state.spec))

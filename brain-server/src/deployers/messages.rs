@@ -28,6 +28,7 @@ pub(super) fn assignment(project: &Project, deployment: &Deployment) -> Deployme
         next_step: u32::try_from(deployment.cursor).unwrap_or(u32::MAX),
         step_elapsed: Some(duration_to_proto(elapsed)),
         create_time: Some(timestamp_to_proto(deployment.created)),
+        made_resources: deployment.makes(),
     }
 }
 

@@ -1,6 +1,11 @@
 //! Deployments and what is reported of their steps.
 
-use super::{ConvertError, project::policy_to_proto, timestamp_from_proto, timestamp_to_proto};
+use super::{
+    ConvertError,
+    drift::{drift_from_proto, drift_to_proto},
+    project::policy_to_proto,
+    timestamp_from_proto, timestamp_to_proto,
+};
 use crate::{
     name,
     v1::{self, step_report},
@@ -55,6 +60,7 @@ pub fn deployment_to_proto(spec: &ProjectSpec, deployment: &Deployment) -> v1::D
         outside_windows: deployment.outside_windows.clone().unwrap_or_default(),
         failure_cause: deployment.cause.map_or(v1::FailureCause::Unspecified, cause_to_proto).into(),
         service_events: deployment.service_events.iter().map(service_event_to_proto).collect(),
+        drift: deployment.drift.iter().map(drift_to_proto).collect(),
     }
 }
 
@@ -163,6 +169,7 @@ pub fn outcome_from_proto(outcome: Option<step_report::Outcome>) -> Result<Outco
             task_failures: task_failures_from_proto(task_failures),
             service_events: service_events_from_proto(service_events),
         },
+        step_report::Outcome::Found(v1::StepFound { drift }) => Outcome::Found { drift: drift_from_proto(drift) },
         step_report::Outcome::Waiting(v1::StepWaiting { why, cause }) => {
             Outcome::Waiting { why: cut(why, WHY_MAX), cause: cause_from_proto(cause) }
         }
@@ -186,6 +193,9 @@ pub fn outcome_to_proto(outcome: &Outcome) -> step_report::Outcome {
             task_failures: failures(task_failures),
             service_events: service_events.iter().map(service_event_to_proto).collect(),
         }),
+        Outcome::Found { drift } => {
+            step_report::Outcome::Found(v1::StepFound { drift: drift.iter().map(drift_to_proto).collect() })
+        }
         Outcome::Waiting { why, cause } => {
             step_report::Outcome::Waiting(v1::StepWaiting { why: why.clone(), cause: cause_to_proto(*cause).into() })
         }
@@ -215,7 +225,7 @@ fn cause_to_proto(cause: Cause) -> v1::FailureCause {
     }
 }
 
-fn cut(text: String, characters: usize) -> String {
+pub(super) fn cut(text: String, characters: usize) -> String {
     match text.char_indices().nth(characters) {
         Some((end, _)) => text[..end].to_owned(),
         None => text,

@@ -1,7 +1,9 @@
 //! Plans and their steps.
 
 use super::{
-    ConvertError, duration_from_proto, duration_to_proto,
+    ConvertError,
+    drift::{set_up_from_proto, set_up_to_proto},
+    duration_from_proto, duration_to_proto,
     gate::{gate_from_proto, gate_to_proto},
 };
 use crate::v1::{self, step::Action};
@@ -14,18 +16,21 @@ use std::time::Duration;
 /// A plan, each step with its description.
 #[must_use]
 pub fn plan_to_proto(plan: &Plan) -> v1::Plan {
-    let Plan { names, from, to, steps, step_timeout } = plan;
+    let Plan { names, from, to, steps, step_timeout, set_up, adopt } = plan;
     v1::Plan {
         names: Some(names_to_proto(names)),
         from: from.iter().map(count_to_proto).collect(),
         to: to.iter().map(count_to_proto).collect(),
         steps: steps.iter().map(|step| step_to_proto(step, *step_timeout)).collect(),
+        set_up: set_up_to_proto(*set_up).into(),
+        adopt: *adopt,
     }
 }
 
 /// A plan as brain sent it.
 pub fn plan_from_proto(plan: v1::Plan) -> Result<Plan, ConvertError> {
-    let v1::Plan { names, from, to, steps } = plan;
+    let set_up = set_up_from_proto(plan.set_up());
+    let v1::Plan { names, from, to, steps, set_up: _, adopt } = plan;
     let timeouts = steps.iter().filter_map(|step| step.timeout).map(duration_from_proto);
     Ok(Plan {
         step_timeout: timeouts.max().unwrap_or_default(),
@@ -33,6 +38,8 @@ pub fn plan_from_proto(plan: v1::Plan) -> Result<Plan, ConvertError> {
         from: from.into_iter().map(count_from_proto).collect(),
         to: to.into_iter().map(count_from_proto).collect(),
         steps: steps.into_iter().map(step_from_proto).collect::<Result<_, _>>()?,
+        set_up,
+        adopt,
     })
 }
 

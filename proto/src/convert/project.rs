@@ -34,6 +34,7 @@ pub fn draft_from_proto(project: v1::Project) -> ProjectDraft {
         depends_on,
         deploy,
         holds: _,
+        drift: _,
     } = project;
     let v1::DeployMode { automatic } = deploy.unwrap_or_default();
     let dependency = |v1::Dependency { project, version }| DependencyDraft {
@@ -194,6 +195,7 @@ pub fn spec_to_proto(spec: &ProjectSpec) -> v1::Project {
         depends_on: depends_on.iter().map(dependency_to_proto).collect(),
         deploy: Some(v1::DeployMode { automatic }),
         holds: None,
+        drift: Vec::new(),
     }
 }
 

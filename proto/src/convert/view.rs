@@ -1,6 +1,6 @@
 //! What people read: projects, releases, production, the board.
 
-use super::{duration_to_proto, project::spec_to_proto, timestamp_to_proto};
+use super::{drift::known_drift_to_proto, duration_to_proto, project::spec_to_proto, timestamp_to_proto};
 use crate::{name, v1};
 use brain_core::{
     hold::{Frozen, Held, Holds, Pinned, Quarantined},
@@ -22,6 +22,7 @@ pub fn project_to_proto(state: &ProjectState) -> v1::Project {
         create_time: Some(timestamp_to_proto(state.created)),
         head: head_to_proto(state),
         holds: holds_to_proto(&state.holds),
+        drift: state.drift.iter().map(known_drift_to_proto).collect(),
         ..project
     }
 }

@@ -67,6 +67,7 @@ impl Chaos {
                 }
                 6..9 => self.steer().await,
                 9 | 10 if self.intends => self.hold().await,
+                11 => self.change_set_up(),
                 _ => {}
             }
         }
@@ -120,6 +121,20 @@ impl Chaos {
             Some(task)
         });
         self.house.referee.note(format!("lost: {lost:?}"));
+    }
+
+    /// Somebody who is not brain changes what it has set up.
+    fn change_set_up(&self) {
+        let balancer = self.below(0, 2) == 0;
+        self.house.cloud.with(|world| {
+            if balancer {
+                world.balancers.clear();
+            }
+            for group in world.groups.values_mut() {
+                group.rebalances = true;
+            }
+        });
+        self.house.referee.note(format!("somebody lets the group rebalance, removes the load balancer: {balancer}"));
     }
 
     async fn steer(&self) {

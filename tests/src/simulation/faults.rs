@@ -21,6 +21,8 @@ pub enum Deliberate {
     ForgetsToRestore,
     /// Registers task definitions twice.
     RegistersTwice,
+    /// Mends drift that it was only to tell.
+    RepairsUnasked,
     /// Two processes claim to be the same start of the same deployer, so that the server hands a deployment to both.
     SharedInstance,
 }

@@ -6,6 +6,7 @@ use super::{
 };
 use brain_core::{
     deployment::{Deployment, Lease, Phase},
+    drift::SetUp,
     line::{Line, Moment},
     plan::{ServiceCount, Step},
     state::ProjectState,
@@ -125,6 +126,7 @@ impl Referee {
         for deployment in &state.deployments {
             self.no_gate_passed_wrongly(deployment, world);
         }
+        self.nothing_half_made(&state, world);
         let Some(last) = state.deployments.back() else { return };
         let Some(expected) = expected(last) else { return };
         let healthy = world.healthy();
@@ -169,6 +171,16 @@ impl Referee {
         }
         for template in world.templates.values().filter(|template| template.latest.0 > 1) {
             self.violated(format!("{} has {} versions", template.id, template.latest.0));
+        }
+    }
+
+    /// A load balancer that was removed and made again is whole once a set-up is done.
+    fn nothing_half_made(&self, state: &ProjectState, world: &World) {
+        let set_up = state.deployments.back().is_some_and(Deployment::has_set_up);
+        for (name, balancer) in world.balancers.iter().filter(|_| set_up) {
+            if !balancer.draining || !balancer.cross_zone || balancer.health_check.is_empty() {
+                self.violated(format!("{name} is half made"));
+            }
         }
     }
 
@@ -230,6 +242,32 @@ impl Referee {
         }
     }
 
+    /// Whether set-up does what its plan lets it: what exists is changed only when that was asked for, and what is made is
+    /// on record before.
+    fn check_set_up(&self, act: &Act, world: &World) {
+        let (changes, name) = match act {
+            Act::CreateListener { name, .. } | Act::SetHealthCheck { name, .. } | Act::SetAttributes { name } => {
+                (true, format!("load balancer {name}"))
+            }
+            Act::SuspendRebalancing { name } | Act::SetGroupMax { name, .. } => {
+                (true, format!("auto-scaling group {name}"))
+            }
+            Act::CreateLoadBalancer { name, .. } => (false, format!("load balancer {name}")),
+            _ => return,
+        };
+        let what = {
+            let inner = self.lock();
+            let Some(active) = inner.state.as_ref().and_then(ProjectState::active) else { return };
+            let may = active.plan.set_up == SetUp::Make || active.makes().contains(&name);
+            (!may).then(|| format!("{} changes {name} (exists: {changes}) though nobody asked", act.name()))
+        };
+        // A second of two equal acts changes nothing.
+        let again = matches!(act, Act::CreateLoadBalancer { name, .. } if world.balancers.contains_key(name));
+        if let Some(what) = what.filter(|_| !again) {
+            self.violated(what);
+        }
+    }
+
     fn check_floor(&self, service: &str, desired: u32, world: &World) {
         let now = self.begun.elapsed().as_millis();
         let what = {
@@ -277,6 +315,7 @@ impl Director for Referee {
     fn acting(&self, process: &str, act: &Act, world: &World) {
         self.note(format!("{process}: {act:?}").chars().take(160).collect::<String>());
         self.check_lease(process, act);
+        self.check_set_up(act, world);
         let ended = match act {
             Act::SetDesired { service, desired } => return self.check_floor(service, *desired, world),
             Act::Terminate { instance } => vec![instance.clone()],
@@ -331,6 +370,10 @@ impl Deliberate {
                 if raised && service.contains("0-0-4") && world.services.len() > 1 {
                     acts.clear();
                 }
+            }
+            (Self::RepairsUnasked, Act::SetDesired { .. }) => {
+                let moving = world.groups.iter().find(|(_, group)| group.rebalances);
+                acts.extend(moving.map(|(name, _)| Act::SuspendRebalancing { name: name.clone() }));
             }
             (Self::RegistersTwice, Act::RegisterTaskDefinition { .. }) => acts.push(act.clone()),
             _ => {}

@@ -42,6 +42,8 @@ pub(super) struct Asked {
     pub(super) requested_by: String,
     pub(super) rollout_policy: Option<v1::RolloutPolicy>,
     pub(super) outside_windows: String,
+    pub(super) repair_drift: bool,
+    pub(super) adopt: bool,
 }
 
 /// Faults of a request, all of which are answered at once.
@@ -95,7 +97,8 @@ impl Faults {
 impl Api {
     /// Project and wish of a request to deploy, checked whole.
     pub(super) fn wanted(&self, asked: Asked) -> Result<(Arc<Project>, Wish), Status> {
-        let Asked { parent, what, request_id, requested_by, rollout_policy, outside_windows } = asked;
+        let Asked { parent, what, request_id, requested_by, rollout_policy, outside_windows, repair_drift, adopt } =
+            asked;
         let mut faults = Faults::default();
         faults.request(&request_id, &requested_by);
         faults.why("outside_windows", &outside_windows);
@@ -148,7 +151,7 @@ impl Api {
                 let description = format!("must be of the project's repository, {expected}");
                 Err(error::invalid_field("image", description))
             }
-            _ => Ok((project, Wish { tag, requested_by, request_id, policy, outside_windows })),
+            _ => Ok((project, Wish { tag, requested_by, request_id, policy, outside_windows, repair_drift, adopt })),
         }
     }
 

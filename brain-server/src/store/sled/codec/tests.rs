@@ -6,6 +6,7 @@ use brain_core::{
         beginning::Approval,
         control::{Control, ControlUsed},
     },
+    drift::{Drift, Remedy, SetUp},
     event::Change,
     gate::{
         Check, Condition, Expression, Gate, Samples,
@@ -42,6 +43,8 @@ const GOLDEN_STEERING: &str = include_str!("golden_steering.hex");
 const GOLDEN_GATES: &str = include_str!("golden_gates.hex");
 /// Those that came with CloudWatch's metrics.
 const GOLDEN_METRICS: &str = include_str!("golden_metrics.hex");
+/// Those that came with drift: plans that check or repair, and what set-up found.
+const GOLDEN_DRIFT: &str = include_str!("golden_drift.hex");
 
 fn spec() -> ProjectSpec {
     let target = TargetDraft {
@@ -300,6 +303,21 @@ fn metrics() -> Transition {
     transition(vec![Change::ProjectCreated(Box::new(spec))])
 }
 
+fn drift() -> Transition {
+    let mut changes = Vec::new();
+    for (set_up, adopt) in [(SetUp::Check, false), (SetUp::Repair, true)] {
+        let mut request = request_of(&spec());
+        request.plan = request.plan.allowing(set_up, adopt);
+        changes.push(Change::DeploymentRequested(Box::new(request)));
+    }
+    let found = |remedy| Drift { resource: "r".into(), difference: "d".into(), remedy };
+    let remedies = [Remedy::Told, Remedy::Made, Remedy::Repaired, Remedy::Adopted, Remedy::Followed];
+    let outcome = Outcome::Found { drift: remedies.map(found).to_vec() };
+    let fact = Fact::Reported { generation: 1, rollback: false, step: 2, outcome };
+    changes.push(Change::DeploymentChanged { number: 1, fact });
+    transition(changes)
+}
+
 fn hex(bytes: &[u8]) -> String {
     let mut text = String::new();
     for (index, byte) in bytes.iter().enumerate() {
@@ -325,6 +343,7 @@ fn events_that_earlier_releases_wrote_are_read_for_ever() {
         (GOLDEN_METRICS, metrics()),
         (GOLDEN_LINE, line()),
         (GOLDEN_CONSENT, consent()),
+        (GOLDEN_DRIFT, drift()),
     ] {
         let now = hex(&encode_transitions(std::slice::from_ref(&transition)).unwrap());
         let golden = bytes(golden);

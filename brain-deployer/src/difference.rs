@@ -1,0 +1,43 @@
+//! Differences in words: "field: is → will be".
+
+use crate::cloud::{Launch, LaunchSettings, Listener};
+use std::fmt::Display;
+
+/// A field that is one way and is to be another.
+pub(crate) fn difference(field: &str, is: impl Display, will_be: impl Display) -> String {
+    format!("{field}: {is} → {will_be}")
+}
+
+pub(crate) fn listener_text(listener: &Listener) -> String {
+    let certificate = listener.certificate.as_ref().map(|arn| format!(" with {arn}")).unwrap_or_default();
+    format!("{} to {}{certificate}", listener.port, listener.instance_port)
+}
+
+pub(crate) fn launch_text(launch: &Launch) -> String {
+    match launch {
+        Launch::Template(name) => format!("template {name}"),
+        Launch::Configuration(name) => format!("configuration {name}"),
+    }
+}
+
+/// The user data may hold a credential, so only that it differs is told.
+pub(crate) fn settings_differences(is: Option<&LaunchSettings>, will_be: &LaunchSettings) -> Vec<String> {
+    let LaunchSettings { image, instance_type, instance_profile, security_groups, user_data } = will_be;
+    let groups = security_groups.join(", ");
+    let mut differences = Vec::new();
+    let mut compare = |field: &str, old: Option<String>, new: &str| {
+        if old.as_deref() != Some(new) {
+            differences.push(difference(field, old.as_deref().unwrap_or("none"), new));
+        }
+    };
+    compare("image", is.map(|is| is.image.clone()), image);
+    compare("instance type", is.map(|is| is.instance_type.clone()), instance_type);
+    compare("instance profile", is.map(|is| is.instance_profile.clone()), instance_profile);
+    compare("security groups", is.map(|is| is.security_groups.join(", ")), &groups);
+    match is {
+        None => differences.push(difference("user data", "none", "set")),
+        Some(is) if is.user_data != *user_data => differences.push(difference("user data", "another", "set")),
+        Some(_) => {}
+    }
+    differences
+}

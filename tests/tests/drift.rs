@@ -1,0 +1,170 @@
+//! Drift and adoption: what differs is told and left until a person asks for the repair, and what is not brain's is taken
+//! only when a person asks for that.
+
+use anyhow::{Result, ensure};
+use brain_tests::{
+    wait::eventually,
+    world::{World, text},
+};
+use serde_json::{Value, json};
+
+const LB_OFF: &str = "boto3.client('elb').modify_load_balancer_attributes(LoadBalancerName='user-ecs-lb', \
+    LoadBalancerAttributes=dict(CrossZoneLoadBalancing=dict(Enabled=False)))";
+const MAX_LOWER: &str =
+    "boto3.client('autoscaling').update_auto_scaling_group(AutoScalingGroupName='user-ecs-asg', MaxSize=4)";
+
+/// Asks for a deployment with what set-up may do.
+async fn deploy(world: &World, image: &str, allowed: Value) -> Result<String> {
+    let mut request = json!({"image": image, "requestedBy": "paolo"});
+    if let (Some(request), Some(allowed)) = (request.as_object_mut(), allowed.as_object()) {
+        request.extend(allowed.clone());
+    }
+    let answer = world.caller().grpcurl("DeploymentService/CreateDeployment", &request).await?;
+    Ok(text(&answer["deployment"]["name"]))
+}
+
+/// Differences as "remedy resource: difference".
+fn drift(of: &Value) -> Vec<String> {
+    let line = |drift: &Value| {
+        let remedy = text(&drift["remedy"]).replace("DRIFT_REMEDY_", "").to_lowercase();
+        format!("{remedy} {}: {}", text(&drift["resource"]), text(&drift["difference"]))
+    };
+    of["drift"].as_array().into_iter().flatten().map(line).collect()
+}
+
+async fn project(world: &World) -> Result<Value> {
+    let answer = world.caller().grpcurl("ProjectService/GetProject", &json!({"name": "projects/user"})).await?;
+    Ok(answer["project"].clone())
+}
+
+async fn sentences(world: &World) -> Result<Vec<String>> {
+    let board = world.caller().grpcurl("BoardService/GetBoard", &json!({})).await?;
+    let sentences = board["projects"][0]["sentences"].as_array().cloned().unwrap_or_default();
+    Ok(sentences
+        .iter()
+        .map(|sentence| format!("{} | {}", text(&sentence["text"]), text(&sentence["waitsFor"])))
+        .collect())
+}
+
+async fn lift_quarantine(world: &World) -> Result<()> {
+    let request = json!({"name": "projects/user/releases/0.0.4", "requestedBy": "ann"});
+    world.caller().grpcurl("ProjectService/LiftQuarantine", &request).await.map(drop)
+}
+
+async fn calls(world: &World, name: &str) -> Result<u64> {
+    Ok(world.lab.record().await?["calls"][name].as_u64().unwrap_or(0))
+}
+
+#[tokio::test]
+async fn drift_is_told_and_left_until_a_deployment_is_asked_to_repair_it() -> Result<()> {
+    let world = World::start().await?;
+    let mut definition = world.definition();
+    definition["target"]["maxInstances"] = json!(5);
+    world.create(definition).await?;
+    world.image_known("0.0.4").await?;
+    let first = world.deploy("flowcommerce/user:0.0.4").await?;
+    let first = world.succeeded(&first).await?;
+    assert_eq!(drift(&first), [""; 0], "a set-up that is made for the first time has no drift");
+    world.lab.boto3(LB_OFF).await?;
+    world.lab.boto3(MAX_LOWER).await?;
+
+    world.lab.reset_record().await?;
+    let shift = world.begin_shift().await?;
+    let shift = world.succeeded(&shift).await?;
+    let balancing = "load balancer user-ecs-lb: cross-zone balancing: off → on";
+    let maximum = "auto-scaling group user-ecs-asg: maximum: 4 → 5";
+    assert_eq!(drift(&shift), [format!("told {balancing}"), format!("told {maximum}")]);
+    assert_eq!(
+        (calls(&world, "ModifyLoadBalancerAttributes").await?, calls(&world, "UpdateAutoScalingGroup").await?),
+        (0, 0)
+    );
+    let known = project(&world).await?;
+    assert_eq!(drift(&known), drift(&shift));
+    assert!(known["drift"][0]["findTime"].is_string(), "{known}");
+    let said = sentences(&world).await?;
+    let expected = format!("flowcommerce/user: drift of the {balancing} | a deployment with repair_drift");
+    assert!(said.contains(&expected), "{said:?}");
+
+    let request = json!({"image": "flowcommerce/user:0.0.4", "repairDrift": true});
+    let plan = world.caller().grpcurl("DeploymentService/PlanDeployment", &request).await?;
+    assert_eq!(plan["steps"][1]["calls"][0]["call"], "ModifyLoadBalancerAttributes", "{}", plan["steps"]);
+    assert_eq!(drift(&plan["steps"][1]), [format!("repaired {balancing}")]);
+    let repair = deploy(&world, "flowcommerce/user:0.0.4", json!({"repairDrift": true})).await?;
+    let repair = world.succeeded(&repair).await?;
+    assert_eq!(drift(&repair), [format!("repaired {balancing}"), format!("repaired {maximum}")]);
+    assert_eq!(
+        (calls(&world, "ModifyLoadBalancerAttributes").await?, calls(&world, "UpdateAutoScalingGroup").await?),
+        (1, 1)
+    );
+    assert_eq!(drift(&project(&world).await?), [""; 0]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_difference_that_makes_a_deployment_impossible_says_how_it_is_mended() -> Result<()> {
+    let world = World::start().await?;
+    world.first_deployment().await?;
+    let lower = "boto3.client('autoscaling').update_auto_scaling_group(AutoScalingGroupName='user-ecs-asg', MaxSize=3)";
+    world.lab.boto3(lower).await?;
+    let shift = world.begin_shift().await?;
+    let shift = world.ended(&shift).await?;
+    let reason = text(&shift["reason"]);
+    assert!(reason.contains("maximum is 3") && reason.contains("repair_drift"), "{reason}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_resource_that_is_gone_is_made_again_by_any_deployment() -> Result<()> {
+    let world = World::start().await?;
+    world.first_deployment().await?;
+    world.lab.boto3("boto3.client('ec2').delete_launch_template(LaunchTemplateName='user-ecs-lt')").await?;
+    let shift = world.begin_shift().await?;
+    let shift = world.succeeded(&shift).await?;
+    assert_eq!(drift(&shift).first().map(String::as_str), Some("made launch template user-ecs-lt: missing"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_not_brains_is_adopted_on_request_and_what_is_another_projects_never() -> Result<()> {
+    let world = World::start().await?;
+    world.create_project().await?;
+    world.image_known("0.0.4").await?;
+    let make = "c = boto3.client('ec2'); vpc = c.describe_vpcs()['Vpcs'][0]['VpcId']; \
+        c.create_security_group(GroupName='user-ecs-sg', Description='by hand', VpcId=vpc); \
+        boto3.client('ecs').create_cluster(clusterName='user-ecs-cluster')";
+    world.lab.boto3(make).await?;
+
+    let refused = world.deploy("flowcommerce/user:0.0.4").await?;
+    let refused = world.ended(&refused).await?;
+    let reason = text(&refused["reason"]);
+    assert!(reason.contains("security group user-ecs-sg") && reason.contains("deploy with adopt"), "{reason}");
+    lift_quarantine(&world).await?;
+
+    let another = "boto3.client('ecs').tag_resource(resourceArn=boto3.client('ecs').describe_clusters(clusters=['user-ecs-cluster'])\
+        ['clusters'][0]['clusterArn'], tags=[dict(key='brain:project', value='VALUE')])";
+    world.lab.boto3(&another.replace("VALUE", "auth")).await?;
+    let refused = deploy(&world, "flowcommerce/user:0.0.4", json!({"adopt": true})).await?;
+    let refused = world.ended(&refused).await?;
+    let reason = text(&refused["reason"]);
+    assert!(reason.contains("brain:project=auth"), "{reason}");
+    lift_quarantine(&world).await?;
+    let free = "c = boto3.client('ecs'); arn = c.describe_clusters(clusters=['user-ecs-cluster'])['clusters'][0]['clusterArn']; \
+        c.untag_resource(resourceArn=arn, tagKeys=['brain:project'])";
+    world.lab.boto3(free).await?;
+
+    let request = json!({"image": "flowcommerce/user:0.0.4", "adopt": true});
+    let plan = world.caller().grpcurl("DeploymentService/PlanDeployment", &request).await?;
+    assert_eq!(plan["steps"][4]["calls"][0]["call"], "TagResource", "{}", plan["steps"]);
+    world.lab.reset_record().await?;
+    let adopted = deploy(&world, "flowcommerce/user:0.0.4", json!({"adopt": true})).await?;
+    let adopted = world.succeeded(&adopted).await?;
+    let cluster = "adopted cluster user-ecs-cluster: brain:project: none → user";
+    assert!(drift(&adopted).iter().any(|line| line == cluster), "{:?}", drift(&adopted));
+    assert_eq!(calls(&world, "TagResource").await?, 1);
+    eventually("production", || async {
+        let production = world.production().await?;
+        ensure!(production == "0.0.4: 100%", "{production:?}");
+        Ok(())
+    })
+    .await
+}

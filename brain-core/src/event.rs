@@ -5,7 +5,8 @@
 //! today's events and must read them for ever.
 
 use crate::{
-    deployment::{Fact, Request},
+    deployment::{Fact, Lease, Request},
+    drift::Drift,
     hold::{Hold, Lifted},
     image::Digest,
     observation::PollTarget,
@@ -107,6 +108,25 @@ pub enum Change {
         number: u64,
         /// What happened.
         fact: Fact,
+    },
+    /// The set-up differs otherwise from the definition, or no more.
+    DriftObserved {
+        /// All differences.
+        drift: Vec<Drift>,
+    },
+    /// A deployer may keep house.
+    HousekeepingBegan {
+        /// The deployer.
+        lease: Lease,
+        /// What it has found to remove, by kind and name.
+        removable: Vec<String>,
+    },
+    /// A deployer has kept house.
+    HousekeepingEnded {
+        /// The deployer.
+        lease: Lease,
+        /// What it has removed, by kind and name.
+        removed: Vec<String>,
     },
     /// Something is held.
     HoldSet {

@@ -13,6 +13,7 @@ pub mod drift;
 pub mod event;
 pub mod gate;
 pub mod hold;
+pub mod housekeeping;
 pub mod id;
 pub mod image;
 pub mod line;

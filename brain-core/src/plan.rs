@@ -198,12 +198,8 @@ pub fn plan(spec: &ProjectSpec, policy: &RolloutPolicy, goal: Goal<'_>, serving:
     let service = names::service(&spec.id, goal.tag, goal.digest);
     let image = spec.image_repository.with_digest(goal.digest);
     let from: Vec<ServiceCount> = serving.iter().filter(|old| old.count > 0).cloned().collect();
-    let mut steps = vec![
-        Step::SecurityGroup,
-        Step::LoadBalancer,
-        Step::LaunchTemplate,
-        Step::AutoScalingGroup { instances: desired, max_instances: spec.target.max_instances },
-        Step::Cluster,
+    let mut steps = set_up_steps(spec);
+    steps.extend([
         Step::TaskDefinition { version: goal.tag.to_owned(), image: image.clone() },
         Step::Service {
             client_token: names::client_token(&spec.id, goal.deployment, &service),
@@ -211,7 +207,7 @@ pub fn plan(spec: &ProjectSpec, policy: &RolloutPolicy, goal: Goal<'_>, serving:
             version: goal.tag.to_owned(),
             image,
         },
-    ];
+    ]);
     let to = ServiceCount { service: service.clone(), version: goal.tag.to_owned(), count: desired };
     let shifting = Shifting {
         floor: policy.floor(desired),
@@ -242,6 +238,31 @@ pub fn plan(spec: &ProjectSpec, policy: &RolloutPolicy, goal: Goal<'_>, serving:
         steps,
         step_timeout: policy.step_timeout,
         set_up: SetUp::default(),
+        adopt: false,
+    }
+}
+
+/// What a project has once, in the order in which it is made.
+fn set_up_steps(spec: &ProjectSpec) -> Vec<Step> {
+    vec![
+        Step::SecurityGroup,
+        Step::LoadBalancer,
+        Step::LaunchTemplate,
+        Step::AutoScalingGroup { instances: spec.target.desired_count, max_instances: spec.target.max_instances },
+        Step::Cluster,
+    ]
+}
+
+/// A look at the set-up alone.
+#[must_use]
+pub fn look_at_set_up(spec: &ProjectSpec) -> Plan {
+    Plan {
+        names: ResourceNames::of(&spec.id),
+        from: Vec::new(),
+        to: Vec::new(),
+        steps: set_up_steps(spec),
+        step_timeout: spec.rollout_policy.step_timeout,
+        set_up: SetUp::Check,
         adopt: false,
     }
 }

@@ -10,6 +10,10 @@ pub const STEP_TIMEOUT_MAX: Duration = Duration::from_hours(24);
 pub const BAKE_MAX: Duration = Duration::from_hours(24 * 7);
 /// Most steps of a policy: one for each percent.
 pub const STEPS_MAX: usize = 100;
+/// Old services that stay for an instant way back, unless the policy says otherwise; and at most.
+pub const KEEP_SERVICES: (u32, u32) = (3, 100);
+/// Task definition revisions that stay, unless the policy says otherwise; and at most.
+pub const KEEP_TASK_DEFINITIONS: (u32, u32) = (10, 1_000);
 /// Most instances a policy may add: as many as a project may have, so that all of a new version can stand beside the old.
 pub const SURGE_MAX: u32 = 1_000;
 
@@ -30,6 +34,21 @@ pub struct RolloutPolicy {
     /// What becomes of a deployment whose step failed.
     #[serde(default)]
     pub on_failure: OnFailure,
+    /// Old services that stay at no task, the newest that were deployed successfully: an instant way back.
+    #[serde(default = "keep_services")]
+    pub keep_services: u32,
+    /// Newest revisions of the task definition that stay.
+    #[serde(default = "keep_task_definitions")]
+    pub keep_task_definitions: u32,
+}
+
+/// Policies that were stored before they said what is kept.
+fn keep_services() -> u32 {
+    KEEP_SERVICES.0
+}
+
+fn keep_task_definitions() -> u32 {
+    KEEP_TASK_DEFINITIONS.0
 }
 
 /// One step of a policy: how far traffic moves, and what has to be so before it moves on.
@@ -149,6 +168,8 @@ impl Default for RolloutPolicy {
             // As many as ECS's own circuit breaker tolerates at the least.
             max_task_failures: 3,
             on_failure: OnFailure::RollBack,
+            keep_services: keep_services(),
+            keep_task_definitions: keep_task_definitions(),
         }
     }
 }

@@ -97,6 +97,8 @@ pub struct RolloutPolicyDraft {
     pub step_timeout_ms: Option<i64>,
     pub max_task_failures: u32,
     pub on_failure: Option<OnFailure>,
+    pub keep_services: Option<u32>,
+    pub keep_task_definitions: Option<u32>,
 }
 
 /// [`crate::policy::RolloutStep`] as a person defines it.

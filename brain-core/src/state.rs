@@ -1,10 +1,11 @@
 //! A project's state: a fold of its events. Requests and observations are decided against it and become events.
 
 use crate::{
-    deployment::{Deployment, Effect, Fact, IllegalEvent, Request},
+    deployment::{Deployment, Effect, Fact, IllegalEvent, Lease, Request},
     drift::KnownDrift,
     event::{Change, Event},
     hold::{Holds, Lifted},
+    housekeeping::Removed,
     image::Digest,
     names,
     observation::{Observation, ObservedBranch, ObservedHead, PollTarget},
@@ -68,6 +69,12 @@ pub struct ProjectState {
     /// What of the set-up differs from the definition.
     #[serde(default)]
     pub drift: Vec<KnownDrift>,
+    /// Who may be keeping house.
+    #[serde(default)]
+    pub housekeeper: Option<Lease>,
+    /// What housekeeping last removed.
+    #[serde(default)]
+    pub removed: Option<Removed>,
 }
 
 /// A tag that could not be made.
@@ -127,6 +134,8 @@ impl ProjectState {
             tag_failure: None,
             holds: Holds::default(),
             drift: Vec::new(),
+            housekeeper: None,
+            removed: None,
         }
     }
 
@@ -188,6 +197,9 @@ impl ProjectState {
             Change::ProductionObserved { services } => {
                 self.production = Some(Production::new(services.clone(), at));
             }
+            Change::DriftObserved { drift } => self.learn_drift(drift, at),
+            Change::HousekeepingBegan { lease, removable: _ } => self.housekeeper = Some(lease.clone()),
+            Change::HousekeepingEnded { lease, removed } => self.house_kept(lease, removed, at),
             Change::HoldSet { hold, why } => {
                 self.holds.set(hold, &event.by, why, at);
                 self.approvals_changed();
@@ -222,6 +234,10 @@ impl ProjectState {
 
     fn deployment_changed(&mut self, number: u64, fact: &Fact, at: Timestamp) -> Result<Vec<Effect>, Misfit> {
         let (deployment, effects) = self.after(number, fact.clone(), at)?;
+        if matches!(fact, Fact::Leased(_)) {
+            // Whoever kept house has left, or its time is over.
+            self.housekeeper = None;
+        }
         if deployment.has_set_up() && self.deployment(number).is_some_and(|before| !before.has_set_up()) {
             self.learn_drift(&deployment.drift, at);
         }

@@ -397,6 +397,12 @@ pub trait ContainerPort: Send + Sync {
     async fn find_task_definition(&self, definition: &TaskDefinition) -> Result<Option<String>>;
     /// Registers a revision.
     async fn register_task_definition(&self, definition: &TaskDefinition, tags: &Tags) -> Result<()>;
+    /// Active revisions of the family, newest first.
+    async fn task_definitions(&self, family: &str) -> Result<Vec<String>>;
+    /// A revision and its tags.
+    async fn task_definition(&self, arn: &str) -> Result<(TaskDefinition, Tags)>;
+    /// Takes a revision out of use. Tasks that run with it run on.
+    async fn deregister_task_definition(&self, arn: &str) -> Result<()>;
     /// Services of the cluster as they are now; none for a cluster that does not exist. The list of their names may be some
     /// seconds old, as far as others make services; `also` is looked for in any case.
     async fn services(&self, cluster: &str, also: Option<&str>) -> Result<Vec<Service>>;
@@ -404,6 +410,8 @@ pub trait ContainerPort: Send + Sync {
     async fn service(&self, cluster: &str, name: &str) -> Result<Option<Service>>;
     /// Makes one at desired count 0.
     async fn create_service(&self, service: &NewService) -> Result<()>;
+    /// Deletes one whose desired count is 0; one that wants tasks is refused. Its name is free once it no longer drains.
+    async fn delete_service(&self, cluster: &str, name: &str) -> Result<()>;
     /// Sets the desired count.
     async fn set_desired(&self, cluster: &str, service: &str, desired: u32) -> Result<()>;
     /// Sets the task definition.

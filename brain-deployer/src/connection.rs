@@ -1,7 +1,9 @@
 //! The stream to the server: opened again whenever it breaks. What a stream was given ends with it, before the next begins.
 
 use crate::{
+    cloud,
     config::Config,
+    housekeeping,
     lease::LeaseClock,
     observers::Observers,
     outside::Outside,
@@ -11,13 +13,14 @@ use crate::{
     step::Context,
     worker::{self, Work},
 };
-use brain_core::plan::Plan;
+use brain_core::{housekeeping::Keep, plan::Plan};
 use brain_proto::{
     channel::{self, Pauses},
     convert::{drift_to_proto, duration_from_proto, plan_from_proto, spec_from_proto, timestamp_from_proto},
     v1::{
         self, DeployerHello, DeployerServiceConnectRequest, DeployerServiceConnectResponse, DeploymentAssignment,
-        DeploymentRevoked, PlanAnswer, PlanRequest, RenewLeases, deployer_service_client::DeployerServiceClient,
+        DeploymentRevoked, HousekeepingEnded, HousekeepingFound, HousekeepingRequest, HousekeepingRevoked, PlanAnswer,
+        PlanRequest, RenewLeases, deployer_service_client::DeployerServiceClient,
         deployer_service_connect_request::Message as ToServer, deployer_service_connect_response::Message,
     },
 };
@@ -179,6 +182,13 @@ impl Session<'_> {
             Some(Message::Observe(observe)) => self.observers.set(observe.projects),
             Some(Message::Assignment(assignment)) => self.take_up(assignment).await,
             Some(Message::Plan(request)) => self.rehearse(request).await,
+            Some(Message::Housekeeping(request)) => self.keep_house(request).await,
+            Some(Message::HousekeepingRevoked(HousekeepingRevoked { id, project })) => {
+                let revoked = |worker: &&Worker| worker.deployment == housekeeping::named(id);
+                if let Some(worker) = self.workers.get(&project).filter(revoked) {
+                    worker.leave.cancel();
+                }
+            }
             Some(Message::Revoked(DeploymentRevoked { deployment, generation })) => {
                 let revoked = |worker: &&Worker| worker.deployment == deployment && worker.generation <= generation;
                 if let Some(worker) = self.workers.values().find(revoked) {
@@ -235,6 +245,68 @@ impl Session<'_> {
             };
             ended.run_until_cancelled(look).await;
         });
+    }
+
+    /// Looks after a project beside everything else, or removes what may go as the only one that does something to it.
+    async fn keep_house(&mut self, request: HousekeepingRequest) {
+        // As it is now: nothing prolongs it.
+        let until = self.lease.until();
+        let (id, remove) = (request.id, request.remove);
+        let project = request.project.as_ref().map(|project| project.name.clone()).unwrap_or_default();
+        let (context, plan, keep) = match self.house(request).await {
+            Ok(house) => house,
+            Err(error) => return warn!(%error, "a request for housekeeping is not understood"),
+        };
+        let (reporter, ended) = (Arc::clone(&self.reporter), self.end.clone());
+        self.workers.retain(|_, worker| !worker.task.is_finished());
+        if !remove {
+            self.tasks.spawn(async move {
+                let look = async {
+                    let found = housekeeping::look(&context, &keep, &plan.steps).await;
+                    let _ = reporter.send(ToServer::HousekeepingFound(found_to_proto(id, found))).await;
+                };
+                ended.run_until_cancelled(look).await;
+            });
+            return;
+        }
+        if self.workers.contains_key(&project) {
+            return info!(project, "housekeeping makes way for a deployment");
+        }
+        let leave = CancellationToken::new();
+        let (asked, name) = (leave.clone(), project.clone());
+        let task = self.tasks.spawn(async move {
+            let work = async {
+                let removed = housekeeping::run(context, keep, until, asked).await;
+                let _ =
+                    reporter.send(ToServer::HousekeepingEnded(HousekeepingEnded { id, project: name, removed })).await;
+            };
+            ended.run_until_cancelled(work).await;
+        });
+        self.workers.insert(project, Worker { deployment: housekeeping::named(id), generation: 0, leave, task });
+    }
+
+    async fn house(&self, request: HousekeepingRequest) -> anyhow::Result<(Context, Plan, Keep)> {
+        let HousekeepingRequest {
+            id: _,
+            project,
+            plan,
+            keep_services,
+            keep_images,
+            keep_task_definitions,
+            instances,
+            look_for_drift,
+            remove: _,
+        } = request;
+        let (context, plan) = self.context(project.unwrap_or_default(), plan.unwrap_or_default()).await?;
+        let keep = Keep {
+            services: keep_services.into_iter().collect(),
+            images: keep_images.into_iter().collect(),
+            task_definitions: keep_task_definitions,
+            instances,
+            looks_for_drift: look_for_drift,
+            after: 0,
+        };
+        Ok((context, plan, keep))
     }
 
     async fn context(&self, project: v1::Project, plan: v1::Plan) -> anyhow::Result<(Context, Plan)> {
@@ -296,6 +368,19 @@ async fn rehearsed(context: &Context, plan: &Plan) -> (Vec<v1::PlannedStep>, Str
     match rehearsal::rehearse(context, &plan.steps).await {
         Ok(steps) => (steps.into_iter().map(planned_to_proto).collect(), String::new()),
         Err(error) => (Vec::new(), format!("AWS could not be asked: {error}")),
+    }
+}
+
+fn found_to_proto(id: u64, found: cloud::Result<housekeeping::Found>) -> HousekeepingFound {
+    match found {
+        Ok(housekeeping::Found { drift, removable }) => {
+            let drift = drift.iter().map(drift_to_proto).collect();
+            HousekeepingFound { id, drift, removable, note: String::new() }
+        }
+        Err(error) => {
+            let note = format!("AWS could not be asked: {error}");
+            HousekeepingFound { id, drift: Vec::new(), removable: Vec::new(), note }
+        }
     }
 }
 

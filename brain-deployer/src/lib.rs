@@ -14,6 +14,7 @@ pub mod clouds;
 pub mod config;
 mod connection;
 mod difference;
+mod housekeeping;
 mod lease;
 mod observers;
 pub mod outside;

@@ -18,7 +18,7 @@ use brain_core::{
 use futures::future::BoxFuture;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-mod capacity;
+pub(crate) mod capacity;
 mod gate;
 mod resource;
 mod setup;

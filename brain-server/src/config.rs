@@ -35,6 +35,8 @@ pub struct Config {
     pub poll_interval: Duration,
     /// Time between two observations of a project's production.
     pub observe_interval: Duration,
+    /// Time between two turns of a project's housekeeping; zero: there is none.
+    pub housekeeping_interval: Duration,
     /// Host ports that brain allocates.
     pub host_ports: RangeInclusive<u16>,
 }
@@ -64,6 +66,9 @@ pub struct Settings {
     /// Time between two observations of a project's production, 100ms to 1h [default: 15s]
     #[arg(long, env = "BRAIN_OBSERVE_INTERVAL")]
     pub observe_interval: Option<String>,
+    /// Time between two turns of a project's housekeeping, 1s to 24h, or 0s for none [default: 1h]
+    #[arg(long, env = "BRAIN_HOUSEKEEPING_INTERVAL")]
+    pub housekeeping_interval: Option<String>,
     /// Host ports that brain allocates to projects [default: 6000-9999]
     #[arg(long, env = "BRAIN_HOST_PORTS")]
     pub host_ports: Option<String>,
@@ -84,8 +89,17 @@ impl Settings {
     /// These settings, and those of `file` where these say nothing.
     #[must_use]
     pub fn or(self, file: Self) -> Self {
-        let Self { listen, http_listen, webhook_secret_file, data, lease, poll_interval, observe_interval, host_ports } =
-            self;
+        let Self {
+            listen,
+            http_listen,
+            webhook_secret_file,
+            data,
+            lease,
+            poll_interval,
+            observe_interval,
+            housekeeping_interval,
+            host_ports,
+        } = self;
         Self {
             listen: listen.or(file.listen),
             http_listen: http_listen.or(file.http_listen),
@@ -94,6 +108,7 @@ impl Settings {
             lease: lease.or(file.lease),
             poll_interval: poll_interval.or(file.poll_interval),
             observe_interval: observe_interval.or(file.observe_interval),
+            housekeeping_interval: housekeeping_interval.or(file.housekeeping_interval),
             host_ports: host_ports.or(file.host_ports),
         }
     }
@@ -124,6 +139,11 @@ impl Settings {
         let lease = length("lease", self.lease, 15, Duration::from_secs(1), Duration::from_mins(10));
         let poll_interval = length("poll_interval", self.poll_interval, 60, tenth, hour);
         let observe_interval = length("observe_interval", self.observe_interval, 15, tenth, hour);
+        let housekeeping_interval = match self.housekeeping_interval {
+            // None at all is said by a time of none.
+            Some(text) if matches!(text.as_str(), "0" | "0s") => Duration::ZERO,
+            text => length("housekeeping_interval", text, 3_600, Duration::from_secs(1), hour * 24),
+        };
         let ports = self.host_ports.unwrap_or_else(|| "6000-9999".to_owned());
         let host_ports = parse_ports(&ports);
         if host_ports.is_none() {
@@ -138,6 +158,7 @@ impl Settings {
                 lease,
                 poll_interval,
                 observe_interval,
+                housekeeping_interval,
                 host_ports,
             }),
             _ => Err(Mistakes(mistakes)),

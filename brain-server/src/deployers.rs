@@ -18,8 +18,8 @@ use brain_core::{
 use brain_proto::{
     name,
     v1::{
-        DeployerServiceConnectResponse, DeployerWelcome, DeploymentRevoked, LeasesRenewed, PlanAnswer, PlanRequest,
-        deployer_service_connect_response::Message,
+        DeployerServiceConnectResponse, DeployerWelcome, DeploymentRevoked, HousekeepingFound, HousekeepingRequest,
+        LeasesRenewed, PlanAnswer, PlanRequest, deployer_service_connect_response::Message,
     },
 };
 use std::{
@@ -34,6 +34,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
+mod house;
 mod messages;
 
 /// Messages to the hub that may wait.
@@ -42,6 +43,8 @@ const INBOX: usize = 1_024;
 const TICK: Duration = Duration::from_millis(100);
 /// Time that a deployer has to look at a plan.
 const PLAN_WITHIN: Duration = Duration::from_secs(10);
+/// Time that a deployer has to look at a project, of which housekeeping sees more than a plan.
+const LOOK_WITHIN: Duration = Duration::from_secs(60);
 /// Pause before a change that the store did not take is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -78,6 +81,12 @@ pub(crate) enum ToHub {
     /// A plan is to be looked at. Without a deployer the sender is dropped.
     Plan(ProjectId, Box<PlanRequest>, oneshot::Sender<PlanAnswer>),
     Planned(PlanAnswer),
+    /// A project is to be looked at for housekeeping. Without a deployer the sender is dropped.
+    LookAfter(ProjectId, Box<HousekeepingRequest>, oneshot::Sender<(HousekeepingFound, Lease)>),
+    LookedAfter(HousekeepingFound),
+    KeepHouse(ProjectId, Lease, Box<HousekeepingRequest>),
+    LeaveHouse(ProjectId),
+    HouseKept(ProjectId, u64, AgentName),
     /// A lease was committed, or refused.
     Leased(DeploymentKey, u64, Result<Box<Deployment>, CommandError>),
     /// The end of a lease could not be committed.
@@ -160,6 +169,7 @@ pub async fn run(
         pending: BTreeSet::new(),
         lists_changed: false,
         plans: BTreeMap::new(),
+        looks: BTreeMap::new(),
         last_plan: 0,
     };
     hub.take_up();
@@ -180,6 +190,14 @@ struct HeldLease {
     busy: bool,
 }
 
+/// A process that was to leave and may still act, or that keeps house.
+struct Leftover {
+    lease: Lease,
+    expires: Instant,
+    /// Number of its housekeeping; `None`: it was at a deployment, or the former server knew.
+    house: Option<u64>,
+}
+
 struct Hub {
     handle: DeployersHandle,
     directory: Arc<Directory>,
@@ -187,14 +205,16 @@ struct Hub {
     tasks: TaskTracker,
     deployers: Connected<Deployer>,
     leases: BTreeMap<DeploymentKey, HeldLease>,
-    /// Deployers that were to leave a deployment which is over, and may still act until then: the next deployment of the
+    /// Deployers that keep house, or were to leave a deployment which is over, and may still act until then: the next deployment of the
     /// project is theirs, for a process does one thing to a project at a time, or waits.
-    leftovers: BTreeMap<ProjectId, (Lease, Instant)>,
+    leftovers: BTreeMap<ProjectId, Leftover>,
     /// Projects whose active deployment waits for a deployer.
     pending: BTreeSet<ProjectId>,
     lists_changed: bool,
     /// Who waits for a deployer's word on a plan.
     plans: BTreeMap<u64, oneshot::Sender<PlanAnswer>>,
+    /// Who waits for what a deployer sees, and which one that is.
+    looks: BTreeMap<u64, (Lease, oneshot::Sender<(HousekeepingFound, Lease)>)>,
     last_plan: u64,
 }
 
@@ -205,8 +225,10 @@ impl Hub {
         let expires = Instant::now() + self.times.lease;
         for project in self.directory.all() {
             let inner = project.read();
-            if let Some(former) = inner.state.deployments.back().and_then(|latest| latest.former.clone()) {
-                self.leftovers.insert(project.id.clone(), (former, expires));
+            let former = || inner.state.deployments.back().and_then(|latest| latest.former.clone());
+            // Whoever keeps house began after the former process's lease had run out, or is the same one.
+            if let Some(lease) = inner.state.housekeeper.clone().or_else(former) {
+                self.leftovers.insert(project.id.clone(), Leftover { lease, expires, house: None });
             }
             let Some(deployment) = inner.state.active() else { continue };
             if let Some(lease) = &deployment.lease {
@@ -254,7 +276,13 @@ impl Hub {
                     let _ = reply.send(answer);
                 }
             }
+            ToHub::LookAfter(project, request, reply) => self.look_after(&project, *request, reply),
+            ToHub::LookedAfter(found) => self.looked_after(found),
+            ToHub::KeepHouse(project, lease, request) => self.keep_house(project, lease, *request),
+            ToHub::LeaveHouse(project) => self.leave_house(&project),
+            ToHub::HouseKept(project, id, agent) => self.house_kept(&project, id, &agent),
             ToHub::HandOut(project) => {
+                self.leave_house(&project);
                 self.pending.insert(project.clone());
                 self.hand_out(&project);
             }
@@ -266,7 +294,8 @@ impl Hub {
             }
             ToHub::Ended(project, number, leftover) => {
                 if let Some(held) = self.leases.remove(&(project.clone(), number)).filter(|_| leftover) {
-                    self.leftovers.insert(project, (held.lease, held.expires));
+                    let HeldLease { lease, expires, busy: _ } = held;
+                    self.leftovers.insert(project, Leftover { lease, expires, house: None });
                 }
             }
             ToHub::Defined => self.lists_changed = true,
@@ -315,7 +344,7 @@ impl Hub {
 
     fn tick(&mut self) {
         let now = Instant::now();
-        self.leftovers.retain(|_, (_, expires)| *expires > now);
+        self.let_go(now);
         let expired: Vec<DeploymentKey> = self
             .leases
             .iter()
@@ -365,7 +394,7 @@ impl Hub {
             self.pending.remove(id);
             return;
         };
-        let leftover = self.leftovers.get(id).map(|(lease, _)| lease);
+        let leftover = self.leftovers.get(id).map(|leftover| &leftover.lease);
         let key = (id.clone(), number);
         let agent = match self.leases.get(&key) {
             Some(held) if held.busy => return,

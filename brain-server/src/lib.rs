@@ -40,6 +40,7 @@ pub mod config;
 mod dependencies;
 pub mod deployers;
 pub mod directory;
+mod housekeeping;
 pub mod http;
 pub mod line;
 pub mod project;
@@ -123,6 +124,11 @@ where
     ));
     tasks.spawn(checkpoint::run(Arc::clone(&directory), Arc::clone(&shared)));
     tasks.spawn(dependencies::run(Arc::clone(&directory), Arc::clone(&shared)));
+    {
+        let (directory, shared, every) = (Arc::clone(&directory), Arc::clone(&shared), config.housekeeping_interval);
+        let ended = ending.clone();
+        tasks.spawn(async move { ended.run_until_cancelled(housekeeping::run(directory, shared, every)).await });
+    }
     tasks.spawn(line::run(Arc::clone(&directory), Arc::clone(&shared)));
     tasks.spawn(tagger::run(Arc::clone(&directory), Arc::clone(&shared)));
     let hooks = Arc::new(Hooks::new(config.webhook_secret.clone()));

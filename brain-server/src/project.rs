@@ -6,8 +6,9 @@
 use crate::{clock::Clock, deployers::DeployersHandle, line::Switch, store::Store, watchers::WatchersHandle};
 use brain_core::{
     deployment::{Deployment, Fact},
-    event::Event,
+    event::{Change, Event},
     hold::HoldWish,
+    housekeeping::HouseNews,
     id::ProjectId,
     observation::Observation,
     project::repository_key,
@@ -139,6 +140,12 @@ pub(crate) enum Command {
         why: String,
         reply: Reply<()>,
     },
+    /// A deployer has kept house; answered with what that changed.
+    KeepHouse {
+        by: String,
+        news: HouseNews,
+        reply: Reply<Vec<Change>>,
+    },
     Fact {
         by: String,
         number: u64,
@@ -204,6 +211,11 @@ impl Project {
     /// Asks for a hold, or for its end.
     pub(crate) async fn hold(self: &Arc<Self>, by: String, wish: HoldWish, why: String) -> Result<(), CommandError> {
         self.ask(|reply| Command::Hold { by, wish, why, reply }).await
+    }
+
+    /// Hands over what a deployer says of its housekeeping; answers what that changed.
+    pub(crate) async fn keep_house(self: &Arc<Self>, by: String, news: HouseNews) -> Result<Vec<Change>, CommandError> {
+        self.ask(|reply| Command::KeepHouse { by, news, reply }).await
     }
 
     /// Hands over a fact about a deployment; the answer, the deployment after it, comes when it is durable. What was

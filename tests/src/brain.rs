@@ -23,18 +23,29 @@ pub struct Server {
     port: u16,
     http_port: u16,
     poll_interval: String,
+    housekeeping_interval: String,
 }
 
 impl Server {
     /// Starts one with an empty store.
     pub async fn start() -> Result<Self> {
-        Self::start_polling("300ms").await
+        Self::start_with("300ms", "0s").await
     }
 
     /// Starts one whose projects are polled this often.
     pub async fn start_polling(interval: &str) -> Result<Self> {
+        Self::start_with(interval, "0s").await
+    }
+
+    /// Starts one that keeps house this often.
+    pub async fn start_keeping_house(interval: &str) -> Result<Self> {
+        Self::start_with("300ms", interval).await
+    }
+
+    async fn start_with(interval: &str, housekeeping: &str) -> Result<Self> {
         let sandbox = Sandbox::new()?;
-        let mut server = Self { sandbox, process: None, port: 0, http_port: 0, poll_interval: interval.to_owned() };
+        let (poll_interval, housekeeping_interval) = (interval.to_owned(), housekeeping.to_owned());
+        let mut server = Self { sandbox, process: None, port: 0, http_port: 0, poll_interval, housekeeping_interval };
         server.restart().await?;
         Ok(server)
     }
@@ -42,7 +53,7 @@ impl Server {
     /// Starts it again, on the same port and store.
     pub async fn restart(&mut self) -> Result<()> {
         let address = self.address();
-        let poll_interval = self.poll_interval.clone();
+        let (poll_interval, housekeeping) = (self.poll_interval.clone(), self.housekeeping_interval.clone());
         let http = self.http_address();
         fs::write(self.sandbox.path("webhook-secret"), WEBHOOK_SECRET)?;
         let secret = self.sandbox.path("webhook-secret");
@@ -56,6 +67,7 @@ impl Server {
                 .args(["--observe-interval", "300ms", "--host-ports", "6000-65535", "--data"])
                 .arg(data)
                 .env("NO_COLOR", "1");
+            command.args(["--housekeeping-interval", &housekeeping]);
             command.args(["--http-listen", &http, "--webhook-secret-file"]).arg(&secret);
             command.arg("--ready-file").arg(&ready);
         })?;

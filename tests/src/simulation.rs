@@ -6,6 +6,7 @@ pub mod faults;
 pub mod house;
 pub mod intent;
 pub mod ledger;
+mod past;
 pub mod referee;
 pub mod wires;
 
@@ -35,7 +36,7 @@ use tonic::transport::{Channel, Uri};
 /// that begins three times, and some minutes of work.
 const END_WITHIN: Duration = Duration::from_mins(60);
 /// Time after which nothing changes any more.
-const SETTLED: Duration = Duration::from_mins(2);
+const SETTLED: Duration = Duration::from_mins(5);
 
 /// What is to be run.
 #[derive(Debug, Clone, Copy, Default)]
@@ -83,7 +84,9 @@ async fn play(setting: Setting) -> Result<Ended> {
     let mut world = World::default();
     world.images.insert(digest(5), behaviour);
     let referee = Arc::new(Referee::new(Faults::new(setting.seed, setting.deliberate, setting.chosen)));
-    let house = House::new(world, Arc::clone(&referee));
+    past::leave(&mut world);
+    // A sweep interrupts every call, and looks are many; chaos wants housekeeping everywhere.
+    let house = House::new(world, Arc::clone(&referee), if setting.chaos { "20s" } else { "90s" });
     referee.note(format!("{setting:?}, 0.0.5: {behaviour:?}"));
     // A deployer that is wrong on purpose is caught by what it does: nobody keeps it from doing it.
     let intends = setting.chaos && setting.deliberate.is_none();
@@ -101,6 +104,10 @@ async fn play(setting: Setting) -> Result<Ended> {
     for (version, troubled) in [("0.0.4", setting.chaos && early), ("0.0.5", setting.chaos)] {
         let chaos = Chaos::new(Arc::clone(&house), people.clone(), random.u64(..), shared, intends);
         deploy(&house, &people, version, troubled.then_some(chaos)).await?;
+        if setting.chaos {
+            // Time in which nothing is deployed.
+            sleep(Duration::from_secs(random.u64(0..60))).await;
+        }
     }
     sleep(SETTLED).await;
     crashes.abort();
@@ -127,6 +134,9 @@ async fn create_project(house: &House, automatic: bool) -> Result<()> {
         target.max_instances = 6;
     }
     project.deploy = Some(DeployMode { automatic });
+    // Of what is old nothing stays that need not.
+    let policy = project.rollout_policy.get_or_insert_default();
+    (policy.keep_services, policy.keep_task_definitions) = (Some(0), Some(1));
     let mut changes = vec![Change::ProjectCreated(Box::new(spec_from_proto(project)?))];
     for version in [4u8, 5] {
         let tag = format!("0.0.{version}");
@@ -217,10 +227,10 @@ fn lasting(world: &World) -> String {
         let (desired, max, rebalances) = (group.desired, group.max, group.rebalances);
         text += &format!("{name} {desired}/{max}, {} instances, {rebalances}\n", group.instances.len());
     }
-    for (name, definition) in &world.definitions {
+    for (name, definition) in world.definitions.iter().filter(|(name, _)| !world.deregistered.contains(name)) {
         text += &format!("{name} {definition:?}\n");
     }
-    for (name, service) in &world.services {
+    for (name, service) in world.services.iter().filter(|(_, service)| service.deleted_ms.is_none()) {
         let (desired, running) = (service.shown.desired, service.shown.running);
         let healthy = healthy.get(name).copied().unwrap_or(0);
         text += &format!("{name} {desired} {running} {healthy} {}\n", service.shown.task_definition);

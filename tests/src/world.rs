@@ -29,8 +29,12 @@ pub struct World {
 impl World {
     /// The seed's beginning: tags 0.0.4 and 0.0.5 and one more commit on master; an image of 0.0.4 only.
     pub async fn start() -> Result<Self> {
-        let (lab, registry, git, server) =
-            tokio::try_join!(Lab::start(), Registry::start(), GitHost::start(), Server::start())?;
+        Self::start_on(Server::start().await?).await
+    }
+
+    /// The same on a server of the test's own.
+    pub async fn start_on(server: Server) -> Result<Self> {
+        let (lab, registry, git) = tokio::try_join!(Lab::start(), Registry::start(), GitHost::start())?;
         let user = git.repository("user").await?;
         user.tag("0.0.4").await?;
         user.commit("more").await?;

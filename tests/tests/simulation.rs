@@ -114,6 +114,11 @@ fn a_repair_that_nobody_asked_for_is_caught() -> Result<()> {
 }
 
 #[test]
+fn housekeeping_that_removes_without_a_look_is_caught() -> Result<()> {
+    caught(Deliberate::RemovesUnseen, "is removed and lives")
+}
+
+#[test]
 fn a_task_definition_that_is_registered_twice_is_caught() -> Result<()> {
     caught(Deliberate::RegistersTwice, "task definitions for")
 }

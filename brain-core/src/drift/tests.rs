@@ -63,7 +63,8 @@ fn set_up(state: &mut ProjectState, number: u64, found: &[Drift], at: i64) {
 fn give_up(state: &mut ProjectState, number: u64) {
     use crate::deployment::control::{Control, ControlUsed};
     let control = Control::Cancel { rollback: false };
-    let used = ControlUsed { at: Timestamp(9), by: "ann".into(), why: String::new(), control };
+    let used =
+        ControlUsed { at: Timestamp(9), by: "ann".into(), why: String::new(), request_id: String::new(), control };
     take(state, Change::DeploymentChanged { number, fact: Fact::Controlled(used) }, 9);
 }
 

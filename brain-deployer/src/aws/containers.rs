@@ -8,7 +8,8 @@ use crate::cloud::{
 use async_trait::async_trait;
 use aws_sdk_ecs::types::{
     ClusterField, ContainerDefinition, ContainerInstance, ContainerInstanceStatus, DeploymentConfiguration,
-    DesiredStatus, KeyValuePair, LoadBalancer, PortMapping, PropagateTags, SortOrder, Tag, TransportProtocol,
+    DesiredStatus, KeyValuePair, LoadBalancer, PortMapping, PropagateTags, SortOrder, Tag, TaskDefinitionField,
+    TransportProtocol,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -119,6 +120,33 @@ impl ContainerPort for Aws {
         self.call("RegisterTaskDefinition", request.send()).await.map(drop)
     }
 
+    async fn task_definitions(&self, family: &str) -> Result<Vec<String>> {
+        let (own, mut arns, mut token) = (format!("/{family}:"), Vec::new(), None);
+        loop {
+            let request = self.ecs.list_task_definitions().family_prefix(family).sort(SortOrder::Desc);
+            let answer = self.call("ListTaskDefinitions", request.set_next_token(token).send()).await?;
+            // The prefix also finds longer families.
+            arns.extend(answer.task_definition_arns().iter().filter(|arn| arn.contains(&own)).cloned());
+            token = answer.next_token().map(ToOwned::to_owned);
+            if token.is_none() {
+                return Ok(arns);
+            }
+        }
+    }
+
+    async fn task_definition(&self, arn: &str) -> Result<(TaskDefinition, Tags)> {
+        let request = self.ecs.describe_task_definition().task_definition(arn).include(TaskDefinitionField::Tags);
+        let answer = self.call("DescribeTaskDefinition", request.send()).await?;
+        let described = answer.task_definition().and_then(definition_of);
+        let described = described.ok_or("it has no container").map_err(unbuilt("DescribeTaskDefinition"))?;
+        Ok((described, collect_tags(answer.tags().iter().map(|tag| (tag.key(), tag.value())))))
+    }
+
+    async fn deregister_task_definition(&self, arn: &str) -> Result<()> {
+        let request = self.ecs.deregister_task_definition().task_definition(arn);
+        self.call("DeregisterTaskDefinition", request.send()).await.map(drop)
+    }
+
     async fn services(&self, cluster: &str, also: Option<&str>) -> Result<Vec<Service>> {
         let mut listed = self.list_services(cluster).await?;
         if let Some(name) = also
@@ -160,6 +188,13 @@ impl ContainerPort for Aws {
         // Done or not: what is listed next has to show it.
         self.listed.lock().unwrap_or_else(PoisonError::into_inner).remove(&service.cluster);
         created
+    }
+
+    async fn delete_service(&self, cluster: &str, name: &str) -> Result<()> {
+        let request = self.ecs.delete_service().cluster(cluster).service(name).force(false);
+        let deleted = self.call("DeleteService", request.send()).await.map(drop);
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner).remove(cluster);
+        deleted
     }
 
     async fn set_desired(&self, cluster: &str, service: &str, desired: u32) -> Result<()> {

@@ -377,6 +377,19 @@ impl ContainerPort for Stage {
         Ok(())
     }
 
+    async fn task_definitions(&self, family: &str) -> Result<Vec<String>> {
+        self.cloud.task_definitions(family).await
+    }
+
+    async fn task_definition(&self, arn: &str) -> Result<(TaskDefinition, Tags)> {
+        self.cloud.task_definition(arn).await
+    }
+
+    async fn deregister_task_definition(&self, arn: &str) -> Result<()> {
+        self.made().note("DeregisterTaskDefinition", arn, vec![difference("status", "ACTIVE", "INACTIVE")]);
+        Ok(())
+    }
+
     async fn services(&self, cluster: &str, also: Option<&str>) -> Result<Vec<Service>> {
         self.cloud.services(cluster, also).await
     }
@@ -416,6 +429,15 @@ impl ContainerPort for Stage {
             events: Vec::new(),
         };
         made.services.insert(service.name.clone(), new);
+        Ok(())
+    }
+
+    async fn delete_service(&self, _cluster: &str, name: &str) -> Result<()> {
+        let mut made = self.made();
+        made.note("DeleteService", name, vec![difference("status", "ACTIVE", "DRAINING")]);
+        if let Some(service) = made.services.get_mut(name) {
+            service.status = ServiceStatus::Draining;
+        }
         Ok(())
     }
 

@@ -29,8 +29,10 @@ pub enum Act {
     Terminate { instance: String },
     CreateCluster { name: String, tags: Tags },
     SetDraining { host: String, draining: bool },
-    RegisterTaskDefinition { definition: TaskDefinition },
+    RegisterTaskDefinition { definition: TaskDefinition, tags: Tags },
+    DeregisterTaskDefinition { arn: String },
     CreateService(NewService),
+    DeleteService { name: String },
     SetDesired { service: String, desired: u32 },
     SetTaskDefinition { service: String, definition: String },
     Tag { resource: Tagged, tags: Tags },
@@ -59,6 +61,8 @@ impl Act {
             Self::CreateCluster { .. } => "CreateCluster",
             Self::SetDraining { .. } => "UpdateContainerInstancesState",
             Self::RegisterTaskDefinition { .. } => "RegisterTaskDefinition",
+            Self::DeregisterTaskDefinition { .. } => "DeregisterTaskDefinition",
+            Self::DeleteService { .. } => "DeleteService",
             Self::CreateService(_) => "CreateService",
             Self::SetDesired { .. } | Self::SetTaskDefinition { .. } => "UpdateService",
             Self::Tag { resource, .. } => resource.call(),
@@ -68,9 +72,10 @@ impl Act {
     /// Takes effect.
     pub(super) fn apply(&self, world: &mut World, now_ms: i64) -> Result<()> {
         let applied = match self {
-            Self::CreateService(_) | Self::SetDesired { .. } | Self::SetTaskDefinition { .. } => {
-                self.apply_to_services(world)
-            }
+            Self::CreateService(_)
+            | Self::DeleteService { .. }
+            | Self::SetDesired { .. }
+            | Self::SetTaskDefinition { .. } => self.apply_to_services(world, now_ms),
             Self::CreateGroup(_)
             | Self::SetGroupMax { .. }
             | Self::SetGroupLaunch { .. }
@@ -144,9 +149,15 @@ impl Act {
                 world.tags_of(&resource).ok_or("NotFound")?.extend(tags);
                 Ok(())
             }
-            Self::RegisterTaskDefinition { definition } => {
-                let revision = world.definitions.len() + 1;
-                world.definitions.push((format!("{}:{revision}", definition.family), definition));
+            Self::RegisterTaskDefinition { definition, tags } => {
+                let arn = format!("{}:{}", definition.family, world.definitions.len() + 1);
+                world.definition_tags.insert(arn.clone(), tags);
+                world.definitions.push((arn, definition));
+                Ok(())
+            }
+            Self::DeregisterTaskDefinition { arn } => {
+                world.definitions.iter().find(|(other, _)| *other == arn).ok_or("ClientException")?;
+                world.deregistered.insert(arn);
                 Ok(())
             }
             _ => Ok(()),
@@ -200,14 +211,21 @@ impl Act {
         }
     }
 
-    fn apply_to_services(&self, world: &mut World) -> Result<(), &'static str> {
+    fn apply_to_services(&self, world: &mut World, now_ms: i64) -> Result<(), &'static str> {
         match self.clone() {
             Self::CreateService(service) => {
                 let NewService { cluster, name, task_definition, client_token, tags, .. } = service;
                 if !world.clusters.contains_key(&cluster) {
                     return Err("ClusterNotFoundException");
                 }
-                if let Some(there) = world.services.get(&name) {
+                if world.deregistered.contains(&task_definition) {
+                    return Err("ClientException");
+                }
+                let there = world.services.get(&name);
+                if let Some(there) = there.filter(|there| there.shown.status != ServiceStatus::Inactive) {
+                    if there.shown.status == ServiceStatus::Draining {
+                        return Err("InvalidParameterException");
+                    }
                     return if there.client_token == client_token { Ok(()) } else { Err("InvalidParameterException") };
                 }
                 let shown = Service {
@@ -221,15 +239,23 @@ impl Act {
                     tags,
                     events: Vec::new(),
                 };
-                world.services.insert(name, ServiceState { shown, cluster, client_token });
+                world.services.insert(name, ServiceState { shown, cluster, client_token, deleted_ms: None });
+                Ok(())
+            }
+            Self::DeleteService { name } => {
+                let service = active(world, &name)?;
+                if service.shown.desired > 0 {
+                    return Err("InvalidParameterException");
+                }
+                (service.shown.status, service.deleted_ms) = (ServiceStatus::Draining, Some(now_ms));
                 Ok(())
             }
             Self::SetDesired { service, desired } => {
-                world.services.get_mut(&service).ok_or("ServiceNotFoundException")?.shown.desired = desired;
+                active(world, &service)?.shown.desired = desired;
                 Ok(())
             }
             Self::SetTaskDefinition { service, definition } => {
-                world.services.get_mut(&service).ok_or("ServiceNotFoundException")?.shown.task_definition = definition;
+                active(world, &service)?.shown.task_definition = definition;
                 Ok(())
             }
             _ => Ok(()),
@@ -258,6 +284,12 @@ impl World {
             Tagged::Service { arn } => self.services.get_mut(arn).map(|service| &mut service.shown.tags),
         }
     }
+}
+
+/// A service that was not deleted.
+fn active<'a>(world: &'a mut World, name: &str) -> Result<&'a mut ServiceState, &'static str> {
+    let service = world.services.get_mut(name).ok_or("ServiceNotFoundException")?;
+    if service.shown.status == ServiceStatus::Active { Ok(service) } else { Err("ServiceNotActiveException") }
 }
 
 /// What is made must not have been there.

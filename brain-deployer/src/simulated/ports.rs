@@ -2,9 +2,9 @@
 
 use super::{Act, Client, TaskStage, TaskState, World};
 use crate::cloud::{
-    Alarm, BalancerPort, Cluster, ContainerPort, Group, GroupPort, Host, Launch, LaunchSettings, LaunchTemplate,
-    Listener, LoadBalancer, Network, NetworkPort, NewGroup, NewService, Result, Rule, SecurityGroup, Service, TagPort,
-    Tagged, Tags, Task, TaskDefinition, WatchPort,
+    Alarm, BalancerPort, Cluster, ContainerPort, ErrorKind, Group, GroupPort, Host, Launch, LaunchSettings,
+    LaunchTemplate, Listener, LoadBalancer, Network, NetworkPort, NewGroup, NewService, Result, Rule, SecurityGroup,
+    Service, TagPort, Tagged, Tags, Task, TaskDefinition, WatchPort,
 };
 use async_trait::async_trait;
 use brain_core::gate::metrics::{Ask, Points, Query};
@@ -160,14 +160,36 @@ impl ContainerPort for Client {
 
     async fn find_task_definition(&self, definition: &TaskDefinition) -> Result<Option<String>> {
         let newest = |world: &World| {
-            let found = world.definitions.iter().rev().find(|(_, other)| other == definition);
+            let active = |arn: &String| !world.deregistered.contains(arn);
+            let found = world.definitions.iter().rev().find(|(arn, other)| other == definition && active(arn));
             found.map(|(arn, _)| arn.clone())
         };
         self.look("DescribeTaskDefinition", newest).await
     }
 
-    async fn register_task_definition(&self, definition: &TaskDefinition, _: &Tags) -> Result<()> {
-        self.act(Act::RegisterTaskDefinition { definition: definition.clone() }).await
+    async fn register_task_definition(&self, definition: &TaskDefinition, tags: &Tags) -> Result<()> {
+        self.act(Act::RegisterTaskDefinition { definition: definition.clone(), tags: tags.clone() }).await
+    }
+
+    async fn task_definitions(&self, family: &str) -> Result<Vec<String>> {
+        let active = |world: &World| {
+            let here = world.definitions.iter().rev().filter(|(_, definition)| definition.family == family);
+            here.map(|(arn, _)| arn.clone()).filter(|arn| !world.deregistered.contains(arn)).collect()
+        };
+        self.look("ListTaskDefinitions", active).await
+    }
+
+    async fn task_definition(&self, arn: &str) -> Result<(TaskDefinition, Tags)> {
+        let described = |world: &World| {
+            let found = world.definitions.iter().find(|(other, _)| other == arn)?;
+            Some((found.1.clone(), world.definition_tags.get(arn).cloned().unwrap_or_default()))
+        };
+        let unknown = || super::error("DescribeTaskDefinition", ErrorKind::Terminal, "ClientException");
+        self.look("DescribeTaskDefinition", described).await?.ok_or_else(unknown)
+    }
+
+    async fn deregister_task_definition(&self, arn: &str) -> Result<()> {
+        self.act(Act::DeregisterTaskDefinition { arn: arn.to_owned() }).await
     }
 
     async fn services(&self, cluster: &str, _: Option<&str>) -> Result<Vec<Service>> {
@@ -184,6 +206,10 @@ impl ContainerPort for Client {
 
     async fn create_service(&self, service: &NewService) -> Result<()> {
         self.act(Act::CreateService(service.clone())).await
+    }
+
+    async fn delete_service(&self, _: &str, name: &str) -> Result<()> {
+        self.act(Act::DeleteService { name: name.to_owned() }).await
     }
 
     async fn set_desired(&self, _: &str, service: &str, desired: u32) -> Result<()> {

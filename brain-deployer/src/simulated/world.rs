@@ -1,10 +1,10 @@
 //! What there is in the account, and its control loop: scheduler, agents, scaling and health checks.
 
 use crate::cloud::{
-    Group, HostStatus, LaunchSettings, LaunchTemplate, LoadBalancer, SecurityGroup, Service, ServiceEvent, Stopped,
-    Tags, TaskDefinition,
+    Group, HostStatus, LaunchSettings, LaunchTemplate, LoadBalancer, SecurityGroup, Service, ServiceEvent,
+    ServiceStatus, Stopped, Tags, TaskDefinition,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Time from an instance's launch until it has joined its cluster.
 const BOOT_MS: i64 = 20_000;
@@ -21,6 +21,8 @@ const DRAIN_MS: i64 = 5_000;
 const REMEMBERED_MS: i64 = 3_600_000;
 /// Requests that a healthy task answers in a metric's period.
 const REQUESTS: f64 = 60.0;
+/// Time for which a deleted service drains, though it has no task: its name is not free meanwhile.
+const DELETED_MS: i64 = 10_000;
 /// Events that ECS keeps of a service.
 const EVENTS_KEPT: usize = 100;
 
@@ -44,6 +46,8 @@ pub struct ServiceState {
     pub shown: Service,
     pub cluster: String,
     pub client_token: String,
+    /// When it was deleted.
+    pub deleted_ms: Option<i64>,
 }
 
 /// An instance, with its agent.
@@ -92,6 +96,10 @@ pub struct World {
     pub groups: BTreeMap<String, Group>,
     pub clusters: BTreeMap<String, Tags>,
     pub definitions: Vec<(String, TaskDefinition)>,
+    /// Revisions that were taken out of use.
+    pub deregistered: BTreeSet<String>,
+    /// Tags of revisions.
+    pub definition_tags: BTreeMap<String, Tags>,
     pub services: BTreeMap<String, ServiceState>,
     /// By instance.
     pub hosts: BTreeMap<String, HostState>,
@@ -172,6 +180,11 @@ impl World {
         let names: Vec<String> = self.services.keys().cloned().collect();
         for name in names {
             self.schedule(&name, now_ms);
+        }
+        for service in self.services.values_mut() {
+            if service.deleted_ms.is_some_and(|deleted| now_ms - deleted >= DELETED_MS) {
+                service.shown.status = ServiceStatus::Inactive;
+            }
         }
     }
 

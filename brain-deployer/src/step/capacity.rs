@@ -44,7 +44,7 @@ pub(super) async fn capacity(context: &Context, instances: u32) -> Result<Observ
     }
     // A host that an earlier return of capacity left draining, and that is wanted again.
     if let Some(host) = hosts.iter().find(|host| host.status == HostStatus::Draining) {
-        return Ok(set_draining(context, host, false));
+        return Ok(set_draining(context, host.arn.clone(), &host.instance, false));
     }
     Ok(wait(format!("{here} of {instances} instances have joined the cluster")))
 }
@@ -53,49 +53,72 @@ fn fits(context: &Context, host: &Host) -> bool {
     host.memory_mib >= context.target().memory_mib && host.cpu_units >= context.target().cpu_units
 }
 
-/// Instances without a task are given back, one at a time, until the group has `instances`.
+/// How instances without a task are given back, one at a time, until the group has so many.
+pub(crate) enum Giving {
+    /// Nothing is to be placed on a host any more, or it is wanted again.
+    SetDraining { host: String, instance: String, draining: bool },
+    /// An instance that drains and is seen empty is ended.
+    End { instance: String },
+    /// Nothing can be given back yet.
+    Wait(String),
+    /// The group has so many.
+    Done,
+}
+
+/// What is next until the group has `instances`.
 ///
 /// A host is first set to drain, so that nothing is placed on it, and ended only when it is then seen empty: a lower desired
 /// count alone would let AWS choose, and it may choose one with a live task.
-pub(super) async fn return_capacity(context: &Context, instances: u32) -> Result<Observed> {
+pub(crate) async fn giving(context: &Context, instances: u32) -> Result<Giving> {
     let name = &context.names.auto_scaling_group;
     let Some(group) = context.cloud.group(name).await? else {
-        return Ok(wait(format!("auto-scaling group {name} does not show yet")));
+        return Ok(Giving::Wait(format!("auto-scaling group {name} does not show yet")));
+    };
+    let set_draining = |host: &Host, draining: bool| {
+        let (host, instance) = (host.arn.clone(), host.instance.clone());
+        Giving::SetDraining { host, instance, draining }
     };
     let hosts = context.cloud.hosts(&context.names.cluster).await?;
     let ours = |host: &&Host| group.instances.contains(&host.instance);
     let draining = hosts.iter().filter(ours).find(|host| host.status == HostStatus::Draining);
     if group.desired <= instances {
-        return Ok(match draining {
-            Some(host) => set_draining(context, host, false),
-            None => done(),
-        });
+        return Ok(draining.map_or(Giving::Done, |host| set_draining(host, false)));
     }
     if let Some(host) = draining {
         if host.tasks > 0 {
-            return Ok(set_draining(context, host, false));
+            return Ok(set_draining(host, false));
         }
         // A task that is being stopped is no longer counted, but may still be serving its last requests.
         let stopping = context.cloud.tasks(&context.names.cluster, None, true).await?;
         if stopping.iter().any(|task| task.host.as_deref() == Some(&host.arn) && task.is_stopping()) {
-            return Ok(wait(format!("instance {} ends its last task", host.instance)));
+            return Ok(Giving::Wait(format!("instance {} ends its last task", host.instance)));
         }
-        let instance = host.instance.clone();
-        return Ok(context.ready(format!("end empty instance {instance} of {name}"), |context| async move {
-            context.cloud.terminate(&instance).await
-        }));
+        return Ok(Giving::End { instance: host.instance.clone() });
     }
     let mut empty = hosts.iter().filter(ours).filter(|host| host.status == HostStatus::Active && host.tasks == 0);
-    match empty.next() {
-        Some(host) => Ok(set_draining(context, host, true)),
-        None => Ok(wait(format!("{name} has {} instances, and none to give back is empty", group.desired))),
-    }
+    Ok(match empty.next() {
+        Some(host) => set_draining(host, true),
+        None => Giving::Wait(format!("{name} has {} instances, and none to give back is empty", group.desired)),
+    })
 }
 
-fn set_draining(context: &Context, host: &Host, draining: bool) -> Observed {
+/// Instances without a task are given back, one at a time, until the group has `instances`.
+pub(super) async fn return_capacity(context: &Context, instances: u32) -> Result<Observed> {
+    let name = &context.names.auto_scaling_group;
+    Ok(match giving(context, instances).await? {
+        Giving::SetDraining { host, instance, draining } => set_draining(context, host, &instance, draining),
+        Giving::End { instance } => context
+            .ready(format!("end empty instance {instance} of {name}"), |context| async move {
+                context.cloud.terminate(&instance).await
+            }),
+        Giving::Wait(why) => wait(why),
+        Giving::Done => done(),
+    })
+}
+
+fn set_draining(context: &Context, host: String, instance: &str, draining: bool) -> Observed {
     let what = if draining { "drain" } else { "take back" };
-    let arn = host.arn.clone();
-    context.ready(format!("{what} instance {}", host.instance), move |context| async move {
-        context.cloud.set_draining(&context.names.cluster, &arn, draining).await
+    context.ready(format!("{what} instance {instance}"), move |context| async move {
+        context.cloud.set_draining(&context.names.cluster, &host, draining).await
     })
 }

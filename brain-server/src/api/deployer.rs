@@ -6,13 +6,17 @@ use crate::{
     deployers::ToHub,
     project::CommandError,
 };
-use brain_core::{deployment::Deployment, deployment::Fact, id::AgentName};
+use brain_core::{
+    deployment::{Deployment, Fact, Lease},
+    housekeeping::HouseNews,
+    id::AgentName,
+};
 use brain_proto::{
-    convert::{outcome_from_proto, production_report_from_proto},
+    convert::{outcome_from_proto, production_report_from_proto, removed_from_proto},
     error, name,
     v1::{
-        DeployerServiceConnectRequest, DeployerServiceConnectResponse, ProductionReport, ReportAcknowledged,
-        StepReport, deployer_service_connect_request::Message as FromDeployer,
+        DeployerServiceConnectRequest, DeployerServiceConnectResponse, HousekeepingEnded, ProductionReport,
+        ReportAcknowledged, StepReport, deployer_service_connect_request::Message as FromDeployer,
         deployer_service_connect_response::Message, deployer_service_server::DeployerService,
     },
 };
@@ -37,6 +41,7 @@ type Outbox = mpsc::Sender<Result<DeployerServiceConnectResponse, Status>>;
 struct Reader {
     api: Api,
     agent: AgentName,
+    instance: String,
     stream: u64,
     outbox: Outbox,
     end: CancellationToken,
@@ -56,8 +61,8 @@ impl DeployerService for Api {
         let end = self.shared.shutdown.child_token();
         let connection = Connection::new(outbox.clone(), end.clone(), self.shared.clock.now());
         let stream = connection.stream;
-        self.shared.deployers.send(ToHub::Connected(agent.clone(), instance, connection)).await;
-        let reader = Reader { api: self.clone(), agent, stream, outbox, end };
+        self.shared.deployers.send(ToHub::Connected(agent.clone(), instance.clone(), connection)).await;
+        let reader = Reader { api: self.clone(), agent, instance, stream, outbox, end };
         self.shared.tasks.spawn(async move {
             if let Some(status) = reader.read(messages).await {
                 let _ = reader.outbox.try_send(Err(status));
@@ -105,6 +110,11 @@ impl Reader {
                     self.api.shared.deployers.send(ToHub::Planned(answer)).await;
                     Ok(())
                 }
+                Some(FromDeployer::HousekeepingFound(found)) => {
+                    self.api.shared.deployers.send(ToHub::LookedAfter(found)).await;
+                    Ok(())
+                }
+                Some(FromDeployer::HousekeepingEnded(ended)) => self.house_kept(ended).await,
                 Some(FromDeployer::Hello(_)) | None => {
                     Err(error::invalid_field("message", "must be a renewal, a report or an answer after the hello"))
                 }
@@ -129,6 +139,24 @@ impl Reader {
         let answer = project.fact(format!("deployer {}", self.agent), number, fact).await;
         let (outbox, end) = (self.outbox.clone(), self.end.clone());
         self.api.shared.tasks.spawn(answer_report(answer, deployment, sequence, outbox, end));
+        Ok(())
+    }
+
+    /// What was removed is stored; then others may act.
+    async fn house_kept(&self, ended: HousekeepingEnded) -> Result<(), Status> {
+        let HousekeepingEnded { id, project, removed } = ended;
+        let project =
+            name::parse_project(&project).map_err(|error| error::invalid_field("housekeeping_ended.project", error))?;
+        let Some(project) = self.api.directory.get(&project) else { return Ok(()) };
+        let (api, agent) = (self.api.clone(), self.agent.clone());
+        let lease = Lease { agent: agent.clone(), instance: self.instance.clone() };
+        self.api.shared.tasks.spawn(async move {
+            let news = HouseNews::Ended { lease, removed: removed_from_proto(removed) };
+            if let Err(error) = project.keep_house(format!("deployer {agent}"), news).await {
+                warn!(project = %project.id, %error, "what housekeeping has removed was not stored");
+            }
+            api.shared.deployers.send(ToHub::HouseKept(project.id.clone(), id, agent)).await;
+        });
         Ok(())
     }
 

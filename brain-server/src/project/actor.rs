@@ -9,6 +9,7 @@ use brain_core::{
     },
     event::{Change, Event},
     hold::HoldWish,
+    housekeeping::HouseNews,
     observation::Observation,
     state::{Refusal, WayBack, Wish},
     time::Timestamp,
@@ -83,6 +84,9 @@ impl Actor {
             }
             Command::Hold { by, wish, why, reply } => {
                 let _ = reply.send(self.hold(by, wish, why).await);
+            }
+            Command::KeepHouse { by, news, reply } => {
+                let _ = reply.send(self.keep_house(by, news).await);
             }
             Command::Fact { by, number, fact, reply } => {
                 let _ = reply.send(self.fact(by, number, fact).await);
@@ -174,7 +178,18 @@ impl Actor {
     async fn hold(&mut self, by: String, wish: HoldWish, why: String) -> Result<(), CommandError> {
         let at = self.project.shared.clock.now();
         let change = self.project.read().state.request_hold(wish, why)?;
-        self.commit(change.map(|change| Event { at, by, change }).into_iter().collect()).await
+        self.commit(change.map(|change| Event { at, by, change }).into_iter().collect()).await?;
+        // What is pinned now may be what housekeeping is about to remove.
+        self.project.shared.deployers.leave_house(&self.project.id).await;
+        Ok(())
+    }
+
+    async fn keep_house(&mut self, by: String, news: HouseNews) -> Result<Vec<Change>, CommandError> {
+        let at = self.project.shared.clock.now();
+        let changes = self.project.read().state.keep_house(news);
+        let event = |change: &Change| Event { at, by: by.clone(), change: change.clone() };
+        self.commit(changes.iter().map(event).collect()).await?;
+        Ok(changes)
     }
 
     /// Lifts a freeze whose end has come.

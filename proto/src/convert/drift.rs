@@ -1,8 +1,11 @@
-//! What of a set-up differs.
+//! What of a set-up differs, and what housekeeping removes.
 
 use super::{deployment::cut, timestamp_to_proto};
 use crate::v1;
-use brain_core::drift::{DRIFT_KEPT, Drift, KnownDrift, Remedy, SetUp};
+use brain_core::{
+    drift::{DRIFT_KEPT, Drift, KnownDrift, Remedy, SetUp},
+    housekeeping::{REMOVED_MAX, Removed},
+};
 
 /// Longest resource and difference that are kept, in characters.
 const TEXT_MAX: usize = 500;
@@ -41,6 +44,17 @@ pub fn drift_from_proto(drift: Vec<v1::Drift>) -> Vec<Drift> {
         Drift { resource: cut(resource, TEXT_MAX), difference: cut(difference, TEXT_MAX), remedy }
     };
     drift.into_iter().take(DRIFT_KEPT).map(convert).collect()
+}
+
+/// Names of what is removed, as an agent reports them, cut to their bounds.
+#[must_use]
+pub fn removed_from_proto(removed: Vec<String>) -> Vec<String> {
+    removed.into_iter().take(REMOVED_MAX).map(|name| cut(name, TEXT_MAX)).collect()
+}
+
+pub(super) fn removed_to_proto(removed: &Removed) -> v1::Housekeeping {
+    let Removed { resources, at } = removed.clone();
+    v1::Housekeeping { end_time: Some(timestamp_to_proto(at)), removed: resources }
 }
 
 pub(super) fn set_up_to_proto(set_up: SetUp) -> v1::SetUp {

@@ -35,6 +35,7 @@ pub fn draft_from_proto(project: v1::Project) -> ProjectDraft {
         deploy,
         holds: _,
         drift: _,
+        housekeeping: _,
     } = project;
     let v1::DeployMode { automatic } = deploy.unwrap_or_default();
     let dependency = |v1::Dependency { project, version }| DependencyDraft {
@@ -148,7 +149,16 @@ pub fn policy_from_proto(policy: v1::RolloutPolicy) -> RolloutPolicyDraft {
         v1::OnFailure::RollBack => Some(OnFailure::RollBack),
         v1::OnFailure::Pause => Some(OnFailure::Pause),
     };
-    let v1::RolloutPolicy { floor_percent, surge, step_timeout, max_task_failures, steps, .. } = policy;
+    let v1::RolloutPolicy {
+        floor_percent,
+        surge,
+        step_timeout,
+        max_task_failures,
+        steps,
+        keep_services,
+        keep_task_definitions,
+        ..
+    } = policy;
     let step = |step: v1::RolloutStep| RolloutStepDraft {
         size: step.size.map(|size| match size {
             rollout_step::Size::Percent(percent) => SizeDraft::Percent(percent),
@@ -166,6 +176,8 @@ pub fn policy_from_proto(policy: v1::RolloutPolicy) -> RolloutPolicyDraft {
         step_timeout_ms: step_timeout.map(milliseconds),
         max_task_failures,
         on_failure,
+        keep_services,
+        keep_task_definitions,
     }
 }
 
@@ -196,6 +208,7 @@ pub fn spec_to_proto(spec: &ProjectSpec) -> v1::Project {
         deploy: Some(v1::DeployMode { automatic }),
         holds: None,
         drift: Vec::new(),
+        housekeeping: None,
     }
 }
 
@@ -263,7 +276,16 @@ fn target_to_proto(target: &Target) -> v1::Target {
 }
 
 pub(super) fn policy_to_proto(policy: &RolloutPolicy) -> v1::RolloutPolicy {
-    let RolloutPolicy { steps, floor_percent, surge, step_timeout, max_task_failures, on_failure } = policy;
+    let RolloutPolicy {
+        steps,
+        floor_percent,
+        surge,
+        step_timeout,
+        max_task_failures,
+        on_failure,
+        keep_services,
+        keep_task_definitions,
+    } = policy;
     let step = |step: &RolloutStep| v1::RolloutStep {
         size: Some(match step.size {
             Size::Percent(percent) => rollout_step::Size::Percent(percent.into()),
@@ -285,6 +307,8 @@ pub(super) fn policy_to_proto(policy: &RolloutPolicy) -> v1::RolloutPolicy {
         step_timeout: Some(duration_to_proto(*step_timeout)),
         max_task_failures: *max_task_failures,
         on_failure: on_failure.into(),
+        keep_services: Some(*keep_services),
+        keep_task_definitions: Some(*keep_task_definitions),
     }
 }
 

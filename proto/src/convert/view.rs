@@ -1,6 +1,11 @@
 //! What people read: projects, releases, production, the board.
 
-use super::{drift::known_drift_to_proto, duration_to_proto, project::spec_to_proto, timestamp_to_proto};
+use super::{
+    drift::{known_drift_to_proto, removed_to_proto},
+    duration_to_proto,
+    project::spec_to_proto,
+    timestamp_to_proto,
+};
 use crate::{name, v1};
 use brain_core::{
     hold::{Frozen, Held, Holds, Pinned, Quarantined},
@@ -23,6 +28,7 @@ pub fn project_to_proto(state: &ProjectState) -> v1::Project {
         head: head_to_proto(state),
         holds: holds_to_proto(&state.holds),
         drift: state.drift.iter().map(known_drift_to_proto).collect(),
+        housekeeping: state.removed.as_ref().map(removed_to_proto),
         ..project
     }
 }

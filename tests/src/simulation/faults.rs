@@ -23,6 +23,8 @@ pub enum Deliberate {
     RegistersTwice,
     /// Mends drift that it was only to tell.
     RepairsUnasked,
+    /// Removes a service without a look at it.
+    RemovesUnseen,
     /// Two processes claim to be the same start of the same deployer, so that the server hands a deployment to both.
     SharedInstance,
 }

@@ -31,6 +31,8 @@ pub struct House {
     pub cloud: Arc<SimulatedCloud>,
     /// The store, which outlives every server.
     pub store: Arc<MemoryStore>,
+    /// How often the server keeps house.
+    housekeeping: &'static str,
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     inner: Mutex<Inner>,
 }
@@ -57,14 +59,14 @@ impl Network for Wire {
 impl House {
     /// A house with a cloud and a store, and nobody in it.
     #[must_use]
-    pub fn new(world: World, referee: Arc<Referee>) -> Arc<Self> {
+    pub fn new(world: World, referee: Arc<Referee>, housekeeping: &'static str) -> Arc<Self> {
         let begun = Instant::now();
         let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(move || Timestamp(BEGIN_MS).plus(begun.elapsed()));
         let cloud = SimulatedCloud::new(world, Arc::clone(&referee) as _, Arc::clone(&now));
         let running = Arc::clone(&cloud);
         tokio::spawn(async move { running.run().await });
         let (wires, store) = (Arc::default(), Arc::default());
-        Arc::new(Self { wires, referee, cloud, store, now, inner: Mutex::default() })
+        Arc::new(Self { wires, referee, cloud, store, housekeeping, now, inner: Mutex::default() })
     }
 
     /// The time now.
@@ -76,7 +78,9 @@ impl House {
     /// Starts the server.
     pub fn start_server(&self) -> Result<()> {
         self.referee.note("the server starts");
-        let config = brain_server::config::Settings::default().check()?;
+        let housekeeping_interval = Some(self.housekeeping.to_owned());
+        let settings = brain_server::config::Settings { housekeeping_interval, ..Default::default() };
+        let config = settings.check()?;
         let ledger = Arc::new(Ledger::new(Arc::clone(&self.store), Arc::clone(&self.referee)));
         let now = Arc::clone(&self.now);
         let clock = Clock::new(move || now());

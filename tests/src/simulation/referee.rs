@@ -3,6 +3,7 @@
 use super::{
     faults::{Deliberate, Faults},
     house::BEGIN_MS,
+    past,
 };
 use brain_core::{
     deployment::{Deployment, Lease, Phase},
@@ -12,7 +13,10 @@ use brain_core::{
     state::ProjectState,
     time::Timestamp,
 };
-use brain_deployer::simulated::{Act, Behaviour, Director, TaskStage, Treatment, World};
+use brain_deployer::{
+    cloud::{TAG_PROJECT, Tags},
+    simulated::{Act, Behaviour, Director, ServiceState, TaskStage, Treatment, World},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -104,13 +108,14 @@ impl Referee {
         if let Some(deployment) = state.active() {
             let before: u32 = deployment.plan.from.iter().map(|count| count.count).sum();
             inner.floor = deployment.policy(&state.spec).floor(state.spec.target.desired_count).min(before);
-            if let Some(lease) = &deployment.lease {
-                let leased = (deployment.number, deployment.generation, lease.clone());
-                if inner.leased.as_ref() != Some(&leased) {
-                    inner.actor = None;
-                    inner.leased = Some(leased);
-                }
-            }
+        }
+        // Housekeeping is as a deployment of no number: one process may act.
+        let kept = state.housekeeper.clone().map(|lease| (0, 0, lease));
+        let deployed =
+            state.active().and_then(|active| Some((active.number, active.generation, active.lease.clone()?)));
+        if let Some(leased) = kept.or(deployed).filter(|leased| inner.leased.as_ref() != Some(leased)) {
+            inner.actor = None;
+            inner.leased = Some(leased);
         }
         inner.state = Some(state);
     }
@@ -127,6 +132,7 @@ impl Referee {
             self.no_gate_passed_wrongly(deployment, world);
         }
         self.nothing_half_made(&state, world);
+        self.house_is_kept(&state, world);
         let Some(last) = state.deployments.back() else { return };
         let Some(expected) = expected(last) else { return };
         let healthy = world.healthy();
@@ -164,10 +170,15 @@ impl Referee {
     }
 
     fn nothing_doubled(&self, world: &World) {
-        let images: std::collections::BTreeSet<&String> =
-            world.definitions.iter().map(|(_, definition)| &definition.image).collect();
-        if images.len() != world.definitions.len() {
-            self.violated(format!("{} task definitions for {} images", world.definitions.len(), images.len()));
+        let active: Vec<&String> = world
+            .definitions
+            .iter()
+            .filter(|(arn, _)| !world.deregistered.contains(arn))
+            .map(|(_, definition)| &definition.image)
+            .collect();
+        let images: std::collections::BTreeSet<&&String> = active.iter().collect();
+        if images.len() != active.len() {
+            self.violated(format!("{} task definitions for {} images", active.len(), images.len()));
         }
         for template in world.templates.values().filter(|template| template.latest.0 > 1) {
             self.violated(format!("{} has {} versions", template.id, template.latest.0));
@@ -268,6 +279,56 @@ impl Referee {
         }
     }
 
+    /// Whether what is removed may go: it is the project's, nothing lives in it, and nobody names it.
+    fn check_removal(&self, act: &Act, world: &World) {
+        let ours = |tags: Option<&Tags>| tags.is_some_and(|tags| tags.contains_key(TAG_PROJECT));
+        let (name, why) = match act {
+            Act::DeleteService { name } => {
+                let service = world.services.get(name);
+                let tasks = world.tasks.values().filter(|task| task.service == *name && task.stage != TaskStage::Ended);
+                let live = tasks.count() > 0 || service.is_some_and(|service| service.shown.desired > 0);
+                let foreign = !ours(service.map(|service| &service.shown.tags));
+                (name, [(live, "lives"), (foreign, "is not brain's"), (self.is_named(name), "is named")])
+            }
+            Act::DeregisterTaskDefinition { arn } => {
+                let uses =
+                    |service: &ServiceState| service.deleted_ms.is_none() && service.shown.task_definition == *arn;
+                let used = world.services.values().any(uses);
+                (arn, [(used, "is used"), (!ours(world.definition_tags.get(arn)), "is not brain's"), (false, "")])
+            }
+            _ => return,
+        };
+        for (_, why) in why.iter().filter(|(so, _)| *so) {
+            self.violated(format!("{name} is removed and {why}"));
+        }
+    }
+
+    /// Whether a service serves, or the latest deployment that a deployer has had knows it.
+    fn is_named(&self, service: &str) -> bool {
+        let Some(state) = self.state() else { return false };
+        let begun = |deployment: &&Deployment| deployment.generation > 0;
+        let latest = state.deployments.iter().rev().find(begun);
+        let mut named = state
+            .serving
+            .iter()
+            .chain(latest.into_iter().flat_map(|latest| latest.plan.from.iter().chain(&latest.plan.to)));
+        named.any(|count| count.service == service)
+    }
+
+    /// What may go is gone in the end, and what is not brain's is there.
+    fn house_is_kept(&self, state: &ProjectState, world: &World) {
+        if world.services.get(past::FOREIGN).is_none_or(|foreign| foreign.deleted_ms.is_some()) {
+            self.violated("the service that is not brain's is gone".to_owned());
+        }
+        let Some(keep) = state.keep() else { return };
+        for (name, service) in &world.services {
+            let ours = service.shown.tags.contains_key(TAG_PROJECT) && service.deleted_ms.is_none();
+            if ours && service.shown.desired == 0 && !keep.services.contains(name) {
+                self.violated(format!("{name} was never removed"));
+            }
+        }
+    }
+
     fn check_floor(&self, service: &str, desired: u32, world: &World) {
         let now = self.begun.elapsed().as_millis();
         let what = {
@@ -316,6 +377,7 @@ impl Director for Referee {
         self.note(format!("{process}: {act:?}").chars().take(160).collect::<String>());
         self.check_lease(process, act);
         self.check_set_up(act, world);
+        self.check_removal(act, world);
         let ended = match act {
             Act::SetDesired { service, desired } => return self.check_floor(service, *desired, world),
             Act::Terminate { instance } => vec![instance.clone()],
@@ -374,6 +436,12 @@ impl Deliberate {
             (Self::RepairsUnasked, Act::SetDesired { .. }) => {
                 let moving = world.groups.iter().find(|(_, group)| group.rebalances);
                 acts.extend(moving.map(|(name, _)| Act::SuspendRebalancing { name: name.clone() }));
+            }
+            (Self::RemovesUnseen, Act::DeleteService { .. }) => {
+                let busy = world.services.iter().find(|(_, service)| service.shown.desired > 0);
+                if let Some((name, _)) = busy {
+                    acts = vec![Act::DeleteService { name: name.clone() }];
+                }
             }
             (Self::RegistersTwice, Act::RegisterTaskDefinition { .. }) => acts.push(act.clone()),
             _ => {}

@@ -2,7 +2,10 @@
 
 use super::Faults;
 use crate::{
-    policy::{BAKE_MAX, Preset, RolloutPolicy, RolloutStep, STEP_TIMEOUT_MAX, STEPS_MAX, SURGE_MAX, Size},
+    policy::{
+        BAKE_MAX, KEEP_SERVICES, KEEP_TASK_DEFINITIONS, Preset, RolloutPolicy, RolloutStep, STEP_TIMEOUT_MAX,
+        STEPS_MAX, SURGE_MAX, Size,
+    },
     project::{RolloutPolicyDraft, RolloutStepDraft, SizeDraft},
 };
 use std::time::Duration;
@@ -11,8 +14,17 @@ pub(super) mod gate;
 
 /// Checks a policy for a target of so many tasks, and fills in what was left out.
 pub(super) fn check(faults: &mut Faults, draft: RolloutPolicyDraft, desired: u32) -> RolloutPolicy {
-    let RolloutPolicyDraft { preset, steps, floor_percent, surge, step_timeout_ms, max_task_failures, on_failure } =
-        draft;
+    let RolloutPolicyDraft {
+        preset,
+        steps,
+        floor_percent,
+        surge,
+        step_timeout_ms,
+        max_task_failures,
+        on_failure,
+        keep_services,
+        keep_task_definitions,
+    } = draft;
     let default = RolloutPolicy::preset(preset.unwrap_or(Preset::OneByOne), desired);
     let floor = floor_percent.unwrap_or(u32::from(default.floor_percent));
     let step_timeout = match step_timeout_ms {
@@ -24,6 +36,8 @@ pub(super) fn check(faults: &mut Faults, draft: RolloutPolicyDraft, desired: u32
             timeout
         }
     };
+    let services = keep_services.unwrap_or(default.keep_services);
+    let definitions = keep_task_definitions.unwrap_or(default.keep_task_definitions);
     let failures = if max_task_failures == 0 { default.max_task_failures } else { max_task_failures };
     let policy = RolloutPolicy {
         steps: if steps.is_empty() { default.steps } else { check_steps(faults, steps, desired) },
@@ -32,6 +46,13 @@ pub(super) fn check(faults: &mut Faults, draft: RolloutPolicyDraft, desired: u32
         step_timeout,
         max_task_failures: faults.within("rollout_policy.max_task_failures", failures, 1, 100),
         on_failure: on_failure.unwrap_or(default.on_failure),
+        keep_services: faults.within("rollout_policy.keep_services", services, 0, KEEP_SERVICES.1),
+        keep_task_definitions: faults.within(
+            "rollout_policy.keep_task_definitions",
+            definitions,
+            1,
+            KEEP_TASK_DEFINITIONS.1,
+        ),
     };
     faults.require(
         policy.ceiling(desired) > policy.floor(desired),

@@ -37,6 +37,7 @@ impl Touched {
                 Change::ProjectCreated(_)
                 | Change::HeadObserved { .. }
                 | Change::HeadRemoved
+                | Change::HousekeepingEnded { .. }
                 | Change::HoldSet { .. }
                 | Change::HoldLifted { .. } => self.project = true,
                 Change::SourceMoved { .. }
@@ -44,6 +45,8 @@ impl Touched {
                 | Change::PollFailed { .. }
                 | Change::PollRecovered { .. }
                 | Change::ProductionObserved { .. }
+                | Change::DriftObserved { .. }
+                | Change::HousekeepingBegan { .. }
                 | Change::DeploymentRequested(_)
                 | Change::DeploymentChanged { .. }
                 // Of the line, and never among a project's.
@@ -62,10 +65,10 @@ pub(super) async fn watch(
     sender: mpsc::Sender<Result<WatchProjectResponse, Status>>,
 ) {
     let mut news = project.subscribe();
-    let (mut seen, first) = {
+    let (mut seen, mut drift, first) = {
         let inner = project.read();
         let known = resume == token(&project, inner.version);
-        (inner.version, (!known).then(|| snapshot(&project, inner.version, &inner.state)))
+        (inner.version, inner.state.drift.clone(), (!known).then(|| snapshot(&project, inner.version, &inner.state)))
     };
     if let Some(first) = first
         && sender.send(Ok(first)).await.is_err()
@@ -95,6 +98,10 @@ pub(super) async fn watch(
             }
             next = news.try_recv();
         }
+        // Deployments change it too, though few of their events do.
+        let now = project.read().state.drift.clone();
+        touched.project |= now != drift;
+        drift = now;
         if !touched.project {
             continue;
         }

@@ -45,6 +45,8 @@ const GOLDEN_GATES: &str = include_str!("golden_gates.hex");
 const GOLDEN_METRICS: &str = include_str!("golden_metrics.hex");
 /// Those that came with drift: plans that check or repair, and what set-up found.
 const GOLDEN_DRIFT: &str = include_str!("golden_drift.hex");
+/// Those that came with housekeeping.
+const GOLDEN_HOUSEKEEPING: &str = include_str!("golden_housekeeping.hex");
 
 fn spec() -> ProjectSpec {
     let target = TargetDraft {
@@ -318,6 +320,19 @@ fn drift() -> Transition {
     transition(changes)
 }
 
+fn housekeeping() -> Transition {
+    let mut spec = spec();
+    (spec.rollout_policy.keep_services, spec.rollout_policy.keep_task_definitions) = (1, 2);
+    let lease = Lease { agent: AgentName::parse("deployer-1").unwrap(), instance: "i".into() };
+    let drift = vec![Drift { resource: "r".into(), difference: "d".into(), remedy: Remedy::Told }];
+    transition(vec![
+        Change::ProjectCreated(Box::new(spec)),
+        Change::DriftObserved { drift },
+        Change::HousekeepingBegan { lease: lease.clone(), removable: vec!["service s".into()] },
+        Change::HousekeepingEnded { lease, removed: vec!["service s".into()] },
+    ])
+}
+
 fn hex(bytes: &[u8]) -> String {
     let mut text = String::new();
     for (index, byte) in bytes.iter().enumerate() {
@@ -344,6 +359,7 @@ fn events_that_earlier_releases_wrote_are_read_for_ever() {
         (GOLDEN_LINE, line()),
         (GOLDEN_CONSENT, consent()),
         (GOLDEN_DRIFT, drift()),
+        (GOLDEN_HOUSEKEEPING, housekeeping()),
     ] {
         let now = hex(&encode_transitions(std::slice::from_ref(&transition)).unwrap());
         let golden = bytes(golden);

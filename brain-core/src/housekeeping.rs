@@ -87,8 +87,12 @@ impl ProjectState {
         let mut services: BTreeSet<String> = self.serving.iter().map(|serving| serving.service.clone()).collect();
         let running = self.production.iter().flat_map(|production| &production.services);
         services.extend(running.map(|running| running.service.clone()));
-        services.extend(named_by(&latest.plan));
-        services.extend(latest.rollback.iter().flat_map(|rollback| named_by(&rollback.plan)));
+        // One that was cancelled before a deployer had it says nothing of what is there: the one before it does.
+        let begun = self.deployments.iter().rev().find(|deployment| deployment.generation > 0);
+        for deployment in begun.into_iter().chain([latest]) {
+            services.extend(named_by(&deployment.plan));
+            services.extend(deployment.rollback.iter().flat_map(|rollback| named_by(&rollback.plan)));
+        }
         let image = |deployment: &Deployment| self.spec.image_repository.with_digest(&deployment.digest);
         let mut images: BTreeSet<String> = [image(latest)].into();
         if let Some(pin) = &self.holds.pin {

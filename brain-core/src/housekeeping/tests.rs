@@ -1,6 +1,9 @@
 use super::*;
 use crate::{
-    deployment::{Cause, Fact, Outcome},
+    deployment::{
+        Cause, Fact, Outcome,
+        control::{Control, ControlUsed},
+    },
     drift::{KnownDrift, Remedy},
     event::Event,
     hold::{Hold, Pinned},
@@ -215,4 +218,23 @@ proptest! {
             prop_assert!(kept.instances >= state.serving.iter().map(|serving| serving.count).sum::<u32>());
         }
     }
+}
+
+#[test]
+fn what_was_cancelled_before_it_began_hides_nothing_of_the_deployment_before_it() {
+    let mut state = project(0);
+    deploy(&mut state, 0, true);
+    let cancel = |state: &mut ProjectState, number| {
+        let control = Control::Cancel { rollback: false };
+        let used =
+            ControlUsed { control, by: "u".into(), why: "not now".into(), at: Timestamp(7), request_id: String::new() };
+        let fact = Fact::Controlled(used);
+        take(state, Change::DeploymentChanged { number, fact });
+    };
+    let begun = begin(&mut state, 1);
+    take(&mut state, Change::DeploymentChanged { number: begun, fact: Fact::Leased(lease()) });
+    cancel(&mut state, begun);
+    let never_begun = begin(&mut state, 2);
+    cancel(&mut state, never_begun);
+    assert_eq!(kept(&state), [0, 1, 2]);
 }

@@ -279,7 +279,7 @@ impl Deployment {
         self.policy.as_ref().unwrap_or(&spec.rollout_policy)
     }
 
-    /// Counts as this deployment has set them.
+    /// Counts as this deployment has set them, with what is known of them where it has not succeeded.
     #[must_use]
     pub fn serving(&self) -> Vec<ServiceCount> {
         match (self.phase, &self.rollback) {

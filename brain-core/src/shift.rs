@@ -3,7 +3,7 @@
 //! Every task needs an instance of its own, because all versions use the same host port. So tasks are raised as far as the
 //! ceiling allows, and only when those are healthy are others lowered, as far as the floor allows.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 /// Desired counts by service, in the order in which services are raised and lowered.
 pub type Counts = BTreeMap<String, u32>;
@@ -31,13 +31,14 @@ impl Move {
 
 /// Moves from `current` to `target` during which, if every raised task becomes healthy before the next move, at least
 /// `floor` tasks are healthy (or as many as there are to begin with, if fewer) and at most `ceiling` tasks exist (or as
-/// many as there are to begin with, if more). Services missing from either side count as zero there.
+/// many as there are to begin with, if more). Services missing from either side count as zero there. Those that are to
+/// `give` way are lowered before the others, in their order, and raised after them.
 ///
 /// # Panics
 /// Never for a ceiling above the floor. A floor that leaves no room stops the moves short of the target, which
 /// `RolloutPolicy`'s validation rules out.
 #[must_use]
-pub fn moves(current: &Counts, target: &Counts, floor: u32, ceiling: u32) -> Vec<Move> {
+pub fn moves(current: &Counts, target: &Counts, floor: u32, ceiling: u32, give: &[String]) -> Vec<Move> {
     let mut counts = current.clone();
     for service in target.keys() {
         counts.entry(service.clone()).or_insert(0);
@@ -46,16 +47,18 @@ pub fn moves(current: &Counts, target: &Counts, floor: u32, ceiling: u32) -> Vec
     let mut moves = Vec::new();
     loop {
         let before = moves.len();
-        raise(&mut counts, target, ceiling, &mut moves);
-        lower(&mut counts, target, floor, &mut moves);
+        raise(&mut counts, target, ceiling, give, &mut moves);
+        lower(&mut counts, target, floor, give, &mut moves);
         if moves.len() == before {
             return moves;
         }
     }
 }
 
-fn raise(counts: &mut Counts, target: &Counts, ceiling: u32, moves: &mut Vec<Move>) {
-    for (service, wanted) in target {
+fn raise(counts: &mut Counts, target: &Counts, ceiling: u32, give: &[String], moves: &mut Vec<Move>) {
+    let mut services: Vec<(&String, u32)> = target.iter().map(|(service, wanted)| (service, *wanted)).collect();
+    services.sort_by_key(|(service, _)| Reverse(place(service, give)));
+    for (service, wanted) in services {
         let total: u32 = counts.values().sum();
         let count = counts.get(service).copied().unwrap_or(0);
         let by = wanted.saturating_sub(count).min(ceiling.saturating_sub(total));
@@ -66,8 +69,14 @@ fn raise(counts: &mut Counts, target: &Counts, ceiling: u32, moves: &mut Vec<Mov
     }
 }
 
-fn lower(counts: &mut Counts, target: &Counts, floor: u32, moves: &mut Vec<Move>) {
-    let services: Vec<String> = counts.keys().cloned().collect();
+/// The place of a service among those that give way; the others come last.
+fn place(service: &String, give: &[String]) -> usize {
+    give.iter().position(|other| other == service).unwrap_or(usize::MAX)
+}
+
+fn lower(counts: &mut Counts, target: &Counts, floor: u32, give: &[String], moves: &mut Vec<Move>) {
+    let mut services: Vec<String> = counts.keys().cloned().collect();
+    services.sort_by_key(|service| place(service, give));
     for service in services {
         let total: u32 = counts.values().sum();
         let count = counts[&service];
@@ -91,7 +100,7 @@ mod tests {
 
     #[test]
     fn with_a_surge_of_one_a_task_is_added_before_one_is_taken() {
-        let path: Vec<(String, u32)> = moves(&counts(&[("old", 3)]), &counts(&[("new", 2), ("old", 1)]), 3, 4)
+        let path: Vec<(String, u32)> = moves(&counts(&[("old", 3)]), &counts(&[("new", 2), ("old", 1)]), 3, 4, &[])
             .into_iter()
             .map(|step| (step.service, step.to))
             .collect();
@@ -101,7 +110,7 @@ mod tests {
 
     #[test]
     fn without_a_surge_a_task_is_taken_first_where_the_floor_allows() {
-        let path = moves(&counts(&[("old", 3)]), &counts(&[("new", 3)]), 2, 3);
+        let path = moves(&counts(&[("old", 3)]), &counts(&[("new", 3)]), 2, 3, &[]);
         assert_eq!(path.first().map(|step| (step.service.as_str(), step.to)), Some(("old", 2)));
         assert_eq!(path.last().map(|step| (step.service.as_str(), step.to)), Some(("new", 3)));
     }
@@ -113,13 +122,14 @@ mod tests {
             new in proptest::collection::btree_map("[a-f]", 0u32..20, 1..4),
             floor in 0u32..20,
             room in 1u32..5,
+            give in proptest::collection::vec("[a-d]", 0..3),
         ) {
             let start: u32 = old.values().sum();
             let end: u32 = new.values().sum();
             let floor = floor.min(end);
             let ceiling = end.max(floor) + room;
             let mut now = old.clone();
-            for step in moves(&old, &new, floor, ceiling) {
+            for step in moves(&old, &new, floor, ceiling, &give) {
                 prop_assert_eq!(now.get(&step.service).copied().unwrap_or(0), step.from);
                 now.insert(step.service.clone(), step.to);
                 let total: u32 = now.values().sum();

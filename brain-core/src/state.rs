@@ -25,6 +25,7 @@ use thiserror::Error;
 
 mod intent;
 mod request;
+mod serving;
 #[cfg(test)]
 mod tests;
 
@@ -55,7 +56,7 @@ pub struct ProjectState {
     pub production: Option<Production>,
     /// Deployments, oldest first.
     pub deployments: VecDeque<Deployment>,
-    /// Counts as the latest deployment left them: where the next one begins.
+    /// Counts as the latest deployment left them, by the most that each may be.
     pub serving: Vec<ServiceCount>,
     /// Where the repository has moved to, and since when that is known.
     #[serde(default)]

@@ -132,7 +132,7 @@ pub async fn observe(context: &Context, step: &Step) -> Result<Observed> {
             version::service(context, service, version, image, client_token).await
         }
         Step::Capacity { instances } => capacity::capacity(context, *instances).await,
-        Step::Scale { service, desired, floor } => shift::scale(context, service, *desired, *floor).await,
+        Step::Scale { service, desired, floor, idle } => shift::scale(context, service, *desired, *floor, *idle).await,
         Step::Verify { service, healthy, max_task_failures } => {
             shift::verify(context, service, *healthy, *max_task_failures).await
         }

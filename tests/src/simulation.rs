@@ -6,6 +6,7 @@ pub mod faults;
 pub mod house;
 pub mod intent;
 pub mod ledger;
+pub mod left;
 mod past;
 pub mod referee;
 pub mod wires;
@@ -90,7 +91,7 @@ async fn play(setting: Setting) -> Result<Ended> {
     referee.note(format!("{setting:?}, 0.0.5: {behaviour:?}"));
     // A deployer that is wrong on purpose is caught by what it does: nobody keeps it from doing it.
     let intends = setting.chaos && setting.deliberate.is_none();
-    create_project(&house, intends && random.u32(0..4) == 0).await?;
+    create_project(&house, intends && random.u32(0..4) == 0, &[4, 5]).await?;
     house.start_server()?;
     let shared = setting.deliberate == Some(Deliberate::SharedInstance);
     for number in 1..=if shared { 2 } else { random.u32(1..=3) } {
@@ -124,8 +125,8 @@ fn digest(version: u8) -> String {
     format!("sha256:{}", format!("{version:02x}").repeat(32))
 }
 
-/// The project with both releases, as watchers would have made it known.
-async fn create_project(house: &House, automatic: bool) -> Result<()> {
+/// The project with its releases, as watchers would have made them known.
+async fn create_project(house: &House, automatic: bool, versions: &[u8]) -> Result<()> {
     let project = crate::load::project("user");
     let mut project = project;
     if let Some(target) = &mut project.target {
@@ -138,7 +139,7 @@ async fn create_project(house: &House, automatic: bool) -> Result<()> {
     let policy = project.rollout_policy.get_or_insert_default();
     (policy.keep_services, policy.keep_task_definitions) = (Some(0), Some(1));
     let mut changes = vec![Change::ProjectCreated(Box::new(spec_from_proto(project)?))];
-    for version in [4u8, 5] {
+    for version in versions.iter().copied() {
         let tag = format!("0.0.{version}");
         changes.push(Change::TagObserved { tag: tag.clone(), commit: format!("{version:040x}") });
         changes.push(Change::ImageObserved { tag, digest: Digest::parse(&digest(version))? });

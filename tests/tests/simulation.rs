@@ -77,6 +77,14 @@ fn same_in_the_end(whole: &str, setting: Setting) -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn what_a_person_leaves_in_the_midst_does_not_stand_in_the_way_of_the_next_version() -> Result<()> {
+    for seed in 0..24 {
+        brain_tests::simulation::left::mended(seed)?;
+    }
+    Ok(())
+}
+
 /// Runs seeds until the fault is caught by a violation that says so.
 fn caught(deliberate: Deliberate, says: &str) -> Result<()> {
     for seed in 0..CAUGHT_WITHIN {

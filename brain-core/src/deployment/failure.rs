@@ -45,8 +45,9 @@ impl Deployment {
         at: Timestamp,
     ) -> Vec<Effect> {
         self.waiting = None;
+        let policy = self.policy(spec).clone();
         let Some(rollback) = &mut self.rollback else {
-            if self.policy(spec).on_failure == OnFailure::Pause {
+            if policy.on_failure == OnFailure::Pause {
                 self.paused = Some(Pause { by: POLICY.to_owned(), why: reason, since: at, failed: true, line: false });
                 return vec![self.interrupt()];
             }
@@ -55,7 +56,11 @@ impl Deployment {
         };
         if rollback.attempts < ROLLBACK_ATTEMPTS {
             rollback.attempts += 1;
-            rollback.times.fill(StepTimes::default());
+            if rollback.plan.settles {
+                // Its first steps again would set counts that later ones have gone beyond.
+                rollback.plan = plan::rollback_again(spec, &policy, &rollback.plan, self.cursor);
+            }
+            rollback.times = vec![StepTimes::default(); rollback.plan.steps.len()];
             return self.start_over();
         }
         let first = self.reason.take().unwrap_or_default();

@@ -2,6 +2,7 @@ use super::*;
 use crate::gate::{Check, Condition, Gate};
 use crate::policy::{RolloutStep, Size};
 use crate::project::{ProjectDraft, TargetDraft};
+use crate::shift::Counts;
 use proptest::prelude::*;
 
 fn spec(desired: u32) -> ProjectSpec {
@@ -25,7 +26,7 @@ fn digest() -> Digest {
 }
 
 fn serving(count: u32) -> Vec<ServiceCount> {
-    vec![ServiceCount { service: "old".into(), version: "0.0.4".into(), count }]
+    vec![ServiceCount { service: "old".into(), version: "0.0.4".into(), count, known: None }]
 }
 
 fn goal(digest: &Digest) -> Goal<'_> {
@@ -117,7 +118,7 @@ fn a_gate_stands_between_bake_and_hold_and_knows_whom_to_compare() {
     let steps = vec![waits(Size::Count(1)), waits(Size::Percent(100))];
     let policy = RolloutPolicy { steps, ..RolloutPolicy::default() };
     let mut from = serving(1);
-    from.push(ServiceCount { service: "older".into(), version: "0.0.3".into(), count: 2 });
+    from.push(ServiceCount { service: "older".into(), version: "0.0.3".into(), count: 2, known: None });
     let plan = plan(&spec(3), &policy, goal(&digest), &from);
     let waits: Vec<&Step> = plan.steps.iter().filter(|step| step.only_waits()).collect();
     let said: Vec<String> = waits.iter().map(ToString::to_string).collect();
@@ -170,12 +171,82 @@ fn a_rollback_first_takes_the_tasks_that_never_became_healthy() {
 }
 
 #[test]
-fn deploying_what_already_serves_moves_nothing() {
+fn the_way_back_of_a_plan_that_an_earlier_release_made_has_the_steps_that_it_had() {
+    let digest = digest();
+    let spec = spec(3);
+    let mut plan = super::plan(&spec, &spec.rollout_policy, goal(&digest), &serving(3));
+    plan.settles = false;
+    let cursor = plan.steps.iter().position(|step| matches!(step, Step::Scale { service, .. } if service == "old"));
+    let said = |plan: &Plan| plan.steps.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let new = "user-ecs-service-0-0-5-a1a1a1a1";
+    let drained = [
+        "have 4 instances",
+        "scale old to 3",
+        "see 3 healthy tasks of old",
+        &format!("scale {new} to 0"),
+        &format!("see {new} drained"),
+        "see 3 healthy tasks of old",
+        "give empty instances back, keep 3",
+    ];
+    assert_eq!(said(&rollback(&spec, &spec.rollout_policy, &plan, cursor.unwrap())), drained);
+    // Today's first makes certain of what the step that was begun may have done.
+    plan.settles = true;
+    let back = said(&rollback(&spec, &spec.rollout_policy, &plan, cursor.unwrap()));
+    assert_eq!(back[..3], ["have 4 instances", "scale old to 3", &format!("scale {new} to 1")]);
+}
+
+#[test]
+fn what_was_left_in_the_midst_is_settled_before_anything_is_waited_for() {
+    let digest = digest();
+    let spec = spec(3);
+    let first = plan(&spec, &spec.rollout_policy, goal(&digest), &serving(3));
+    let bad = "user-ecs-service-0-0-5-a1a1a1a1";
+    let seen = first.steps.iter().position(|step| matches!(step, Step::Verify { service, .. } if service == bad));
+    let other = Digest::parse(&format!("sha256:{}", "b2".repeat(32))).unwrap();
+    let next = Goal { deployment: 3, tag: "0.0.6", digest: &other };
+    let mended = plan(&spec, &spec.rollout_policy, next, &serving_at(&first, seen.unwrap()));
+    let said: Vec<String> = mended.steps[7..12].iter().map(ToString::to_string).collect();
+    let new = "user-ecs-service-0-0-6-b2b2b2b2";
+    let expected = [
+        &format!("scale {bad} to 0"),
+        &format!("see {bad} drained"),
+        "have 4 instances",
+        &format!("scale {new} to 1"),
+        &format!("see 1 healthy tasks of {new}"),
+    ];
+    assert_eq!(said, expected);
+    // Without an old version nobody knows that it does not serve.
+    let first = plan(&spec, &spec.rollout_policy, goal(&digest), &[]);
+    let seen = first.steps.iter().position(|step| matches!(step, Step::Verify { .. }));
+    let mended = plan(&spec, &spec.rollout_policy, next, &serving_at(&first, seen.unwrap()));
+    let said: Vec<String> = mended.steps[7..12].iter().map(ToString::to_string).collect();
+    let expected = [
+        &format!("scale {bad} to 3"),
+        "have 4 instances",
+        &format!("scale {new} to 1"),
+        &format!("see 1 healthy tasks of {new}"),
+        &format!("scale {bad} to 2"),
+    ];
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn deploying_what_already_serves_sets_its_count_and_sees_it() {
     let digest = digest();
     let spec = spec(3);
     let first = plan(&spec, &spec.rollout_policy, goal(&digest), &[]);
     let again = plan(&spec, &spec.rollout_policy, Goal { deployment: 3, ..goal(&digest) }, &first.to);
-    assert!(!again.steps.iter().any(|step| matches!(step, Step::Scale { .. })));
+    let said: Vec<String> = again.steps[7..].iter().map(ToString::to_string).collect();
+    let service = "user-ecs-service-0-0-5-a1a1a1a1";
+    assert_eq!(
+        said,
+        [
+            "have 3 instances",
+            &format!("scale {service} to 3"),
+            &format!("see 3 healthy tasks of {service}"),
+            "give empty instances back, keep 3"
+        ]
+    );
 }
 
 proptest! {

@@ -97,7 +97,7 @@ impl ProjectState {
         if let Some(barrier) = barrier {
             return Err(barrier.into());
         }
-        let mut request = self.request(Wish { tag, ..wish }, digest, &self.serving);
+        let mut request = self.request(Wish { tag, ..wish }, digest, &self.serving_now());
         request.awaits = self.spec.depends_on.clone();
         Ok(self.held(request))
     }
@@ -122,7 +122,8 @@ impl ProjectState {
         };
         let back = active.filter(|active| {
             let came_from = names::service(&self.spec.id, &tag, &digest);
-            matches!(&*active.plan.from, [only] if only.service == came_from && only.count >= self.spec.target.desired_count)
+            let served: Vec<&ServiceCount> = active.plan.from.iter().filter(|count| count.count > 0).collect();
+            matches!(&*served, [only] if only.service == came_from && only.count >= self.spec.target.desired_count)
         });
         if let Some(active) = back {
             return Ok(WayBack::Cancel(active.number));
@@ -136,7 +137,7 @@ impl ProjectState {
         let policy = self.spec.rollout_policy.clone().straight();
         let wish = Wish { tag, policy: Some(policy), ..wish };
         let Some(active) = active else {
-            let request = self.request_back(back, self.request(wish, digest, &self.serving));
+            let request = self.request_back(back, self.request(wish, digest, &self.serving_now()));
             return Ok(WayBack::Deploy { cancel: None, request: Box::new(request) });
         };
         let control = ControlUsed {

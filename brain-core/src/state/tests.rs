@@ -5,6 +5,8 @@ use crate::{
     status::status,
 };
 
+mod left;
+
 fn project() -> ProjectState {
     let draft = ProjectDraft {
         id: "user".into(),

@@ -77,8 +77,9 @@ fn states(services: Vec<Service>, tasks: &[Task], healthy: &BTreeSet<String>) ->
     services.into_iter().map(state).collect()
 }
 
-/// The desired count is set. Lowering waits until the floor holds without the tasks that go.
-pub(super) async fn scale(context: &Context, name: &str, desired: u32, floor: u32) -> Result<Observed> {
+/// The desired count is set. Lowering waits until the floor holds without the tasks that go; of a service that may be `idle`
+/// they go at once when none of them is healthy.
+pub(super) async fn scale(context: &Context, name: &str, desired: u32, floor: u32, idle: bool) -> Result<Observed> {
     let service = match active(context, name).await? {
         Ok(service) => service,
         Err(observed) => return Ok(observed),
@@ -88,8 +89,11 @@ pub(super) async fn scale(context: &Context, name: &str, desired: u32, floor: u3
     }
     if desired < service.desired && desired < floor {
         let others = production(&*context.cloud, &context.names, context.spec.id.as_str()).await?;
-        let others: u32 = others.services.iter().filter(|other| other.service != name).map(|other| other.healthy).sum();
-        if others + desired < floor {
+        let (own, others): (Vec<&ServiceState>, Vec<&ServiceState>) =
+            others.services.iter().partition(|other| other.service == name);
+        let serves = own.iter().any(|own| own.healthy > 0);
+        let others: u32 = others.iter().map(|other| other.healthy).sum();
+        if others + desired < floor && (serves || !idle) {
             return Ok(wait(format!(
                 "{others} healthy tasks of other services and {desired} of {name} are fewer than the floor of {floor}"
             )));

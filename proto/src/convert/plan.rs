@@ -16,7 +16,8 @@ use std::time::Duration;
 /// A plan, each step with its description.
 #[must_use]
 pub fn plan_to_proto(plan: &Plan) -> v1::Plan {
-    let Plan { names, from, to, steps, step_timeout, set_up, adopt } = plan;
+    // How its way back is planned, and what is known of counts, is the server's business.
+    let Plan { names, from, to, steps, step_timeout, set_up, adopt, settles: _ } = plan;
     v1::Plan {
         names: Some(names_to_proto(names)),
         from: from.iter().map(count_to_proto).collect(),
@@ -40,6 +41,7 @@ pub fn plan_from_proto(plan: v1::Plan) -> Result<Plan, ConvertError> {
         steps: steps.into_iter().map(step_from_proto).collect::<Result<_, _>>()?,
         set_up,
         adopt,
+        settles: false,
     })
 }
 
@@ -90,13 +92,13 @@ pub fn names_from_proto(names: v1::ResourceNames) -> ResourceNames {
 }
 
 fn count_to_proto(count: &ServiceCount) -> v1::ServiceCount {
-    let ServiceCount { service, version, count } = count.clone();
+    let ServiceCount { service, version, count, known: _ } = count.clone();
     v1::ServiceCount { service, version, count }
 }
 
 fn count_from_proto(count: v1::ServiceCount) -> ServiceCount {
     let v1::ServiceCount { service, version, count } = count;
-    ServiceCount { service, version, count }
+    ServiceCount { service, version, count, known: None }
 }
 
 fn step_to_proto(step: &Step, timeout: Duration) -> v1::Step {
@@ -114,7 +116,7 @@ fn step_to_proto(step: &Step, timeout: Duration) -> v1::Step {
             Action::Service(v1::ServiceStep { service, version, image, client_token })
         }
         Step::Capacity { instances } => Action::Capacity(v1::CapacityStep { instances }),
-        Step::Scale { service, desired, floor } => Action::Scale(v1::ScaleStep { service, desired, floor }),
+        Step::Scale { service, desired, floor, idle } => Action::Scale(v1::ScaleStep { service, desired, floor, idle }),
         Step::Verify { service, healthy, max_task_failures } => {
             Action::Verify(v1::VerifyStep { service, healthy, max_task_failures })
         }
@@ -150,7 +152,7 @@ fn step_from_proto(step: v1::Step) -> Result<Step, ConvertError> {
             Step::Service { service, version, image, client_token }
         }
         Action::Capacity(v1::CapacityStep { instances }) => Step::Capacity { instances },
-        Action::Scale(v1::ScaleStep { service, desired, floor }) => Step::Scale { service, desired, floor },
+        Action::Scale(v1::ScaleStep { service, desired, floor, idle }) => Step::Scale { service, desired, floor, idle },
         Action::Verify(v1::VerifyStep { service, healthy, max_task_failures }) => {
             Step::Verify { service, healthy, max_task_failures }
         }

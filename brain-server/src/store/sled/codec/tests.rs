@@ -16,8 +16,8 @@ use brain_core::{
     id::{AgentName, ProjectId},
     image::Digest,
     observation::PollTarget,
-    plan::{Goal, ServiceCount, plan},
-    policy::{OnFailure, RolloutStep, Size},
+    plan::{self, Goal, Known, Plan, ServiceCount},
+    policy::{OnFailure, RolloutPolicy, RolloutStep, Size},
     production::ServiceState,
     project::{LaunchKind, ProjectDraft, ProjectSpec, TargetDraft},
     release::{AheadOf, Commit},
@@ -47,6 +47,8 @@ const GOLDEN_METRICS: &str = include_str!("golden_metrics.hex");
 const GOLDEN_DRIFT: &str = include_str!("golden_drift.hex");
 /// Those that came with housekeeping.
 const GOLDEN_HOUSEKEEPING: &str = include_str!("golden_housekeeping.hex");
+/// Those that came with what is known of counts.
+const GOLDEN_LEFT: &str = include_str!("golden_left.hex");
 
 fn spec() -> ProjectSpec {
     let target = TargetDraft {
@@ -234,11 +236,16 @@ fn consent() -> Transition {
     transition(changes)
 }
 
+/// A plan as it was before its way back was planned by what is known of each service.
+fn plan(spec: &ProjectSpec, policy: &RolloutPolicy, goal: Goal<'_>, serving: &[ServiceCount]) -> Plan {
+    Plan { settles: false, ..plan::plan(spec, policy, goal, serving) }
+}
+
 /// A request to deploy by the project's policy.
 fn request_of(spec: &ProjectSpec) -> Request {
     let digest = Digest::parse(&format!("sha256:{}", "a1".repeat(32))).unwrap();
     let goal = Goal { deployment: 1, tag: "0.0.5", digest: &digest };
-    let from = ServiceCount { service: "old".into(), version: "0.0.4".into(), count: 3 };
+    let from = ServiceCount { service: "old".into(), version: "0.0.4".into(), count: 3, known: None };
     Request {
         number: 1,
         tag: "0.0.5".into(),
@@ -320,6 +327,18 @@ fn drift() -> Transition {
     transition(changes)
 }
 
+/// A plan that begins from what was left in the midst.
+fn left() -> Transition {
+    let spec = spec();
+    let digest = Digest::parse(&format!("sha256:{}", "a1".repeat(32))).unwrap();
+    let goal = Goal { deployment: 2, tag: "0.0.6", digest: &digest };
+    let old = ServiceCount { service: "old".into(), version: "0.0.4".into(), count: 3, known: None };
+    let known = Known { least: 0, most: 1, healthy: 0, proven: false };
+    let left = ServiceCount { service: "left".into(), version: "0.0.5".into(), count: 1, known: Some(known) };
+    let plan = plan::plan(&spec, &spec.rollout_policy, goal, &[old, left]);
+    transition(vec![Change::DeploymentRequested(Box::new(Request { plan, ..request_of(&spec) }))])
+}
+
 fn housekeeping() -> Transition {
     let mut spec = spec();
     (spec.rollout_policy.keep_services, spec.rollout_policy.keep_task_definitions) = (1, 2);
@@ -360,6 +379,7 @@ fn events_that_earlier_releases_wrote_are_read_for_ever() {
         (GOLDEN_CONSENT, consent()),
         (GOLDEN_DRIFT, drift()),
         (GOLDEN_HOUSEKEEPING, housekeeping()),
+        (GOLDEN_LEFT, left()),
     ] {
         let now = hex(&encode_transitions(std::slice::from_ref(&transition)).unwrap());
         let golden = bytes(golden);

@@ -1,0 +1,62 @@
+//! What serves, as a plan that is made now takes it.
+
+use super::ProjectState;
+use crate::{
+    plan::{Known, ServiceCount},
+    production::ServiceState,
+    time::Timestamp,
+};
+use std::collections::BTreeMap;
+
+impl ProjectState {
+    /// What serves, by the deployment that ended last. Where that left doubts, what was observed since decides: counts, and
+    /// which services that no deployment has succeeded with are healthy.
+    #[must_use]
+    pub fn serving_now(&self) -> Vec<ServiceCount> {
+        let doubts = self.serving.iter().any(|count| count.known.is_some());
+        match self.observed_since_the_end().filter(|_| doubts) {
+            Some(services) => observed(&self.serving, services),
+            None => self.serving.clone(),
+        }
+    }
+
+    /// Production as it was seen after the latest deployment had ended. Of what was seen before, nobody knows whether it shows
+    /// all that the deployment has done.
+    fn observed_since_the_end(&self) -> Option<&[ServiceState]> {
+        let ended: Option<Timestamp> = self.deployments.iter().rev().find_map(|deployment| deployment.ended);
+        let production = self.production.as_ref()?;
+        ended.is_none_or(|ended| production.since > ended).then_some(&production.services)
+    }
+}
+
+fn observed(serving: &[ServiceCount], services: &[ServiceState]) -> Vec<ServiceCount> {
+    let mut seen: BTreeMap<&str, &ServiceState> =
+        services.iter().map(|service| (service.service.as_str(), service)).collect();
+    let mut counts = Vec::new();
+    for count in serving {
+        let (desired, healthy) = match seen.remove(count.service.as_str()) {
+            Some(service) => (service.desired, service.healthy.min(service.desired)),
+            // It has no task, and none is wanted.
+            None => (0, 0),
+        };
+        let proven = count.known().proven;
+        // A proven service comes back to health by itself.
+        let healthy = if proven { desired } else { healthy };
+        counts.push(match count.known {
+            Some(_) => kept(count, Known { least: desired, most: desired, healthy, proven }),
+            None => count.clone(),
+        });
+    }
+    // What no deployment has left, and yet runs for the project, gives way too.
+    for service in seen.into_values().filter(|service| service.desired > 0) {
+        let healthy = service.healthy.min(service.desired);
+        let known = Known { least: service.desired, most: service.desired, healthy, proven: false };
+        counts.push(ServiceCount::of(service.service.clone(), service.version.clone(), known));
+    }
+    counts
+}
+
+/// The service's count and what is known of it, which stays a doubt: a step that was under way may still be carried out.
+fn kept(count: &ServiceCount, known: Known) -> ServiceCount {
+    ServiceCount { count: known.most, known: Some(known), ..count.clone() }
+}

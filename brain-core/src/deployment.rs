@@ -344,11 +344,14 @@ impl Deployment {
     /// them in one.
     fn step_done(&mut self, spec: &ProjectSpec, failures: Vec<TaskFailure>, at: Timestamp) -> Vec<Effect> {
         self.waiting = None;
-        self.failed_before = self.failed_before.saturating_add(u32::try_from(failures.len()).unwrap_or(u32::MAX));
         let last = failures.last().map(|failure| failure.reason.clone());
-        self.remember(failures);
+        let told = u32::try_from(failures.len()).unwrap_or(u32::MAX);
+        let news = self.remember(failures);
+        // Earlier releases counted a task as often as it was told of, and what they decided is told again as it was.
+        let counted = if self.plan.settles { news } else { told };
+        self.failed_before = self.failed_before.saturating_add(counted);
         let most = self.policy(spec).max_task_failures_in_all(spec.target.desired_count);
-        match last {
+        match last.filter(|_| counted > 0) {
             Some(last) if self.rollback.is_none() && self.failed_before >= most => {
                 let failed = self.failed_before;
                 self.step_failed(

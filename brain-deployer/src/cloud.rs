@@ -285,6 +285,8 @@ impl Task {
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct Stopped {
+    /// When it ended or was told to, milliseconds since 1970.
+    pub at_ms: i64,
     pub code: String,
     pub reason: String,
     pub exit_code: Option<i32>,

@@ -16,7 +16,14 @@ use brain_core::{
     time::Timestamp,
 };
 use futures::future::BoxFuture;
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 pub(crate) mod capacity;
 mod gate;
@@ -97,6 +104,13 @@ pub struct Context {
     pub created: Timestamp,
     /// When the step began, milliseconds since 1970.
     pub step_began_ms: i64,
+    /// Tasks that failed since then are the step's own, milliseconds since 1970: those too that failed in the steps before it
+    /// after anybody had last looked.
+    pub failures_since_ms: i64,
+    /// When this worker last looked for tasks that failed, milliseconds since 1970; 0: it has not.
+    pub stopped_seen_ms: Arc<AtomicI64>,
+    /// Time that the step had taken when this worker last saw what it watches not well, in milliseconds; 0: never.
+    pub unwell_ms: Arc<AtomicU64>,
     /// Time that the step has taken.
     pub step_elapsed: Duration,
     /// What set-up does with differences.
@@ -105,6 +119,25 @@ pub struct Context {
     pub adopt: bool,
     /// Resources whose making or change was begun in this deployment and has to be finished.
     pub made: BTreeSet<String>,
+}
+
+impl Context {
+    /// Tasks that failed are looked for now; answers what has to be told once that look has succeeded.
+    fn looks_for_failures(&self) -> impl FnOnce() + use<> {
+        let (seen, now) = (Arc::clone(&self.stopped_seen_ms), (self.now)().0);
+        move || seen.store(now, Ordering::Relaxed)
+    }
+
+    /// What the step watches is not well.
+    fn is_unwell(&self) {
+        let elapsed = u64::try_from(self.step_elapsed.as_millis()).unwrap_or(u64::MAX);
+        self.unwell_ms.store(elapsed, Ordering::Relaxed);
+    }
+
+    /// Time for which what the step watches has been well. What a worker before this one saw is taken to have been well.
+    fn well_for(&self) -> Duration {
+        self.step_elapsed.saturating_sub(Duration::from_millis(self.unwell_ms.load(Ordering::Relaxed)))
+    }
 }
 
 impl Observed {

@@ -16,7 +16,11 @@ use brain_core::{
     plan::{Plan, Step},
     time::Timestamp,
 };
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -30,8 +34,8 @@ const LOOKS_DOUBTED: u32 = 2;
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(20));
 /// The first pause of a step that waits is this part of the interval.
 const FIRST_PAUSE: u32 = 8;
-/// Tasks are counted as a step's own from this long before it began: the step that set the count came just before, and AWS's
-/// clock is not ours.
+/// Tasks are counted as a step's own that failed from this long before it began: AWS's clock is not ours. Who is told of one
+/// twice counts it once.
 const BEFORE_STEP: Duration = Duration::from_secs(2);
 
 /// A deployment to carry out.
@@ -105,6 +109,11 @@ impl<'a> StepRunner<'a> {
         let mut context = work.context.clone();
         let before = i64::try_from((work.elapsed + BEFORE_STEP).as_millis()).unwrap_or(i64::MAX);
         context.step_began_ms = (work.now)().0.saturating_sub(before);
+        let margin = i64::try_from(BEFORE_STEP.as_millis()).unwrap_or_default();
+        let seen_ms = context.stopped_seen_ms.load(Ordering::Relaxed);
+        let unseen = (seen_ms > 0).then(|| seen_ms.saturating_sub(margin));
+        context.unwell_ms = Arc::default();
+        context.failures_since_ms = unseen.map_or(context.step_began_ms, |unseen| unseen.min(context.step_began_ms));
         Self {
             work,
             context,

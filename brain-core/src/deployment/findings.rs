@@ -38,13 +38,17 @@ impl Deployment {
         self.service_events.drain(..excess);
     }
 
-    pub(super) fn remember(&mut self, failures: Vec<TaskFailure>) {
+    /// Keeps tasks that failed, each once; answers how many were not known.
+    pub(super) fn remember(&mut self, failures: Vec<TaskFailure>) -> u32 {
+        let mut news = 0;
         for failure in failures {
             if !self.task_failures.iter().any(|known| known.task == failure.task) {
                 self.task_failures.push(failure);
+                news += 1;
             }
         }
         let excess = self.task_failures.len().saturating_sub(TASK_FAILURES_KEPT);
         self.task_failures.drain(..excess);
+        news
     }
 }

@@ -255,6 +255,22 @@ fn a_version_that_loses_a_task_in_each_step_fails_in_the_end() {
 }
 
 #[test]
+fn a_task_that_two_steps_tell_of_has_failed_once() {
+    let spec = spec();
+    let mut deployment = until(&spec, running(&spec), |step| matches!(step, Step::Verify { .. }));
+    let failure = |task: &str| TaskFailure { task: task.into(), reason: "exit code 1".into(), exit_code: Some(1) };
+    for told in [["a", "b"], ["b", "a"], ["a", "a"]] {
+        let outcome = Outcome::Done { task_failures: told.map(failure).to_vec(), service_events: vec![] };
+        let fact = report(&deployment, outcome);
+        deployment = apply(&spec, deployment, fact);
+    }
+    assert_eq!((deployment.failed_before, deployment.phase), (2, Phase::Running));
+    let outcome = Outcome::Done { task_failures: vec![failure("b"), failure("c")], service_events: vec![] };
+    let fact = report(&deployment, outcome);
+    assert_eq!(apply(&spec, deployment, fact).phase, Phase::RollingBack);
+}
+
+#[test]
 fn a_deployment_that_waits_for_others_is_not_leased_until_they_run() {
     let spec = spec();
     let mut waiting = deployment(&spec);

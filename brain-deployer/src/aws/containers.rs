@@ -355,7 +355,11 @@ fn event_of(event: &aws_sdk_ecs::types::ServiceEvent) -> ServiceEvent {
 
 fn task_of(task: &aws_sdk_ecs::types::Task) -> Task {
     let container = task.containers().first();
+    let times = [task.stopping_at(), task.execution_stopped_at(), task.stopped_at()];
+    let times = times.into_iter().flatten().filter_map(|at| at.to_millis().ok());
+    let created_ms = task.created_at().and_then(|at| at.to_millis().ok()).unwrap_or_default();
     let stopped = (task.desired_status() == Some("STOPPED")).then(|| Stopped {
+        at_ms: times.min().unwrap_or(created_ms),
         code: task.stop_code().map(|code| code.as_str().to_owned()).unwrap_or_default(),
         reason: task.stopped_reason().unwrap_or_default().to_owned(),
         exit_code: container.and_then(|container| container.exit_code()),
@@ -366,7 +370,7 @@ fn task_of(task: &aws_sdk_ecs::types::Task) -> Task {
         service: task.group().and_then(|group| group.strip_prefix("service:")).unwrap_or_default().to_owned(),
         running: task.last_status() == Some("RUNNING") && task.desired_status() == Some("RUNNING"),
         host: task.container_instance_arn().map(ToOwned::to_owned),
-        created_ms: task.created_at().and_then(|at| at.to_millis().ok()).unwrap_or_default(),
+        created_ms,
         stopped,
         ended: task.last_status() == Some("STOPPED"),
     }

@@ -288,7 +288,7 @@ impl TaskState {
 
     fn stop(&mut self, code: &str, reason: &str, exit_code: Option<i32>, now_ms: i64) {
         let (code, reason) = (code.to_owned(), reason.to_owned());
-        self.stopped = Some(Stopped { code, reason, exit_code, container_reason: None });
+        self.stopped = Some(Stopped { at_ms: now_ms, code, reason, exit_code, container_reason: None });
         self.enter(TaskStage::Stopping, now_ms);
     }
 

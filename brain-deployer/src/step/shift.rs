@@ -129,8 +129,12 @@ pub(super) async fn verify(context: &Context, name: &str, healthy: u32, max_task
     if reached && healthy > 0 && max_task_failures == 0 {
         return Ok(Observed::Done(Findings { production: look, ..Findings::default() }));
     }
+    let looked = context.looks_for_failures();
     let stopped = context.cloud.tasks(&context.names.cluster, Some(name), true).await?;
-    let failures = failures(context, &stopped);
+    if max_task_failures > 0 {
+        looked();
+    }
+    let failures = failures(context.failures_since_ms, &stopped);
     // Of the old version there is nothing to find out.
     let service_events = if max_task_failures > 0 { events(context, &service) } else { Vec::new() };
     if reached {
@@ -165,7 +169,8 @@ pub(super) async fn verify(context: &Context, name: &str, healthy: u32, max_task
     Ok(if no_room.is_some() && failures.is_empty() { Observed::NoRoom(why) } else { wait(why) })
 }
 
-/// The service has run so many healthy tasks for a while. Tasks that failed in that time are told, or fail the step.
+/// The service has run so many healthy tasks for a while, all the time: once one of them is not, the while begins again. Tasks
+/// that failed in that time are told, or fail the step.
 pub(super) async fn bake(
     context: &Context,
     name: &str,
@@ -174,8 +179,16 @@ pub(super) async fn bake(
     max_task_failures: u32,
 ) -> Result<Observed> {
     match verify(context, name, healthy, max_task_failures).await? {
-        Observed::Done(_) if context.step_elapsed < duration => {
+        Observed::Done(_) if context.well_for() < duration => {
             Ok(wait(format!("watching {healthy} healthy tasks of {name} for {} s", duration.as_secs())))
+        }
+        Observed::Wait(why) => {
+            context.is_unwell();
+            Ok(wait(format!("{why}; the {} s in which {name} is watched begin again", duration.as_secs())))
+        }
+        Observed::NoRoom(why) => {
+            context.is_unwell();
+            Ok(Observed::NoRoom(why))
         }
         other => Ok(other),
     }
@@ -195,14 +208,15 @@ fn active_of(found: Option<Service>, name: &str) -> Result<Service, Observed> {
     }
 }
 
-/// Tasks that failed by themselves since the step began, oldest first.
-fn failures(context: &Context, stopped: &[Task]) -> Vec<TaskFailure> {
-    let mut failed: Vec<(&Task, TaskFailure)> = stopped
+/// Tasks that failed by themselves since then, whichever step had started them; oldest first.
+fn failures(since_ms: i64, stopped: &[Task]) -> Vec<TaskFailure> {
+    let at = |task: &Task| task.stopped.as_ref().map(|stopped| stopped.at_ms);
+    let mut failed: Vec<(Option<i64>, TaskFailure)> = stopped
         .iter()
-        .filter(|task| task.created_ms >= context.step_began_ms)
-        .filter_map(|task| Some((task, failure(task)?)))
+        .filter(|task| at(task).is_some_and(|at| at >= since_ms))
+        .filter_map(|task| Some((at(task), failure(task)?)))
         .collect();
-    failed.sort_by_key(|(task, _)| task.created_ms);
+    failed.sort_by_key(|(at, _)| *at);
     let excess = failed.len().saturating_sub(TASK_FAILURES_KEPT);
     failed.into_iter().skip(excess).map(|(_, failure)| failure).collect()
 }
@@ -252,7 +266,13 @@ mod tests {
             running: false,
             host: None,
             created_ms: 0,
-            stopped: Some(Stopped { code: code.into(), reason: reason.into(), exit_code, container_reason: None }),
+            stopped: Some(Stopped {
+                at_ms: 0,
+                code: code.into(),
+                reason: reason.into(),
+                exit_code,
+                container_reason: None,
+            }),
             ended: true,
         }
     }
@@ -270,5 +290,18 @@ mod tests {
             failure(&task(BY_SCHEDULER, "Scaling activity initiated by (deployment ecs-svc/1)", Some(143))).is_none()
         );
         assert!(failure(&task("UserInitiated", "stopped by hand", Some(0))).is_none());
+    }
+
+    #[test]
+    fn a_task_that_an_earlier_step_started_fails_in_the_step_in_which_it_stops() {
+        let stopped = |id: &str, at_ms| {
+            let mut task = task("EssentialContainerExited", "Essential container in task exited", Some(1));
+            task.id = id.into();
+            task.stopped.as_mut().unwrap().at_ms = at_ms;
+            task
+        };
+        let tasks = [stopped("later", 3_000), stopped("before", 999), stopped("first", 1_000)];
+        let failed: Vec<String> = failures(1_000, &tasks).into_iter().map(|failure| failure.task).collect();
+        assert_eq!(failed, ["first", "later"]);
     }
 }

@@ -156,8 +156,14 @@ proptest! {
             deployment = apply(&spec, deployment, fact);
         }
         prop_assert!(deployment.phase.is_final());
-        let healthy: u32 = deployment.serving().iter().map(|service| service.count).sum();
-        prop_assert_eq!(healthy, 3);
+        let most: u32 = deployment.serving().iter().map(|service| service.count).sum();
+        let rollback = deployment.rollback.as_ref();
+        if rollback.is_some_and(|rollback| deployment.cursor < rollback.plan.steps.len()) {
+            // It was given up: a task of the new version may be there besides.
+            prop_assert!((3..=4).contains(&most), "{most} tasks");
+        } else {
+            prop_assert_eq!(most, 3);
+        }
     }
 }
 

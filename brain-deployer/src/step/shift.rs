@@ -143,7 +143,9 @@ pub(super) async fn verify(context: &Context, name: &str, healthy: u32, max_task
         if healthy == 0 && draining > 0 {
             return Ok(wait(format!("tasks of {name} that still drain: {draining}")));
         }
-        return Ok(Observed::Done(Findings { task_failures: failures, service_events, production: look }));
+        // Those of another version than the new one say nothing of the new one.
+        let task_failures = if max_task_failures > 0 { failures } else { Vec::new() };
+        return Ok(Observed::Done(Findings { task_failures, service_events, production: look }));
     }
     if max_task_failures > 0 && failures.len() >= max_task_failures as usize {
         let last = failures.last().map(|failure| failure.reason.clone()).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! The AWS SDK behind the ports: the only place that knows its types.
 
-use crate::cloud::{CloudError, ErrorKind, Tags};
+use crate::cloud::{CloudError, ErrorKind, Tags, is_idle};
 use aws_config::{
     BehaviorVersion, Region, SdkConfig, retry::RetryConfig, sts::AssumeRoleProvider, timeout::TimeoutConfig,
 };
@@ -21,8 +21,8 @@ mod network;
 mod tagging;
 mod watch;
 
-use limits::Crowded;
 pub use limits::Limits;
+use limits::{Crowded, Use};
 
 /// Time to connect, for one try, and for a whole call.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -47,6 +47,18 @@ pub struct Aws {
     limits: Arc<Limits>,
     /// Task definitions by revision, which never change.
     definitions: Mutex<HashMap<String, Arc<crate::cloud::TaskDefinition>>>,
+    /// Task definitions by family that were found or registered, and when.
+    found: Mutex<HashMap<String, (Instant, crate::cloud::TaskDefinition, String)>>,
+    /// Clusters, and when they answered last.
+    answered: Mutex<HashMap<String, Instant>>,
+    /// Those that were looked at.
+    clusters: Mutex<HashMap<String, crate::cloud::Cluster>>,
+    /// Load balancers by name that were seen to carry tags, with the time of their making.
+    tagged: Mutex<HashMap<String, (String, Tags)>>,
+    /// Versions of launch templates by id and number, which never change.
+    versions: Mutex<HashMap<(String, i64), crate::cloud::LaunchSettings>>,
+    /// Security groups by VPC and name, and when they were seen.
+    groups: Mutex<HashMap<(String, String), (Instant, crate::cloud::SecurityGroup)>>,
     /// Services by cluster, and when they were listed.
     listed: Mutex<HashMap<String, (Instant, Vec<String>)>>,
     /// VPC and subnets by what was asked for, and when.
@@ -70,6 +82,12 @@ impl Aws {
             watch: aws_sdk_cloudwatch::Client::new(&config),
             limits,
             definitions: Mutex::default(),
+            found: Mutex::default(),
+            answered: Mutex::default(),
+            clusters: Mutex::default(),
+            tagged: Mutex::default(),
+            versions: Mutex::default(),
+            groups: Mutex::default(),
             listed: Mutex::default(),
             networks: Mutex::default(),
             instances: Mutex::default(),
@@ -86,7 +104,8 @@ impl Aws {
         E: ProvideErrorMetadata + std::error::Error + 'static,
         R: HasStatus + std::fmt::Debug,
     {
-        if let Err(Crowded { before }) = self.limits.turn(action).await {
+        let purpose = if is_idle() { Use::Idle } else { Use::Wanted };
+        if let Err(Crowded { before }) = self.limits.turn(action, purpose).await {
             let message = format!("AWS's limit of {action}: {before} calls wait before this one");
             return Err(CloudError { action, code: "OwnLimit".to_owned(), message, kind: ErrorKind::Limited });
         }

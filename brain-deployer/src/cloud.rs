@@ -52,6 +52,22 @@ pub enum ErrorKind {
     Terminal,
 }
 
+tokio::task_local! {
+    static IDLE: ();
+}
+
+/// Calls made in `look` are for observation that nobody waits for: an adapter lets them use a small part of its limits, and
+/// everybody else go first.
+pub async fn idle<T>(look: impl Future<Output = T>) -> T {
+    IDLE.scope((), look).await
+}
+
+/// Whether this call is for observation that nobody waits for.
+#[must_use]
+pub fn is_idle() -> bool {
+    IDLE.try_with(|()| ()).is_ok()
+}
+
 /// Result of a call.
 pub type Result<T, E = CloudError> = std::result::Result<T, E>;
 
@@ -176,6 +192,17 @@ pub struct Host {
     pub tasks: u32,
     pub memory_mib: u32,
     pub cpu_units: u32,
+}
+
+/// What a cluster holds, in numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "named by the fields")]
+pub struct ClusterCounts {
+    pub name: String,
+    pub services: u32,
+    pub running: u32,
+    pub pending: u32,
+    pub hosts: u32,
 }
 
 /// Whether tasks are placed on a host.
@@ -387,14 +414,20 @@ pub trait GroupPort: Send + Sync {
 pub trait ContainerPort: Send + Sync {
     /// The cluster of that name.
     async fn cluster(&self, name: &str) -> Result<Option<Cluster>>;
+    /// What these clusters hold, as far as they exist: the cheapest look there is at many of them.
+    async fn cluster_counts(&self, names: &[String]) -> Result<Vec<ClusterCounts>>;
     /// Makes one.
     async fn create_cluster(&self, name: &str, tags: &Tags) -> Result<()>;
     /// Hosts of the cluster.
     async fn hosts(&self, cluster: &str) -> Result<Vec<Host>>;
+    /// How many hosts the cluster has.
+    async fn host_count(&self, cluster: &str) -> Result<usize>;
+    /// Those of these hosts that there are.
+    async fn hosts_named(&self, cluster: &str, arns: &BTreeSet<String>) -> Result<Vec<Host>>;
     /// EC2 instances by host; a host never changes its instance.
     async fn instances_of(&self, cluster: &str, hosts: &BTreeSet<String>) -> Result<BTreeMap<String, String>>;
-    /// Lets a host drain, or takes it back.
-    async fn set_draining(&self, cluster: &str, host: &str, draining: bool) -> Result<()>;
+    /// Lets a host drain, or takes it back; answers it.
+    async fn set_draining(&self, cluster: &str, host: &str, draining: bool) -> Result<Host>;
     /// The newest revision of the family that equals `definition`, among the newest ones.
     async fn find_task_definition(&self, definition: &TaskDefinition) -> Result<Option<String>>;
     /// Registers a revision.
@@ -406,16 +439,16 @@ pub trait ContainerPort: Send + Sync {
     /// Takes a revision out of use. Tasks that run with it run on.
     async fn deregister_task_definition(&self, arn: &str) -> Result<()>;
     /// Services of the cluster as they are now; none for a cluster that does not exist. The list of their names may be some
-    /// seconds old, as far as others make services; `also` is looked for in any case.
-    async fn services(&self, cluster: &str, also: Option<&str>) -> Result<Vec<Service>>;
+    /// minutes old, as far as others make services; those in `also` are looked for in any case.
+    async fn services(&self, cluster: &str, also: &[String]) -> Result<Vec<Service>>;
     /// The service of that name.
     async fn service(&self, cluster: &str, name: &str) -> Result<Option<Service>>;
-    /// Makes one at desired count 0.
-    async fn create_service(&self, service: &NewService) -> Result<()>;
+    /// Makes one at desired count 0; answers it.
+    async fn create_service(&self, service: &NewService) -> Result<Service>;
     /// Deletes one whose desired count is 0; one that wants tasks is refused. Its name is free once it no longer drains.
     async fn delete_service(&self, cluster: &str, name: &str) -> Result<()>;
-    /// Sets the desired count.
-    async fn set_desired(&self, cluster: &str, service: &str, desired: u32) -> Result<()>;
+    /// Sets the desired count; answers the service, its tags left out.
+    async fn set_desired(&self, cluster: &str, service: &str, desired: u32) -> Result<Service>;
     /// Sets the task definition.
     async fn set_task_definition(&self, cluster: &str, service: &str, definition: &str) -> Result<()>;
     /// Tasks of a service, or of the whole cluster: those that are to run, or those that are not.

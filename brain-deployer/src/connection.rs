@@ -11,9 +11,13 @@ use crate::{
     rehearsal::{self, Call, Rehearsed},
     reporter::{Reporter, StepKey},
     step::Context,
+    waits::Waits,
     worker::{self, Work},
 };
-use brain_core::{housekeeping::Keep, plan::Plan};
+use brain_core::{
+    housekeeping::Keep,
+    plan::{Plan, Step},
+};
 use brain_proto::{
     channel::{self, Pauses},
     convert::{drift_to_proto, duration_from_proto, plan_from_proto, spec_from_proto, timestamp_from_proto},
@@ -53,6 +57,8 @@ pub(crate) struct Deployer {
     pub(crate) prometheus: Arc<Prometheus>,
     /// Chosen anew at each start of the process.
     pub(crate) instance: String,
+    /// What was learned of how long waits take.
+    pub(crate) waits: Arc<Waits>,
 }
 
 /// Keeps a stream open until `shutdown`.
@@ -320,6 +326,8 @@ impl Session<'_> {
                 .get(&spec.target.region, spec.target.role_arn.as_deref().unwrap_or_default())
                 .await,
             names: Arc::new(plan.names.clone()),
+            services: services_of(&plan).into(),
+            looks: Arc::default(),
             spec: Arc::new(spec),
             prometheus: Arc::clone(&self.deployer.prometheus) as _,
             credentials: Arc::clone(&self.credentials),
@@ -361,6 +369,7 @@ impl Session<'_> {
             key: StepKey { deployment, generation, rollback, step: next_step },
             elapsed: step_elapsed.map(duration_from_proto).unwrap_or_default(),
             interval: self.deployer.config.step_interval,
+            waits: Arc::clone(&self.deployer.waits),
             now: Arc::clone(&self.deployer.outside.now),
         })
     }
@@ -372,6 +381,17 @@ async fn rehearsed(context: &Context, plan: &Plan) -> (Vec<v1::PlannedStep>, Str
         Ok(steps) => (steps.into_iter().map(planned_to_proto).collect(), String::new()),
         Err(error) => (Vec::new(), format!("AWS could not be asked: {error}")),
     }
+}
+
+/// Names of the services that a plan is about.
+fn services_of(plan: &Plan) -> Vec<String> {
+    let made = plan.steps.iter().filter_map(|step| match step {
+        Step::Service { service, .. } | Step::Scale { service, .. } | Step::Verify { service, .. } => Some(service),
+        _ => None,
+    });
+    let served = plan.from.iter().chain(&plan.to).map(|count| &count.service);
+    let names: BTreeSet<&String> = made.chain(served).collect();
+    names.into_iter().cloned().collect()
 }
 
 fn found_to_proto(id: u64, found: cloud::Result<housekeeping::Found>) -> HousekeepingFound {

@@ -92,6 +92,7 @@ pub(crate) async fn look(context: &Context, keep: &Keep, set_up: &[Step]) -> Res
 pub(crate) async fn run(context: Context, keep: Keep, until: Instant, leave: CancellationToken) -> Vec<String> {
     let (mut removed, mut tried, mut errors) = (Vec::new(), BTreeSet::new(), 0);
     while removed.len() < REMOVED_MAX && errors < ERRORS_MAX {
+        context.looks.forget();
         let next = tokio::time::timeout_at(until, leave.run_until_cancelled(next(&context, &keep, &tried)));
         let Ok(Some(next)) = next.await else { break };
         let outcome = match next {
@@ -142,8 +143,8 @@ async fn act(context: &Context, chore: &Chore) -> Result<()> {
     match chore {
         Chore::DeleteService(name) => cloud.delete_service(cluster, name).await,
         Chore::Deregister(arn) => cloud.deregister_task_definition(arn).await,
-        Chore::SetDraining { host, draining } => cloud.set_draining(cluster, host, *draining).await,
-        Chore::EndInstance(instance) => cloud.terminate(instance).await,
+        Chore::SetDraining { host, draining } => capacity::drain(context, host, *draining).await,
+        Chore::EndInstance(instance) => capacity::end(context, instance).await,
     }
 }
 
@@ -151,7 +152,7 @@ async fn act(context: &Context, chore: &Chore) -> Result<()> {
 async fn services(context: &Context, keep: &Keep, tried: &BTreeSet<Chore>) -> Result<(Vec<Chore>, Vec<Service>)> {
     let cluster = &context.names.cluster;
     let (mut chores, mut rest) = (Vec::new(), Vec::new());
-    for service in context.cloud.services(cluster, None).await? {
+    for service in context.cloud.services(cluster, &[]).await? {
         if service.status != ServiceStatus::Active {
             continue;
         }

@@ -24,6 +24,7 @@ mod reporter;
 pub mod simulated;
 pub mod step;
 pub mod user_data;
+mod waits;
 mod worker;
 
 /// Deploys until `shutdown`. `instance` tells this start of the process from every other.
@@ -34,7 +35,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let prometheus = Arc::new(Prometheus::new(std::mem::take(&mut config.prometheus))?);
-    let deployer = Deployer { config, outside, prometheus, instance };
+    let deployer = Deployer { config, outside, prometheus, instance, waits: Arc::default() };
     connection::keep(deployer, shutdown).await;
     Ok(())
 }

@@ -43,6 +43,7 @@ pub(crate) async fn rehearse(context: &Context, steps: &[Step]) -> Result<Vec<Re
     let stage = Arc::new(Stage::new(Arc::clone(&context.cloud)));
     let mut context = context.clone();
     context.cloud = Arc::<Stage>::clone(&stage);
+    context.looks = Arc::default();
     let mut rehearsed = Vec::new();
     for step in steps {
         let mut drift = Vec::new();
@@ -86,7 +87,7 @@ async fn scale(context: &Context, stage: &Stage, name: &str, desired: u32) -> Re
     let cluster = &context.names.cluster;
     match stage.service(cluster, name).await? {
         Some(service) if service.desired == desired => {}
-        Some(_) => stage.set_desired(cluster, name, desired).await?,
+        Some(_) => drop(stage.set_desired(cluster, name, desired).await?),
         None => return Ok(Some(format!("service {name} is not there"))),
     }
     Ok(None)

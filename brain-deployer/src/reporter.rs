@@ -2,7 +2,7 @@
 
 use crate::{
     cloud::{self, Cloud},
-    step::shift::{self, Look},
+    step::health::{self, Look},
 };
 use brain_core::{deployment::Outcome, names::ResourceNames};
 use brain_proto::{
@@ -26,8 +26,8 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 #[derive(Debug)]
 pub(crate) struct Leave;
 
-/// What was last seen of each project's production, and told. The lock of a project is held while it is observed and told, so
-/// that what was seen later is told later.
+/// What was last seen of each project's production, and told. The lock of a project is held while it is told, so that
+/// what was seen later is told later.
 type Told = std::sync::Mutex<HashMap<String, Arc<Mutex<Option<Look>>>>>;
 
 /// The way to the server.
@@ -85,20 +85,20 @@ impl Reporter {
         fresh: Duration,
     ) -> cloud::Result<Result<(), Leave>> {
         let told = self.told(project);
-        let mut told = told.lock().await;
-        if told.as_ref().is_some_and(|told| told.began.elapsed() < fresh) {
+        if told.lock().await.as_ref().is_some_and(|told| told.began.elapsed() < fresh) {
             return Ok(Ok(()));
         }
         let id = project.strip_prefix("projects/").unwrap_or(project);
-        let look = shift::production(cloud, names, id).await?;
-        Ok(self.tell(&mut told, project, look).await)
+        // A look that nobody waits for may take long; a step that has seen something later does not wait for it.
+        let look = health::production(cloud, names, id).await?;
+        Ok(self.seen(project, look).await)
     }
 
-    /// Tells what a step has seen of its project's production, if it is news on this stream.
+    /// Tells what was seen of a project's production, if it is news on this stream.
     pub(crate) async fn seen(&self, project: &str, look: Look) -> Result<(), Leave> {
         let told = self.told(project);
         let mut told = told.lock().await;
-        // The regular observation may have been later and quicker.
+        // What began later may have been quicker.
         if told.as_ref().is_some_and(|told| told.began >= look.began) {
             return Ok(());
         }

@@ -40,6 +40,8 @@ pub struct Treatment {
     pub lost: bool,
     /// A read shows what was so many ticks ago, [`PASTS`] at most.
     pub behind: usize,
+    /// The load balancer takes every running task for healthy.
+    pub credulous: bool,
     /// Is neither done nor answered, ever: whoever called is no more.
     pub never: bool,
 }
@@ -127,14 +129,28 @@ impl Client {
     }
 
     async fn look<T>(&self, call: &'static str, read: impl FnOnce(&World) -> T + Send) -> Result<T> {
+        self.look_treated(call, |world, _| read(world)).await
+    }
+
+    async fn look_treated<T>(
+        &self,
+        call: &'static str,
+        read: impl FnOnce(&World, &Treatment) -> T + Send,
+    ) -> Result<T> {
         let treatment = self.begin(call, false).await?;
         let seen = {
             let state = self.cloud.lock();
             let past = treatment.behind.checked_sub(1).and_then(|ago| state.pasts.get(ago));
-            read(past.unwrap_or(&state.world))
+            read(past.unwrap_or(&state.world), &treatment)
         };
         end(call, &treatment).await?;
         Ok(seen)
+    }
+
+    /// Acts, and sees in the answer what is so right after it.
+    async fn act_and_see<T>(&self, act: Act, see: impl FnOnce(&World) -> T) -> Result<T> {
+        self.act(act).await?;
+        Ok(see(&self.cloud.lock().world))
     }
 
     /// What was sent is carried out, whether or not somebody still waits for the answer.

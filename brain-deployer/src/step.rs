@@ -1,5 +1,6 @@
 //! Steps: `observe → Done | Ready | Wait | Blocked`. A step looks at the cloud and says what is so; the worker acts, waits,
-//! and looks again. No step waits itself, and none remembers: what it needs to know, it sees.
+//! and looks again. No step waits itself, and none remembers: what it needs to know, it sees, and what one has just seen
+//! serves the next ([`looks`]).
 
 use crate::{
     cloud::{Cloud, Result, TAG_MANAGED_BY, TAG_PROJECT, TAG_VERSION, Tags, TaskDefinition},
@@ -26,7 +27,10 @@ use std::{
 };
 
 pub(crate) mod capacity;
+mod failures;
 mod gate;
+pub mod health;
+pub(crate) mod looks;
 mod resource;
 mod setup;
 pub mod shift;
@@ -72,7 +76,7 @@ pub struct Findings {
     /// What ECS said of the service.
     pub service_events: Vec<ServiceEvent>,
     /// What was seen of production with it.
-    pub production: Option<shift::Look>,
+    pub production: Option<health::Look>,
 }
 
 /// Something to do.
@@ -100,6 +104,10 @@ pub struct Context {
     pub credentials: Arc<Credentials>,
     /// Tells the time.
     pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// Names of the services that the plan is about.
+    pub(crate) services: Arc<[String]>,
+    /// What its steps have seen.
+    pub(crate) looks: Arc<looks::Looks>,
     /// When the deployment was created.
     pub created: Timestamp,
     /// When the step began, milliseconds since 1970.

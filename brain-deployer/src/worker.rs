@@ -7,7 +7,8 @@ use crate::{
     cloud::{CloudError, ErrorKind},
     lease::LeaseClock,
     reporter::{Leave, Reporter, StepKey},
-    step::{self, Act, Context, Findings, Observed, shift::is_passing},
+    step::{self, Act, Context, Findings, Observed, looks::Kind, shift::is_passing},
+    waits::Waits,
 };
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use brain_core::{
@@ -32,8 +33,6 @@ const ERRORS_MAX: u32 = 5;
 const LOOKS_DOUBTED: u32 = 2;
 /// Pauses after an error.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(20));
-/// The first pause of a step that waits is this part of the interval.
-const FIRST_PAUSE: u32 = 8;
 /// Tasks are counted as a step's own that failed from this long before it began: AWS's clock is not ours. Who is told of one
 /// twice counts it once.
 const BEFORE_STEP: Duration = Duration::from_secs(2);
@@ -46,6 +45,7 @@ pub(crate) struct Work {
     pub(crate) key: StepKey,
     pub(crate) elapsed: Duration,
     pub(crate) interval: Duration,
+    pub(crate) waits: Arc<Waits>,
     pub(crate) now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
@@ -91,8 +91,8 @@ struct StepRunner<'a> {
     errors: u32,
     /// Looks in a row that found the goal out of reach.
     failing: u32,
-    /// Until the next look at what the step waits for.
-    pause: Duration,
+    /// When the last look began that found that the step waits.
+    waited: Option<Instant>,
     /// Pauses after looks that failed, and after acts that did: a look that succeeds says nothing of the next act.
     look_pauses: ExponentialBackoff,
     act_pauses: ExponentialBackoff,
@@ -126,16 +126,18 @@ impl<'a> StepRunner<'a> {
             told: BTreeSet::new(),
             errors: 0,
             failing: 0,
-            pause: work.interval / FIRST_PAUSE,
+            waited: None,
             look_pauses: pauses(),
             act_pauses: pauses(),
         }
     }
 
     async fn run(&mut self) -> Result<Ended, Leave> {
-        let mut to_doubt = 0;
+        // What was done last, and the looks that are still doubted when they ask for it again.
+        let mut acted: Option<(String, u32)> = None;
         loop {
             self.context.step_elapsed = self.work.elapsed + self.began.elapsed();
+            let looked = Instant::now();
             let observed = self.unless_left(step::observe(&self.context, self.step)).await?;
             if observed.is_ok() {
                 self.look_pauses = pauses();
@@ -153,6 +155,7 @@ impl<'a> StepRunner<'a> {
                         self.unless_left(self.reporter.seen(&self.work.project, look)).await??;
                     }
                     self.report(Outcome::Done { task_failures, service_events }).await?;
+                    self.learn(looked);
                     return Ok(Ended::Done);
                 }
                 Ok(Observed::Told(drift)) => {
@@ -173,28 +176,32 @@ impl<'a> StepRunner<'a> {
                     }
                 }
                 Ok(Observed::Wait(why)) => {
-                    to_doubt = 0;
+                    acted = None;
+                    self.waited = Some(looked);
                     self.waits(why, Cause::Version).await?;
                 }
                 Ok(Observed::NoRoom(why)) => {
-                    to_doubt = 0;
+                    acted = None;
+                    self.waited = Some(looked);
                     self.waits(why, Cause::Surroundings).await?;
                 }
                 Ok(Observed::Hold { why, again }) => {
-                    to_doubt = 0;
+                    acted = None;
                     self.failing = 0;
                     self.wait(why, Cause::Surroundings).await?;
-                    self.unless_left(sleep(again.saturating_sub(self.pause))).await?;
-                    self.look_again().await?;
+                    self.sleep(again.max(self.work.interval)).await?;
                 }
                 Ok(Observed::Ready(act)) => {
-                    // What was just done may not show yet, and one look that shows it not is no proof.
-                    if to_doubt > 0 {
-                        to_doubt -= 1;
-                        self.look_again().await?;
-                        continue;
+                    // What was just done may not show yet, and one look that shows it not is no proof. Something else is to be
+                    // done at once.
+                    match &mut acted {
+                        Some((what, to_doubt)) if *what == act.what && *to_doubt > 0 => {
+                            *to_doubt -= 1;
+                            self.look_again().await?;
+                            continue;
+                        }
+                        _ => acted = Some((act.what.clone(), LOOKS_DOUBTED)),
                     }
-                    to_doubt = LOOKS_DOUBTED;
                     if let Some(failed) = self.act(act).await? {
                         return Ok(failed);
                     }
@@ -209,12 +216,38 @@ impl<'a> StepRunner<'a> {
         self.look_again().await
     }
 
-    /// Pauses before the next look: shortly at first, then longer, up to the interval. What is quick is seen soon, and what
-    /// takes long is not asked for again and again.
+    /// Pauses until the goal is likely to be reached.
     async fn look_again(&mut self) -> Result<(), Leave> {
-        let pause = self.pause;
-        self.pause = (pause * 3 / 2).min(self.work.interval);
-        self.unless_left(sleep(pause)).await
+        let Work { project, interval, waits, .. } = self.work;
+        let (since, kind) = self.waits_for().map_or((self.began, None), |(since, kind)| (since, Some(kind)));
+        let mut pause = waits.pause(project, kind, since.elapsed(), *interval);
+        if let Some(left) = self.step.least().checked_sub(self.context.step_elapsed).filter(|left| !left.is_zero()) {
+            pause = pause.min(left);
+        }
+        self.sleep(pause).await
+    }
+
+    /// The act that the step waits for, and when it was done.
+    fn waits_for(&self) -> Option<(Instant, Kind)> {
+        let waits = matches!(self.step, Step::Capacity { .. } | Step::Verify { .. });
+        self.context.looks.acted().filter(|_| waits)
+    }
+
+    /// The wait is over: the look that saw it began at `looked`.
+    fn learn(&self, looked: Instant) {
+        let Some((since, kind)) = self.waits_for() else { return };
+        self.context.looks.settled();
+        if let Some(waited) = self.waited {
+            let after = |at: Instant| at.saturating_duration_since(since);
+            self.work.waits.learn(&self.work.project, kind, after(waited), after(looked));
+        }
+    }
+
+    /// Sleeps; what was seen before is not shared afterwards.
+    async fn sleep(&self, pause: Duration) -> Result<(), Leave> {
+        self.unless_left(sleep(pause)).await?;
+        self.context.looks.forget();
+        Ok(())
     }
 
     async fn act(&mut self, act: Act) -> Result<Option<Ended>, Leave> {
@@ -247,7 +280,7 @@ impl<'a> StepRunner<'a> {
         }
         let why = format!("{why}; looks in a row that say so: {} of {looks}", self.failing);
         self.wait(why, Cause::Version).await?;
-        self.unless_left(sleep(again.max(self.work.interval))).await?;
+        self.sleep(again.max(self.work.interval)).await?;
         Ok(None)
     }
 
@@ -268,7 +301,7 @@ impl<'a> StepRunner<'a> {
             _ => format!("AWS answers {action} with {code}; trying again"),
         };
         self.wait(why, Cause::Surroundings).await?;
-        self.unless_left(sleep(pause.unwrap_or(PAUSE.1))).await?;
+        self.sleep(pause.unwrap_or(PAUSE.1)).await?;
         Ok(None)
     }
 

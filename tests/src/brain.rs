@@ -23,6 +23,7 @@ pub struct Server {
     port: u16,
     http_port: u16,
     poll_interval: String,
+    observe_interval: String,
     housekeeping_interval: String,
 }
 
@@ -34,18 +35,29 @@ impl Server {
 
     /// Starts one whose projects are polled this often.
     pub async fn start_polling(interval: &str) -> Result<Self> {
-        Self::start_with(interval, "0s").await
+        Self::start_with(interval, "300ms", "0s").await
+    }
+
+    /// Starts one whose projects are polled, and their production observed, this often.
+    pub async fn start_looking(poll_interval: &str, observe_interval: &str) -> Result<Self> {
+        Self::start_with(poll_interval, observe_interval, "0s").await
     }
 
     /// Starts one that keeps house this often.
     pub async fn start_keeping_house(interval: &str) -> Result<Self> {
-        Self::start_with("300ms", interval).await
+        Self::start_with("300ms", "300ms", interval).await
     }
 
-    async fn start_with(interval: &str, housekeeping: &str) -> Result<Self> {
-        let sandbox = Sandbox::new()?;
-        let (poll_interval, housekeeping_interval) = (interval.to_owned(), housekeeping.to_owned());
-        let mut server = Self { sandbox, process: None, port: 0, http_port: 0, poll_interval, housekeeping_interval };
+    async fn start_with(poll_interval: &str, observe_interval: &str, housekeeping_interval: &str) -> Result<Self> {
+        let mut server = Self {
+            sandbox: Sandbox::new()?,
+            process: None,
+            port: 0,
+            http_port: 0,
+            poll_interval: poll_interval.to_owned(),
+            observe_interval: observe_interval.to_owned(),
+            housekeeping_interval: housekeeping_interval.to_owned(),
+        };
         server.restart().await?;
         Ok(server)
     }
@@ -53,7 +65,8 @@ impl Server {
     /// Starts it again, on the same port and store.
     pub async fn restart(&mut self) -> Result<()> {
         let address = self.address();
-        let (poll_interval, housekeeping) = (self.poll_interval.clone(), self.housekeeping_interval.clone());
+        let (poll_interval, observe_interval) = (self.poll_interval.clone(), self.observe_interval.clone());
+        let housekeeping = self.housekeeping_interval.clone();
         let http = self.http_address();
         fs::write(self.sandbox.path("webhook-secret"), WEBHOOK_SECRET)?;
         let secret = self.sandbox.path("webhook-secret");
@@ -64,7 +77,7 @@ impl Server {
         let mut process = self.sandbox.start("server", &paths::binary("brain-server")?, |command| {
             command.args(["--listen", &address, "--lease", LEASE, "--poll-interval", &poll_interval]);
             command
-                .args(["--observe-interval", "300ms", "--host-ports", "6000-65535", "--data"])
+                .args(["--observe-interval", &observe_interval, "--host-ports", "6000-65535", "--data"])
                 .arg(data)
                 .env("NO_COLOR", "1");
             command.args(["--housekeeping-interval", &housekeeping]);

@@ -29,11 +29,20 @@ pub struct World {
 impl World {
     /// The seed's beginning: tags 0.0.4 and 0.0.5 and one more commit on master; an image of 0.0.4 only.
     pub async fn start() -> Result<Self> {
-        Self::start_on(Server::start().await?).await
+        Self::start_with(Server::start().await?, "100ms").await
     }
 
     /// The same on a server of the test's own.
     pub async fn start_on(server: Server) -> Result<Self> {
+        Self::start_with(server, "100ms").await
+    }
+
+    /// The same at the pace that brain has by itself: production observed every 15 s, steps looked at every 2 s at most.
+    pub async fn start_at_ease() -> Result<Self> {
+        Self::start_with(Server::start_looking("300ms", "15s").await?, "2s").await
+    }
+
+    async fn start_with(server: Server, step: &str) -> Result<Self> {
         let (lab, registry, git) = tokio::try_join!(Lab::start(), Registry::start(), GitHost::start())?;
         let user = git.repository("user").await?;
         user.tag("0.0.4").await?;
@@ -43,7 +52,7 @@ impl World {
         registry.push("flowcommerce/user", "0.0.4", "0.0.4").await?;
         let agents = Sandbox::new()?;
         let watcher = brain::watcher(&agents, "watcher-1", &server.address(), &registry.endpoint())?;
-        let deployer = brain::deployer(&agents, "deployer-1", &server.address(), &lab.endpoint())?;
+        let deployer = brain::deployer_looking(&agents, "deployer-1", &server.address(), &lab.endpoint(), step)?;
         Ok(Self { lab, registry, git, user, server, agents, watcher, deployer })
     }
 

@@ -13,7 +13,7 @@ use brain_tests::simulation::{
 /// Seeds of every run of the tests.
 const SEEDS: u64 = 200;
 /// Seeds within which a deployer that is wrong on purpose is caught.
-const CAUGHT_WITHIN: u64 = 60;
+const CAUGHT_WITHIN: u64 = 200;
 
 #[test]
 fn no_seed_violates_an_invariant() -> Result<()> {
@@ -140,6 +140,11 @@ fn what_begins_or_goes_on_against_what_people_intend_is_caught() -> Result<()> {
         ensure!(violations.iter().any(|violation| violation.contains(says)), "{says} is missing: {violations:?}");
     }
     Ok(())
+}
+
+#[test]
+fn a_deployer_that_counts_running_tasks_for_healthy_ones_is_caught() -> Result<()> {
+    caught(Deliberate::TakesRunningForHealthy, "floor")
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! Classic load balancers.
 
 use super::{Aws, collect_tags, port};
-use crate::cloud::{BalancerPort, ErrorKind, Listener, LoadBalancer, Result, Tags};
+use crate::cloud::{BalancerPort, ErrorKind, Listener, LoadBalancer, Result, TAG_PROJECT, Tags};
 use async_trait::async_trait;
 use aws_sdk_elasticloadbalancing::types::{
     ConnectionDraining, CrossZoneLoadBalancing, HealthCheck, Listener as AwsListener, LoadBalancerAttributes, Tag,
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::PoisonError};
 
 /// Seconds that requests under way may take when an instance is taken out.
 const DRAINING_SECONDS: i32 = 30;
@@ -31,8 +31,8 @@ impl BalancerPort for Aws {
         let attributes = self.balancing.describe_load_balancer_attributes().load_balancer_name(name);
         let attributes = self.call("DescribeLoadBalancerAttributes", attributes.send()).await?;
         let attributes = attributes.load_balancer_attributes();
-        let tags = self.call("DescribeTags", self.balancing.describe_tags().load_balancer_names(name).send()).await?;
-        let tags = tags.tag_descriptions().iter().flat_map(|described| described.tags());
+        let made = found.created_time().map(|at| at.to_string()).unwrap_or_default();
+        let tags = self.balancer_tags(name, made).await?;
         let listeners = found.listener_descriptions().iter().filter_map(|described| described.listener());
         Ok(Some(LoadBalancer {
             listeners: listeners.map(listener_of).collect(),
@@ -43,7 +43,7 @@ impl BalancerPort for Aws {
             cross_zone: attributes
                 .and_then(|attributes| attributes.cross_zone_load_balancing())
                 .is_some_and(|cross_zone| cross_zone.enabled()),
-            tags: collect_tags(tags.map(|tag| (Some(tag.key()), tag.value()))),
+            tags,
         }))
     }
 
@@ -105,6 +105,23 @@ impl BalancerPort for Aws {
         };
         let healthy = answer.instance_states().iter().filter(|state| state.state() == Some("InService"));
         Ok(healthy.filter_map(|state| state.instance_id().map(ToOwned::to_owned)).collect())
+    }
+}
+
+impl Aws {
+    /// Tags of a load balancer. Nobody takes brain's away from one that is made once; another of its name was made later.
+    async fn balancer_tags(&self, name: &str, made: String) -> Result<Tags> {
+        let known = self.tagged.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        if let Some((_, tags)) = known.filter(|(known, _)| *known == made && !made.is_empty()) {
+            return Ok(tags);
+        }
+        let tags = self.call("DescribeTags", self.balancing.describe_tags().load_balancer_names(name).send()).await?;
+        let tags = tags.tag_descriptions().iter().flat_map(|described| described.tags());
+        let tags = collect_tags(tags.map(|tag| (Some(tag.key()), tag.value())));
+        if tags.contains_key(TAG_PROJECT) {
+            self.tagged.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), (made, tags.clone()));
+        }
+        Ok(tags)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::{Aws, balancer::unbuilt, collect_tags, count, port, signed};
 use crate::cloud::{
-    CloudError, Cluster, ContainerPort, Host, HostStatus, NewService, Result, Service, ServiceEvent, ServiceStatus,
-    Stopped, Tags, Task, TaskDefinition,
+    CloudError, Cluster, ClusterCounts, ContainerPort, Host, HostStatus, NewService, Result, Service, ServiceEvent,
+    ServiceStatus, Stopped, Tags, Task, TaskDefinition,
 };
 use async_trait::async_trait;
 use aws_sdk_ecs::types::{
@@ -20,24 +20,53 @@ use tokio::time::Instant;
 
 /// Services that one DescribeServices takes (an AWS limit).
 const SERVICES_AT_ONCE: usize = 10;
-/// Tasks and hosts that one describe takes (an AWS limit).
+/// Tasks, hosts and clusters that one describe takes (an AWS limit).
 const DESCRIBED_AT_ONCE: usize = 100;
-/// How long the list of a cluster's services is used again: shorter than the regular observation's interval, several looks of
-/// a step.
-const LISTED_FOR: Duration = Duration::from_secs(10);
+/// How long the list of a cluster's services is used again. Brain's own services are asked for by name, so that the list only
+/// matters for what others make there.
+const LISTED_FOR: Duration = Duration::from_mins(5);
+/// How long a task definition that was found or registered is not looked for again.
+const FOUND_FOR: Duration = Duration::from_mins(1);
+/// How long a cluster is taken to exist after it has answered a call about what is in it.
+const EXISTS_FOR: Duration = Duration::from_mins(5);
 /// Newest revisions of a family that are looked through for an equal one.
 const REVISIONS_LOOKED_AT: i32 = 10;
 
 #[async_trait]
 impl ContainerPort for Aws {
     async fn cluster(&self, name: &str) -> Result<Option<Cluster>> {
+        if self.answered(name)
+            && let Some(known) = self.clusters.lock().unwrap_or_else(PoisonError::into_inner).get(name)
+        {
+            return Ok(Some(known.clone()));
+        }
         let request = self.ecs.describe_clusters().clusters(name).include(ClusterField::Tags);
         let answer = self.call("DescribeClusters", request.send()).await?;
         let found = answer.clusters().iter().find(|cluster| cluster.status() == Some("ACTIVE"));
-        Ok(found.map(|cluster| Cluster {
+        let found = found.map(|cluster| Cluster {
             arn: cluster.cluster_arn().unwrap_or_default().to_owned(),
             tags: collect_tags(cluster.tags().iter().map(|tag| (tag.key(), tag.value()))),
-        }))
+        });
+        let mut clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
+        match &found {
+            Some(cluster) => drop(clusters.insert(name.to_owned(), cluster.clone())),
+            None => drop(clusters.remove(name)),
+        }
+        Ok(found)
+    }
+
+    async fn cluster_counts(&self, names: &[String]) -> Result<Vec<ClusterCounts>> {
+        let mut found = Vec::new();
+        for names in names.chunks(DESCRIBED_AT_ONCE) {
+            let request = self.ecs.describe_clusters().set_clusters(Some(names.to_vec()));
+            let answer = self.call("DescribeClusters", request.send()).await?;
+            let active = answer.clusters().iter().filter(|cluster| cluster.status() == Some("ACTIVE"));
+            found.extend(active.map(counts_of));
+        }
+        for counts in &found {
+            self.check_list(counts);
+        }
+        Ok(found)
     }
 
     async fn create_cluster(&self, name: &str, tags: &Tags) -> Result<()> {
@@ -46,28 +75,16 @@ impl ContainerPort for Aws {
     }
 
     async fn hosts(&self, cluster: &str) -> Result<Vec<Host>> {
-        let mut arns = Vec::new();
-        let mut token = None;
-        loop {
-            let request = self.ecs.list_container_instances().cluster(cluster).set_next_token(token);
-            let Some(answer) = absent(self.call("ListContainerInstances", request.send()).await)? else {
-                return Ok(Vec::new());
-            };
-            arns.extend_from_slice(answer.container_instance_arns());
-            token = answer.next_token().map(ToOwned::to_owned);
-            if token.is_none() {
-                break;
-            }
-        }
-        let mut hosts = Vec::new();
-        for arns in arns.chunks(DESCRIBED_AT_ONCE) {
-            let request = self.ecs.describe_container_instances().cluster(cluster);
-            let request = request.set_container_instances(Some(arns.to_vec()));
-            let answer = self.call("DescribeContainerInstances", request.send()).await?;
-            hosts.extend(answer.container_instances().iter().map(host_of));
-        }
-        self.remember(&hosts);
-        Ok(hosts)
+        let arns = self.list_hosts(cluster).await?;
+        self.describe_hosts(cluster, arns).await
+    }
+
+    async fn host_count(&self, cluster: &str) -> Result<usize> {
+        Ok(self.list_hosts(cluster).await?.len())
+    }
+
+    async fn hosts_named(&self, cluster: &str, arns: &BTreeSet<String>) -> Result<Vec<Host>> {
+        self.describe_hosts(cluster, arns.iter().cloned().collect()).await
     }
 
     async fn instances_of(&self, cluster: &str, hosts: &BTreeSet<String>) -> Result<BTreeMap<String, String>> {
@@ -78,14 +95,19 @@ impl ContainerPort for Aws {
         Ok(hosts.iter().filter_map(|host| Some((host.clone(), known.get(host)?.clone()))).collect())
     }
 
-    async fn set_draining(&self, cluster: &str, host: &str, draining: bool) -> Result<()> {
+    async fn set_draining(&self, cluster: &str, host: &str, draining: bool) -> Result<Host> {
         let status = if draining { ContainerInstanceStatus::Draining } else { ContainerInstanceStatus::Active };
         let request = self.ecs.update_container_instances_state().cluster(cluster);
         let request = request.container_instances(host).status(status);
-        self.call("UpdateContainerInstancesState", request.send()).await.map(drop)
+        let answer = self.call("UpdateContainerInstancesState", request.send()).await?;
+        let answered = answer.container_instances().first().map(host_of);
+        answered.ok_or("no host").map_err(unbuilt("UpdateContainerInstancesState"))
     }
 
     async fn find_task_definition(&self, definition: &TaskDefinition) -> Result<Option<String>> {
+        if let Some(found) = self.found(definition) {
+            return Ok(Some(found));
+        }
         let request = self.ecs.list_task_definitions().family_prefix(&definition.family);
         let request = request.sort(SortOrder::Desc).max_results(REVISIONS_LOOKED_AT);
         let answer = self.call("ListTaskDefinitions", request.send()).await?;
@@ -93,6 +115,7 @@ impl ContainerPort for Aws {
         let own = format!("/{}:", definition.family);
         for arn in answer.task_definition_arns().iter().filter(|arn| arn.contains(&own)) {
             if *self.definition(arn).await? == *definition {
+                self.remember_found(definition, arn);
                 return Ok(Some(arn.clone()));
             }
         }
@@ -117,7 +140,13 @@ impl ContainerPort for Aws {
             .set_command(Some(definition.command.clone()));
         let request = self.ecs.register_task_definition().family(&definition.family);
         let request = request.container_definitions(container.build()).set_tags(Some(aws_tags(tags)));
-        self.call("RegisterTaskDefinition", request.send()).await.map(drop)
+        let answer = self.call("RegisterTaskDefinition", request.send()).await?;
+        if let Some(arn) = answer.task_definition().and_then(|definition| definition.task_definition_arn()) {
+            self.remember_found(definition, arn);
+            let mut known = self.definitions.lock().unwrap_or_else(PoisonError::into_inner);
+            known.insert(arn.to_owned(), Arc::new(definition.clone()));
+        }
+        Ok(())
     }
 
     async fn task_definitions(&self, family: &str) -> Result<Vec<String>> {
@@ -143,16 +172,18 @@ impl ContainerPort for Aws {
     }
 
     async fn deregister_task_definition(&self, arn: &str) -> Result<()> {
+        // Done or not: it is looked for anew.
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, (_, _, found)| found != arn);
         let request = self.ecs.deregister_task_definition().task_definition(arn);
         self.call("DeregisterTaskDefinition", request.send()).await.map(drop)
     }
 
-    async fn services(&self, cluster: &str, also: Option<&str>) -> Result<Vec<Service>> {
+    async fn services(&self, cluster: &str, also: &[String]) -> Result<Vec<Service>> {
         let mut listed = self.list_services(cluster).await?;
-        if let Some(name) = also
-            && !listed.iter().any(|arn| arn.rsplit('/').next() == Some(name))
-        {
-            listed.push(name.to_owned());
+        for name in also {
+            if !listed.iter().any(|arn| arn.rsplit('/').next() == Some(name.as_str())) {
+                listed.push(name.clone());
+            }
         }
         let mut services = Vec::new();
         for listed in listed.chunks(SERVICES_AT_ONCE) {
@@ -165,7 +196,7 @@ impl ContainerPort for Aws {
         Ok(self.describe_services(cluster, vec![name.to_owned()]).await?.into_iter().next())
     }
 
-    async fn create_service(&self, service: &NewService) -> Result<()> {
+    async fn create_service(&self, service: &NewService) -> Result<Service> {
         let balancer = LoadBalancer::builder()
             .load_balancer_name(&service.load_balancer)
             .container_name(&service.container)
@@ -184,10 +215,18 @@ impl ContainerPort for Aws {
             .client_token(&service.client_token)
             .propagate_tags(PropagateTags::Service)
             .set_tags(Some(aws_tags(&service.tags)));
-        let created = self.call("CreateService", request.send()).await.map(drop);
-        // Done or not: what is listed next has to show it.
-        self.listed.lock().unwrap_or_else(PoisonError::into_inner).remove(&service.cluster);
-        created
+        let created = self.call("CreateService", request.send()).await;
+        let arn = created.as_ref().ok().and_then(|created| created.service()?.service_arn().map(ToOwned::to_owned));
+        let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        match (arn, listed.get_mut(&service.cluster)) {
+            (Some(arn), Some((_, arns))) if !arns.contains(&arn) => arns.push(arn),
+            (Some(_), _) => {}
+            // Done or not: what is listed next has to show it.
+            (None, _) => drop(listed.remove(&service.cluster)),
+        }
+        drop(listed);
+        let made = created?.service().map(service_of).ok_or("no service").map_err(unbuilt("CreateService"))?;
+        Ok(Service { tags: service.tags.clone(), ..made })
     }
 
     async fn delete_service(&self, cluster: &str, name: &str) -> Result<()> {
@@ -197,9 +236,10 @@ impl ContainerPort for Aws {
         deleted
     }
 
-    async fn set_desired(&self, cluster: &str, service: &str, desired: u32) -> Result<()> {
+    async fn set_desired(&self, cluster: &str, service: &str, desired: u32) -> Result<Service> {
         let request = self.ecs.update_service().cluster(cluster).service(service).desired_count(signed(desired));
-        self.call("UpdateService", request.send()).await.map(drop)
+        let answer = self.call("UpdateService", request.send()).await?;
+        answer.service().map(service_of).ok_or("no service").map_err(unbuilt("UpdateService"))
     }
 
     async fn set_task_definition(&self, cluster: &str, service: &str, definition: &str) -> Result<()> {
@@ -234,6 +274,62 @@ impl ContainerPort for Aws {
 }
 
 impl Aws {
+    /// Hosts of a cluster by ARN.
+    async fn list_hosts(&self, cluster: &str) -> Result<Vec<String>> {
+        let mut arns = Vec::new();
+        let mut token = None;
+        loop {
+            let request = self.ecs.list_container_instances().cluster(cluster).set_next_token(token);
+            let Some(answer) = absent(self.call("ListContainerInstances", request.send()).await)? else {
+                return Ok(Vec::new());
+            };
+            arns.extend_from_slice(answer.container_instance_arns());
+            token = answer.next_token().map(ToOwned::to_owned);
+            if token.is_none() {
+                return Ok(arns);
+            }
+        }
+    }
+
+    async fn describe_hosts(&self, cluster: &str, arns: Vec<String>) -> Result<Vec<Host>> {
+        let mut hosts = Vec::new();
+        for arns in arns.chunks(DESCRIBED_AT_ONCE) {
+            let request = self.ecs.describe_container_instances().cluster(cluster);
+            let request = request.set_container_instances(Some(arns.to_vec()));
+            let answer = self.call("DescribeContainerInstances", request.send()).await?;
+            hosts.extend(answer.container_instances().iter().map(host_of));
+        }
+        self.remember(&hosts);
+        Ok(hosts)
+    }
+
+    /// Forgets the list of a cluster's services when their number is another one.
+    fn check_list(&self, counts: &ClusterCounts) {
+        let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        if listed.get(&counts.name).is_some_and(|(_, arns)| arns.len() != counts.services as usize) {
+            listed.remove(&counts.name);
+        }
+    }
+
+    /// Whether the cluster has answered a call a short time ago.
+    fn answered(&self, cluster: &str) -> bool {
+        let known = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(cluster).is_some_and(|at| at.elapsed() < EXISTS_FOR)
+    }
+
+    /// The revision of a task definition that was found or registered a short time ago.
+    fn found(&self, definition: &TaskDefinition) -> Option<String> {
+        let known = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let found =
+            known.get(&definition.family).filter(|(at, found, _)| at.elapsed() < FOUND_FOR && found == definition);
+        found.map(|(_, _, arn)| arn.clone())
+    }
+
+    fn remember_found(&self, definition: &TaskDefinition, arn: &str) {
+        let mut known = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(definition.family.clone(), (Instant::now(), definition.clone(), arn.to_owned()));
+    }
+
     /// Services of a cluster by ARN. The list changes only when a version comes or goes, so it is kept for a while.
     async fn list_services(&self, cluster: &str) -> Result<Vec<String>> {
         let known = self.listed.lock().unwrap_or_else(PoisonError::into_inner).get(cluster).cloned();
@@ -268,6 +364,12 @@ impl Aws {
         let request = self.ecs.describe_services().cluster(cluster).set_services(Some(services));
         let request = request.include(aws_sdk_ecs::types::ServiceField::Tags);
         let answer = absent(self.call("DescribeServices", request.send()).await)?;
+        let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        match &answer {
+            Some(_) => answered.insert(cluster.to_owned(), Instant::now()),
+            None => answered.remove(cluster),
+        };
+        drop(answered);
         Ok(answer.map(|answer| answer.services().iter().map(service_of).collect()).unwrap_or_default())
     }
 
@@ -306,6 +408,16 @@ fn absent<T>(answer: Result<T>) -> Result<Option<T>> {
 
 pub(super) fn aws_tags(tags: &Tags) -> Vec<Tag> {
     tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
+}
+
+fn counts_of(cluster: &aws_sdk_ecs::types::Cluster) -> ClusterCounts {
+    ClusterCounts {
+        name: cluster.cluster_name().unwrap_or_default().to_owned(),
+        services: count(cluster.active_services_count()),
+        running: count(cluster.running_tasks_count()),
+        pending: count(cluster.pending_tasks_count()),
+        hosts: count(cluster.registered_container_instances_count()),
+    }
 }
 
 fn host_of(host: &ContainerInstance) -> Host {

@@ -8,6 +8,7 @@ use aws_sdk_ec2::types::{
     InstanceType, LaunchTemplateIamInstanceProfileSpecificationRequest, RequestLaunchTemplateData, ResourceType,
     ResponseLaunchTemplateData, Tag, TagSpecification,
 };
+use std::sync::PoisonError;
 
 /// Where AWS publishes its ECS-optimized image.
 const IMAGE_PARAMETER: &str = "/aws/service/ecs/optimized-ami/amazon-linux-2023/recommended/image_id";
@@ -30,17 +31,13 @@ impl GroupPort for Aws {
         };
         let Some(template) = answer.launch_templates().first() else { return Ok(None) };
         let id = template.launch_template_id().unwrap_or_default().to_owned();
-        let request = self.ec2.describe_launch_template_versions().launch_template_id(&id).versions("$Latest");
-        let versions = self.call("DescribeLaunchTemplateVersions", request.send()).await?;
-        let Some(latest) = versions.launch_template_versions().first() else { return Ok(None) };
+        let number = template.latest_version_number().unwrap_or_default();
+        let Some(latest) = self.template_version(&id, number).await? else { return Ok(None) };
         Ok(Some(LaunchTemplate {
             id,
             tags: collect_tags(template.tags().iter().map(|tag| (tag.key(), tag.value()))),
             default_version: template.default_version_number().unwrap_or_default(),
-            latest: (
-                latest.version_number().unwrap_or_default(),
-                latest.launch_template_data().map(settings_of).unwrap_or_else(no_settings),
-            ),
+            latest: (number, latest),
         }))
     }
 
@@ -167,6 +164,22 @@ impl GroupPort for Aws {
         let request = self.scaling.terminate_instance_in_auto_scaling_group().instance_id(instance);
         let request = request.should_decrement_desired_capacity(true);
         self.call("TerminateInstanceInAutoScalingGroup", request.send()).await.map(drop)
+    }
+}
+
+impl Aws {
+    /// What a version of a launch template says, which never changes.
+    async fn template_version(&self, id: &str, number: i64) -> Result<Option<LaunchSettings>> {
+        let key = (id.to_owned(), number);
+        if let Some(known) = self.versions.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(Some(known.clone()));
+        }
+        let request = self.ec2.describe_launch_template_versions().launch_template_id(id).versions(number.to_string());
+        let versions = self.call("DescribeLaunchTemplateVersions", request.send()).await?;
+        let Some(found) = versions.launch_template_versions().first() else { return Ok(None) };
+        let settings = found.launch_template_data().map(settings_of).unwrap_or_else(no_settings);
+        self.versions.lock().unwrap_or_else(PoisonError::into_inner).insert(key, settings.clone());
+        Ok(Some(settings))
     }
 }
 

@@ -17,6 +17,12 @@ const LOOK_PATIENCE: Duration = Duration::from_secs(10);
 const ACT_PATIENCE: Duration = Duration::from_millis(200);
 /// The part of AWS's limits that is used: calls bunch on their way, and people use the account too.
 const USED: f64 = 0.9;
+/// The part of AWS's limits that observation uses which nobody waits for, and how long such a look waits at most: the next
+/// round comes anyway.
+const IDLE: f64 = 0.1;
+const IDLE_PATIENCE: Duration = Duration::from_secs(60);
+/// What such a look leaves in the bucket for those that somebody waits for.
+const LEFT_BY_IDLE: f64 = 0.5;
 /// How long a bucket fills at half its pace after AWS has throttled a call of it.
 const SLOWED: Duration = Duration::from_secs(10);
 
@@ -99,11 +105,31 @@ pub(super) struct Crowded {
 
 /// The buckets of an account and region.
 #[derive(Debug, Default)]
-pub struct Limits(Mutex<BTreeMap<Class, Bucket>>);
+pub struct Limits(Mutex<BTreeMap<(Class, Use), Bucket>>);
+
+/// What a call is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Use {
+    /// Somebody waits for it.
+    Wanted,
+    /// Observation that nobody waits for.
+    Idle,
+}
 
 impl Limits {
     /// Waits for the turn of a call, or refuses it when that is too far.
-    pub(super) async fn turn(&self, action: &str) -> Result<(), Crowded> {
+    pub(super) async fn turn(&self, action: &str, purpose: Use) -> Result<(), Crowded> {
+        if purpose == Use::Idle {
+            let began = Instant::now();
+            while !self.has_room(action, Instant::now()) {
+                if began.elapsed() >= IDLE_PATIENCE {
+                    return Err(Crowded { before: 0 });
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            // What is kept of it is its own share; the common bucket counts it too.
+            tokio::time::sleep(self.reserve_idle(action, Instant::now())?).await;
+        }
         let wait = self.reserve(action, Instant::now())?;
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
@@ -111,22 +137,37 @@ impl Limits {
         Ok(())
     }
 
+    /// Whether those whom somebody waits for leave something.
+    fn has_room(&self, action: &str, now: Instant) -> bool {
+        self.with(action, Use::Wanted, now, |bucket| bucket.tokens >= bucket.burst * LEFT_BY_IDLE)
+    }
+
+    fn reserve_idle(&self, action: &str, now: Instant) -> Result<Duration, Crowded> {
+        self.with(action, Use::Idle, now, |bucket| bucket.take(IDLE_PATIENCE))
+    }
+
     /// AWS has throttled a call: others use the limit too, or it is lower here.
     pub(super) fn throttled(&self, action: &str, now: Instant) {
-        self.with(action, now, Bucket::slow);
+        self.with(action, Use::Wanted, now, Bucket::slow);
     }
 
     /// How long a call waits that asks now.
     fn reserve(&self, action: &str, now: Instant) -> Result<Duration, Crowded> {
         let looks = ["Describe", "List", "Get"].iter().any(|prefix| action.starts_with(prefix));
         let patience = if looks { LOOK_PATIENCE } else { ACT_PATIENCE };
-        self.with(action, now, |bucket| bucket.take(patience))
+        self.with(action, Use::Wanted, now, |bucket| bucket.take(patience))
     }
 
-    fn with<T>(&self, action: &str, now: Instant, run: impl FnOnce(&mut Bucket) -> T) -> T {
+    fn with<T>(&self, action: &str, purpose: Use, now: Instant, run: impl FnOnce(&mut Bucket) -> T) -> T {
         let class = Class::of(action);
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let bucket = buckets.entry(class).or_insert_with(|| Bucket::full(class.limit(), now));
+        let bucket = buckets.entry((class, purpose)).or_insert_with(|| {
+            let (burst, per_second) = class.limit();
+            match purpose {
+                Use::Wanted => Bucket::full((burst, per_second), now),
+                Use::Idle => Bucket::full((burst * IDLE, per_second * IDLE), now),
+            }
+        });
         bucket.fill(now);
         run(bucket)
     }
@@ -205,6 +246,22 @@ mod tests {
                 assert!(calls <= 100.0 + 20.0 * (to - from), "{calls} calls from {from} s to {to} s");
             }
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_observation_uses_a_tenth_and_stands_back() {
+        let (limits, began) = (Limits::default(), Instant::now());
+        let mut sent = 0;
+        while began.elapsed() < Duration::from_mins(1) {
+            sent += u32::from(limits.turn("DescribeServices", Use::Idle).await.is_ok());
+        }
+        assert!((100..=10 + 2 * 61).contains(&sent), "{sent} calls in a minute are about a tenth of 1,200");
+        assert_eq!(limits.reserve("DescribeServices", Instant::now()), Ok(Duration::ZERO), "nobody else waits for it");
+        while limits.reserve("ListTasks", Instant::now()) == Ok(Duration::ZERO) {}
+        let asked = Instant::now();
+        limits.turn("DescribeServices", Use::Idle).await.unwrap();
+        let waited = asked.elapsed().as_secs_f64();
+        assert!((2.0..5.0).contains(&waited), "until half the burst is there again, at 18 a second: {waited} s");
     }
 
     #[test]

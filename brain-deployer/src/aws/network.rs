@@ -7,8 +7,10 @@ use aws_sdk_ec2::types::{Filter, IpPermission, IpRange, ResourceType, Tag, TagSp
 use std::{sync::PoisonError, time::Duration};
 use tokio::time::Instant;
 
-/// How long VPC and subnets are used again: the set-up of one deployment, many times over.
-const NETWORK_FOR: Duration = Duration::from_secs(60);
+/// How long VPC and subnets are used again. A VPC's network does not change, and new subnets are for new resources.
+const NETWORK_FOR: Duration = Duration::from_mins(60);
+/// How long a security group that was found is used again: the set-up steps of one deployment.
+const GROUP_FOR: Duration = Duration::from_secs(10);
 
 #[async_trait]
 impl NetworkPort for Aws {
@@ -30,14 +32,24 @@ impl NetworkPort for Aws {
     }
 
     async fn security_group(&self, vpc: &str, name: &str) -> Result<Option<SecurityGroup>> {
+        let key = (vpc.to_owned(), name.to_owned());
+        let known = self.groups.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        if let Some((_, group)) = known.filter(|(at, _)| at.elapsed() < GROUP_FOR) {
+            return Ok(Some(group));
+        }
+        let at = Instant::now();
         let request = self.ec2.describe_security_groups();
         let request = request.filters(filter("vpc-id", vpc)).filters(filter("group-name", name));
         let answer = self.call("DescribeSecurityGroups", request.send()).await?;
-        Ok(answer.security_groups().first().map(|group| SecurityGroup {
+        let found = answer.security_groups().first().map(|group| SecurityGroup {
             id: group.group_id().unwrap_or_default().to_owned(),
             rules: group.ip_permissions().iter().flat_map(rules).collect(),
             tags: collect_tags(group.tags().iter().map(|tag| (tag.key(), tag.value()))),
-        }))
+        });
+        if let Some(group) = &found {
+            self.groups.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (at, group.clone()));
+        }
+        Ok(found)
     }
 
     async fn create_security_group(&self, vpc: &str, name: &str, tags: &Tags) -> Result<()> {
@@ -47,7 +59,12 @@ impl NetworkPort for Aws {
             .build();
         let request = self.ec2.create_security_group().group_name(name).description(format!("{name}, made by brain"));
         let request = request.vpc_id(vpc).tag_specifications(specification);
-        self.call("CreateSecurityGroup", request.send()).await.map(drop)
+        let created = self.call("CreateSecurityGroup", request.send()).await.map(drop);
+        if created.is_err() {
+            // The VPC may be another one by now.
+            self.networks.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+        created
     }
 
     async fn allow(&self, group: &str, rules: &[Rule]) -> Result<()> {
@@ -61,7 +78,9 @@ impl NetworkPort for Aws {
         };
         let request = self.ec2.authorize_security_group_ingress().group_id(group);
         let request = request.set_ip_permissions(Some(rules.iter().map(permission).collect()));
-        self.call("AuthorizeSecurityGroupIngress", request.send()).await.map(drop)
+        let allowed = self.call("AuthorizeSecurityGroupIngress", request.send()).await.map(drop);
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, (_, known)| known.id != group);
+        allowed
     }
 }
 

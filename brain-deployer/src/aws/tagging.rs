@@ -3,11 +3,22 @@
 use super::{Aws, balancer::unbuilt, containers::aws_tags};
 use crate::cloud::{Result, TagPort, Tagged, Tags};
 use async_trait::async_trait;
+use std::sync::PoisonError;
+
+impl Aws {
+    fn forget_tags(&self) {
+        self.tagged.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.clusters.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
 
 #[async_trait]
 impl TagPort for Aws {
     async fn tag(&self, resource: &Tagged, tags: &Tags) -> Result<()> {
         let call = resource.call();
+        // Done or not: what was known of its tags is looked at anew.
+        self.forget_tags();
         match resource {
             Tagged::SecurityGroup { id } | Tagged::LaunchTemplate { id } => {
                 let tag = |(key, value)| aws_sdk_ec2::types::Tag::builder().key(key).value(value).build();

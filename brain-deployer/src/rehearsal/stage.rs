@@ -3,9 +3,9 @@
 use super::Call;
 use crate::{
     cloud::{
-        Alarm, BalancerPort, Cloud, Cluster, ContainerPort, Group, GroupPort, Host, HostStatus, Launch, LaunchSettings,
-        LaunchTemplate, Listener, LoadBalancer, Network, NetworkPort, NewGroup, NewService, Result, Rule,
-        SecurityGroup, Service, ServiceStatus, TagPort, Tagged, Tags, Task, TaskDefinition, WatchPort,
+        Alarm, BalancerPort, Cloud, Cluster, ClusterCounts, ContainerPort, Group, GroupPort, Host, HostStatus, Launch,
+        LaunchSettings, LaunchTemplate, Listener, LoadBalancer, Network, NetworkPort, NewGroup, NewService, Result,
+        Rule, SecurityGroup, Service, ServiceStatus, TagPort, Tagged, Tags, Task, TaskDefinition, WatchPort,
     },
     difference::{difference, launch_text, listener_text, settings_differences},
 };
@@ -58,6 +58,20 @@ impl Stage {
 
     fn made(&self) -> MutexGuard<'_, Made> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn new_service(name: &str, task_definition: &str, tags: &Tags) -> Service {
+    Service {
+        name: name.to_owned(),
+        arn: NEW.to_owned(),
+        status: ServiceStatus::Active,
+        desired: 0,
+        running: 0,
+        pending: 0,
+        task_definition: task_definition.to_owned(),
+        tags: tags.clone(),
+        events: Vec::new(),
     }
 }
 
@@ -330,6 +344,10 @@ impl ContainerPort for Stage {
         Ok(found)
     }
 
+    async fn cluster_counts(&self, names: &[String]) -> Result<Vec<ClusterCounts>> {
+        self.cloud.cluster_counts(names).await
+    }
+
     async fn create_cluster(&self, name: &str, tags: &Tags) -> Result<()> {
         let mut made = self.made();
         made.note("CreateCluster", name, Vec::new());
@@ -351,7 +369,17 @@ impl ContainerPort for Stage {
         self.cloud.instances_of(cluster, hosts).await
     }
 
-    async fn set_draining(&self, _cluster: &str, host: &str, draining: bool) -> Result<()> {
+    async fn host_count(&self, cluster: &str) -> Result<usize> {
+        Ok(self.hosts(cluster).await?.len())
+    }
+
+    async fn hosts_named(&self, cluster: &str, arns: &BTreeSet<String>) -> Result<Vec<Host>> {
+        let mut hosts = self.hosts(cluster).await?;
+        hosts.retain(|host| arns.contains(&host.arn));
+        Ok(hosts)
+    }
+
+    async fn set_draining(&self, _cluster: &str, host: &str, draining: bool) -> Result<Host> {
         let mut made = self.made();
         let (is, will_be) = if draining { ("ACTIVE", "DRAINING") } else { ("DRAINING", "ACTIVE") };
         made.note("UpdateContainerInstancesState", host, vec![difference("status", is, will_be)]);
@@ -359,7 +387,17 @@ impl ContainerPort for Stage {
         for known in made.hosts.iter_mut().flatten().filter(|known| known.arn == host) {
             known.status = status;
         }
-        Ok(())
+        let known = made.hosts.iter().flatten().find(|known| known.arn == host).cloned();
+        // Which instance will be empty is not known yet.
+        Ok(known.unwrap_or_else(|| Host {
+            arn: host.to_owned(),
+            instance: host.to_owned(),
+            status,
+            connected: true,
+            tasks: 0,
+            memory_mib: 0,
+            cpu_units: 0,
+        }))
     }
 
     async fn find_task_definition(&self, definition: &TaskDefinition) -> Result<Option<String>> {
@@ -390,8 +428,15 @@ impl ContainerPort for Stage {
         Ok(())
     }
 
-    async fn services(&self, cluster: &str, also: Option<&str>) -> Result<Vec<Service>> {
-        self.cloud.services(cluster, also).await
+    async fn services(&self, cluster: &str, also: &[String]) -> Result<Vec<Service>> {
+        let new = self.made().cluster.as_ref().is_some_and(|cluster| cluster.arn == NEW);
+        let mut services = if new { Vec::new() } else { self.cloud.services(cluster, also).await? };
+        let mut made = self.made();
+        services.retain(|service| !made.services.contains_key(&service.name));
+        for service in &services {
+            made.services.insert(service.name.clone(), service.clone());
+        }
+        Ok(made.services.values().cloned().collect())
     }
 
     async fn service(&self, cluster: &str, name: &str) -> Result<Option<Service>> {
@@ -409,7 +454,7 @@ impl ContainerPort for Stage {
         Ok(found)
     }
 
-    async fn create_service(&self, service: &NewService) -> Result<()> {
+    async fn create_service(&self, service: &NewService) -> Result<Service> {
         let mut made = self.made();
         let differences = vec![
             difference("desired count", "none", 0),
@@ -417,19 +462,9 @@ impl ContainerPort for Stage {
             difference("load balancer", "none", &service.load_balancer),
         ];
         made.note("CreateService", &service.name, differences);
-        let new = Service {
-            name: service.name.clone(),
-            arn: NEW.to_owned(),
-            status: ServiceStatus::Active,
-            desired: 0,
-            running: 0,
-            pending: 0,
-            task_definition: service.task_definition.clone(),
-            tags: service.tags.clone(),
-            events: Vec::new(),
-        };
-        made.services.insert(service.name.clone(), new);
-        Ok(())
+        let new = new_service(&service.name, &service.task_definition, &service.tags);
+        made.services.insert(service.name.clone(), new.clone());
+        Ok(new)
     }
 
     async fn delete_service(&self, _cluster: &str, name: &str) -> Result<()> {
@@ -441,14 +476,13 @@ impl ContainerPort for Stage {
         Ok(())
     }
 
-    async fn set_desired(&self, _cluster: &str, service: &str, desired: u32) -> Result<()> {
+    async fn set_desired(&self, _cluster: &str, name: &str, desired: u32) -> Result<Service> {
         let mut made = self.made();
-        let is = made.services.get(service).map(|service| service.desired).unwrap_or_default();
-        made.note("UpdateService", service, vec![difference("desired count", is, desired)]);
-        if let Some(service) = made.services.get_mut(service) {
-            service.desired = desired;
-        }
-        Ok(())
+        let is = made.services.get(name).map(|service| service.desired).unwrap_or_default();
+        made.note("UpdateService", name, vec![difference("desired count", is, desired)]);
+        let service = made.services.entry(name.to_owned()).or_insert_with(|| new_service(name, "", &Tags::new()));
+        service.desired = desired;
+        Ok(service.clone())
     }
 
     async fn set_task_definition(&self, _cluster: &str, service: &str, definition: &str) -> Result<()> {

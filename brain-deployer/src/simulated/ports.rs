@@ -1,10 +1,10 @@
 //! The ports, on one process's way to the account.
 
-use super::{Act, Client, TaskStage, TaskState, World};
+use super::{Act, Client, TaskStage, TaskState, Treatment, World, error};
 use crate::cloud::{
-    Alarm, BalancerPort, Cluster, ContainerPort, ErrorKind, Group, GroupPort, Host, Launch, LaunchSettings,
-    LaunchTemplate, Listener, LoadBalancer, Network, NetworkPort, NewGroup, NewService, Result, Rule, SecurityGroup,
-    Service, TagPort, Tagged, Tags, Task, TaskDefinition, WatchPort,
+    Alarm, BalancerPort, Cluster, ClusterCounts, ContainerPort, ErrorKind, Group, GroupPort, Host, Launch,
+    LaunchSettings, LaunchTemplate, Listener, LoadBalancer, Network, NetworkPort, NewGroup, NewService, Result, Rule,
+    SecurityGroup, Service, TagPort, Tagged, Tags, Task, TaskDefinition, WatchPort,
 };
 use async_trait::async_trait;
 use brain_core::gate::metrics::{Ask, Points, Query};
@@ -62,11 +62,11 @@ impl BalancerPort for Client {
     }
 
     async fn healthy_instances(&self, _: &str) -> Result<BTreeSet<String>> {
-        let healthy = |world: &World| {
-            let healthy = world.tasks.values().filter(|task| task.healthy);
-            healthy.map(|task| task.instance.clone()).collect()
+        let healthy = |world: &World, treatment: &Treatment| {
+            let taken = |task: &&TaskState| task.healthy || treatment.credulous && task.stage == TaskStage::Running;
+            world.tasks.values().filter(taken).map(|task| task.instance.clone()).collect()
         };
-        self.look("DescribeInstanceHealth", healthy).await
+        self.look_treated("DescribeInstanceHealth", healthy).await
     }
 }
 
@@ -138,6 +138,10 @@ impl ContainerPort for Client {
         Ok(tags.map(|tags| Cluster { arn: name.to_owned(), tags }))
     }
 
+    async fn cluster_counts(&self, names: &[String]) -> Result<Vec<ClusterCounts>> {
+        self.look("DescribeClusters", |world| counts(world, names)).await
+    }
+
     async fn create_cluster(&self, name: &str, tags: &Tags) -> Result<()> {
         self.act(Act::CreateCluster { name: name.to_owned(), tags: tags.clone() }).await
     }
@@ -154,8 +158,23 @@ impl ContainerPort for Client {
         self.look("DescribeContainerInstances", wanted).await
     }
 
-    async fn set_draining(&self, _: &str, host: &str, draining: bool) -> Result<()> {
-        self.act(Act::SetDraining { host: host.to_owned(), draining }).await
+    async fn host_count(&self, cluster: &str) -> Result<usize> {
+        self.look("ListContainerInstances", |world| hosts(world, cluster).len()).await
+    }
+
+    async fn hosts_named(&self, cluster: &str, arns: &BTreeSet<String>) -> Result<Vec<Host>> {
+        let mut found = self.look("DescribeContainerInstances", |world| hosts(world, cluster)).await?;
+        found.retain(|host| arns.contains(&host.arn));
+        Ok(found)
+    }
+
+    async fn set_draining(&self, _: &str, host: &str, draining: bool) -> Result<Host> {
+        let after = |world: &World| {
+            let cluster = world.hosts.values().find(|other| other.arn == host).map(|host| host.cluster.clone());
+            hosts(world, &cluster.unwrap_or_default()).into_iter().find(|other| other.arn == host)
+        };
+        let answer = self.act_and_see(Act::SetDraining { host: host.to_owned(), draining }, after).await?;
+        answer.ok_or_else(|| error("UpdateContainerInstancesState", ErrorKind::Terminal, "InvalidParameter"))
     }
 
     async fn find_task_definition(&self, definition: &TaskDefinition) -> Result<Option<String>> {
@@ -192,7 +211,7 @@ impl ContainerPort for Client {
         self.act(Act::DeregisterTaskDefinition { arn: arn.to_owned() }).await
     }
 
-    async fn services(&self, cluster: &str, _: Option<&str>) -> Result<Vec<Service>> {
+    async fn services(&self, cluster: &str, _: &[String]) -> Result<Vec<Service>> {
         let here = |world: &World| {
             let here = world.services.values().filter(|service| service.cluster == cluster);
             here.map(|service| service.shown.clone()).collect()
@@ -204,16 +223,20 @@ impl ContainerPort for Client {
         self.look("DescribeServices", |world| world.services.get(name).map(|service| service.shown.clone())).await
     }
 
-    async fn create_service(&self, service: &NewService) -> Result<()> {
-        self.act(Act::CreateService(service.clone())).await
+    async fn create_service(&self, service: &NewService) -> Result<Service> {
+        let after = |world: &World| world.services.get(&service.name).map(|service| service.shown.clone());
+        let answer = self.act_and_see(Act::CreateService(service.clone()), after).await?;
+        answer.ok_or_else(|| error("CreateService", ErrorKind::Transient, "ServiceNotFoundException"))
     }
 
     async fn delete_service(&self, _: &str, name: &str) -> Result<()> {
         self.act(Act::DeleteService { name: name.to_owned() }).await
     }
 
-    async fn set_desired(&self, _: &str, service: &str, desired: u32) -> Result<()> {
-        self.act(Act::SetDesired { service: service.to_owned(), desired }).await
+    async fn set_desired(&self, _: &str, service: &str, desired: u32) -> Result<Service> {
+        let after = |world: &World| world.services.get(service).map(|service| service.shown.clone());
+        let answer = self.act_and_see(Act::SetDesired { service: service.to_owned(), desired }, after).await?;
+        answer.ok_or_else(|| error("UpdateService", ErrorKind::Transient, "ServiceNotFoundException"))
     }
 
     async fn set_task_definition(&self, _: &str, service: &str, definition: &str) -> Result<()> {
@@ -224,6 +247,22 @@ impl ContainerPort for Client {
     async fn tasks(&self, cluster: &str, service: Option<&str>, stopped: bool) -> Result<Vec<Task>> {
         self.look("DescribeTasks", |world| tasks(world, cluster, service, stopped)).await
     }
+}
+
+fn counts(world: &World, names: &[String]) -> Vec<ClusterCounts> {
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let count = |name: &String| {
+        let services = world.services.values().filter(|service| service.cluster == *name);
+        let shown: Vec<_> = services.map(|service| &service.shown).collect();
+        ClusterCounts {
+            name: name.clone(),
+            services: number(shown.len()),
+            running: shown.iter().map(|service| service.running).sum(),
+            pending: shown.iter().map(|service| service.pending).sum(),
+            hosts: number(hosts(world, name).len()),
+        }
+    };
+    names.iter().filter(|name| world.clusters.contains(*name)).map(count).collect()
 }
 
 fn hosts(world: &World, cluster: &str) -> Vec<Host> {

@@ -219,7 +219,7 @@ impl World {
             |task: &TaskState| task.service == name && matches!(task.stage, TaskStage::Pending | TaskStage::Running);
         let mut here: Vec<String> =
             self.tasks.iter().filter(|(_, task)| live(task)).map(|(id, _)| id.clone()).collect();
-        let mut event = None;
+        let (mut started, mut event) = (Vec::new(), None);
         while here.len() < desired {
             let Some(instance) = self.free_host(&cluster) else {
                 event = Some(format!("(service {name}) was unable to place a task: a port is in use on every host"));
@@ -237,6 +237,7 @@ impl World {
                 healthy: false,
                 stopped: None,
             };
+            started.push(format!("(service {name}) has started 1 tasks: (task {id})."));
             self.tasks.insert(id.clone(), task);
             here.push(id);
         }
@@ -253,12 +254,15 @@ impl World {
         let (running, pending) = (count(TaskStage::Running), count(TaskStage::Pending));
         if let Some(service) = self.services.get_mut(name) {
             (service.shown.running, service.shown.pending) = (running, pending);
+            for message in started {
+                service.shown.events.insert(0, ServiceEvent { at_ms: now_ms, message });
+            }
             // ECS repeats an event only after hours.
             let fresh = event.filter(|event| service.shown.events.first().is_none_or(|last| last.message != *event));
             if let Some(message) = fresh {
                 service.shown.events.insert(0, ServiceEvent { at_ms: now_ms, message });
-                service.shown.events.truncate(EVENTS_KEPT);
             }
+            service.shown.events.truncate(EVENTS_KEPT);
         }
     }
 

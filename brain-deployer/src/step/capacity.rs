@@ -7,12 +7,13 @@ use crate::cloud::{Host, HostStatus, Result};
 /// Instances enough have joined the cluster, or the arithmetic that says why they cannot.
 pub(super) async fn capacity(context: &Context, instances: u32) -> Result<Observed> {
     let name = &context.names.auto_scaling_group;
-    let Some(group) = context.cloud.group(name).await? else {
+    let Some(group) = context.group_known().await? else {
         return Ok(wait(format!("auto-scaling group {name} does not show yet")));
     };
     if group.desired < instances {
         let more = instances - group.desired;
         if group.max < instances {
+            context.looks.forget_capacity();
             let wanted = context.target().max_instances;
             let remedy = if instances <= wanted {
                 format!("deploy with repair_drift to raise it to {wanted}, which target.max_instances says")
@@ -25,11 +26,29 @@ pub(super) async fn capacity(context: &Context, instances: u32) -> Result<Observ
             )));
         }
         return Ok(context.ready(format!("grow {name} from {} to {instances}", group.desired), |context| async move {
-            context.cloud.set_group_desired(&context.names.auto_scaling_group, instances).await
+            let grown = context.cloud.set_group_desired(&context.names.auto_scaling_group, instances).await;
+            match &grown {
+                Ok(()) => context.looks.grown(instances),
+                Err(_) => context.looks.forget_capacity(),
+            }
+            grown
         }));
     }
-    let hosts = context.cloud.hosts(&context.names.cluster).await?;
-    let joined: Vec<&Host> = hosts.iter().filter(|host| host.status == HostStatus::Active && host.connected).collect();
+    if context.looks.just_grown() {
+        return Ok(wait(format!("{instances} instances were asked for")));
+    }
+    let hosts = match context.hosts_known() {
+        Some(known) if joined(&known).count() >= instances as usize => known,
+        // Names alone cost one call, and tell whether there is something new to see.
+        Some(known)
+            if joined(&known).count() == known.len()
+                && context.cloud.host_count(&context.names.cluster).await? == known.len() =>
+        {
+            known
+        }
+        _ => context.hosts().await?,
+    };
+    let joined: Vec<&Host> = joined(&hosts).collect();
     if let Some(small) = joined.iter().find(|host| !fits(context, host)) {
         let target = context.target();
         return Ok(blocked(format!(
@@ -47,6 +66,10 @@ pub(super) async fn capacity(context: &Context, instances: u32) -> Result<Observ
         return Ok(set_draining(context, host.arn.clone(), &host.instance, false));
     }
     Ok(wait(format!("{here} of {instances} instances have joined the cluster")))
+}
+
+fn joined(hosts: &[Host]) -> impl Iterator<Item = &Host> {
+    hosts.iter().filter(|host| host.status == HostStatus::Active && host.connected)
 }
 
 fn fits(context: &Context, host: &Host) -> bool {
@@ -71,14 +94,14 @@ pub(crate) enum Giving {
 /// count alone would let AWS choose, and it may choose one with a live task.
 pub(crate) async fn giving(context: &Context, instances: u32) -> Result<Giving> {
     let name = &context.names.auto_scaling_group;
-    let Some(group) = context.cloud.group(name).await? else {
+    let Some(group) = context.group().await? else {
         return Ok(Giving::Wait(format!("auto-scaling group {name} does not show yet")));
     };
     let set_draining = |host: &Host, draining: bool| {
         let (host, instance) = (host.arn.clone(), host.instance.clone());
         Giving::SetDraining { host, instance, draining }
     };
-    let hosts = context.cloud.hosts(&context.names.cluster).await?;
+    let hosts = context.hosts().await?;
     let ours = |host: &&Host| group.instances.contains(&host.instance);
     let draining = hosts.iter().filter(ours).find(|host| host.status == HostStatus::Draining);
     if group.desired <= instances {
@@ -89,9 +112,11 @@ pub(crate) async fn giving(context: &Context, instances: u32) -> Result<Giving> 
             return Ok(set_draining(host, false));
         }
         // A task that is being stopped is no longer counted, but may still be serving its last requests.
-        let stopping = context.cloud.tasks(&context.names.cluster, None, true).await?;
-        if stopping.iter().any(|task| task.host.as_deref() == Some(&host.arn) && task.is_stopping()) {
-            return Ok(Giving::Wait(format!("instance {} ends its last task", host.instance)));
+        if !context.has_ended_on(&host.arn) {
+            let stopping = context.stopped().await?;
+            if stopping.iter().any(|task| task.host.as_deref() == Some(&host.arn) && task.is_stopping()) {
+                return Ok(Giving::Wait(format!("instance {} ends its last task", host.instance)));
+            }
         }
         return Ok(Giving::End { instance: host.instance.clone() });
     }
@@ -107,10 +132,10 @@ pub(super) async fn return_capacity(context: &Context, instances: u32) -> Result
     let name = &context.names.auto_scaling_group;
     Ok(match giving(context, instances).await? {
         Giving::SetDraining { host, instance, draining } => set_draining(context, host, &instance, draining),
-        Giving::End { instance } => context
-            .ready(format!("end empty instance {instance} of {name}"), |context| async move {
-                context.cloud.terminate(&instance).await
-            }),
+        Giving::End { instance } => {
+            let what = format!("end empty instance {instance} of {name}");
+            context.ready(what, |context| async move { end(&context, &instance).await })
+        }
         Giving::Wait(why) => wait(why),
         Giving::Done => done(),
     })
@@ -118,7 +143,18 @@ pub(super) async fn return_capacity(context: &Context, instances: u32) -> Result
 
 fn set_draining(context: &Context, host: String, instance: &str, draining: bool) -> Observed {
     let what = if draining { "drain" } else { "take back" };
-    context.ready(format!("{what} instance {instance}"), move |context| async move {
-        context.cloud.set_draining(&context.names.cluster, &host, draining).await
-    })
+    let set = move |context: Context| async move { drain(&context, &host, draining).await };
+    context.ready(format!("{what} instance {instance}"), set)
+}
+
+/// Lets a host drain, or takes it back.
+pub(crate) async fn drain(context: &Context, host: &str, draining: bool) -> Result<()> {
+    let answer = context.cloud.set_draining(&context.names.cluster, host, draining).await;
+    answer.map(|host| context.looks.host_answered(host)).inspect_err(|_| context.looks.forget_capacity())
+}
+
+/// Ends an instance; its group wants one less.
+pub(crate) async fn end(context: &Context, instance: &str) -> Result<()> {
+    let ended = context.cloud.terminate(instance).await;
+    ended.map(|()| context.looks.ended(instance)).inspect_err(|_| context.looks.forget_capacity())
 }

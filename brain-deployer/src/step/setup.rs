@@ -10,6 +10,7 @@ use crate::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use brain_core::{drift::Drift, names, project::LaunchKind};
 use std::collections::BTreeSet;
+use tokio::time::Instant;
 
 const SSH: u16 = 22;
 const EVERYWHERE: &str = "0.0.0.0/0";
@@ -299,6 +300,7 @@ pub(super) async fn auto_scaling_group(context: &Context, instances: u32, max_in
     };
     let template = matches!(launch, Launch::Template(_)).then(|| context.names.launch_template.clone());
     let mut resource = Resource::new(context, "auto-scaling group", name);
+    let began = Instant::now();
     let Some(group) = context.cloud.group(name).await? else {
         if let Some(Configuration { name, exists: false, .. }) = configuration {
             return Ok(wait(format!("launch configuration {name} does not show yet")));
@@ -358,6 +360,8 @@ pub(super) async fn auto_scaling_group(context: &Context, instances: u32, max_in
         };
         return Ok(context.ready(what, suspend).telling(drift));
     }
+    // How many instances there are is asked for next.
+    context.looks.seen_group(began, group);
     Ok(resource.done())
 }
 

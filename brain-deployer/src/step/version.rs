@@ -26,8 +26,8 @@ pub(super) async fn service(
     let Some(definition) = context.cloud.find_task_definition(&context.definition(image)).await? else {
         return Ok(wait(format!("the task definition of {version} does not show yet")));
     };
-    let found = context.cloud.service(&context.names.cluster, name).await?;
-    match found {
+    let (_, services) = context.services(name).await?;
+    match services.into_iter().find(|service| service.name == name) {
         Some(found) if found.status == ServiceStatus::Draining => {
             Ok(wait(format!("service {name} was deleted and is draining; its name is free afterwards")))
         }
@@ -49,7 +49,9 @@ pub(super) async fn service(
             }
             let name = name.to_owned();
             Ok(context.ready(format!("set the task definition of {name}"), |context| async move {
-                context.cloud.set_task_definition(&context.names.cluster, &name, &definition).await
+                let set = context.cloud.set_task_definition(&context.names.cluster, &name, &definition).await;
+                context.looks.forget_services();
+                set
             }))
         }
         _ => {
@@ -64,7 +66,10 @@ pub(super) async fn service(
                 tags: context.version_tags(version),
             };
             Ok(context.ready(format!("create service {name}"), |context| async move {
-                context.cloud.create_service(&service).await
+                let created = context.cloud.create_service(&service).await;
+                created
+                    .map(|service| context.looks.service_answered(service))
+                    .inspect_err(|_| context.looks.forget_services())
             }))
         }
     }

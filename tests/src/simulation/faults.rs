@@ -25,6 +25,8 @@ pub enum Deliberate {
     RepairsUnasked,
     /// Removes a service without a look at it.
     RemovesUnseen,
+    /// Takes a task that runs for one that is healthy.
+    TakesRunningForHealthy,
     /// Two processes claim to be the same start of the same deployer, so that the server hands a deployment to both.
     SharedInstance,
 }
@@ -100,7 +102,8 @@ impl Faults {
         let Inner { random, on, calls, acts, dead } = &mut *inner;
         *calls += 1;
         *acts += usize::from(acting);
-        let mut treatment = Treatment { before: Duration::from_millis(20), ..Treatment::default() };
+        let credulous = self.deliberate == Some(Deliberate::TakesRunningForHealthy);
+        let mut treatment = Treatment { before: Duration::from_millis(20), credulous, ..Treatment::default() };
         treatment.never = dead.contains(process);
         match self.chosen {
             Some(Chosen::CrashAfterCall(call)) if call == *calls => {

@@ -7,6 +7,7 @@
 //! sentences.
 
 pub mod assignment;
+pub mod capacity;
 pub mod dependency;
 pub mod deployment;
 pub mod drift;

@@ -67,6 +67,15 @@ pub struct ServiceCount {
 /// One step: a goal that can be observed, and reached by acting once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
+    /// There is room for the whole plan. It only reads.
+    Preflight {
+        /// Most instances at a time.
+        instances: u32,
+        /// What the group's upper bound is raised to.
+        max_instances: u32,
+        /// Tasks of the project when the plan was made.
+        serving: u32,
+    },
     /// The security group and its rules exist.
     SecurityGroup,
     /// The classic load balancer exists.
@@ -184,7 +193,8 @@ impl Step {
             | Self::LaunchTemplate
             | Self::AutoScalingGroup { .. }
             | Self::Cluster => true,
-            Self::TaskDefinition { .. }
+            Self::Preflight { .. }
+            | Self::TaskDefinition { .. }
             | Self::Service { .. }
             | Self::Capacity { .. }
             | Self::Scale { .. }
@@ -260,6 +270,12 @@ pub fn plan(spec: &ProjectSpec, policy: &RolloutPolicy, goal: Goal<'_>, serving:
     // Even where nothing moved, the goal is only reached when it is seen to be.
     shifting.close(&mut steps, &service, desired, desired);
     steps.push(Step::ReturnCapacity { instances: desired });
+    let most =
+        steps.iter().filter_map(|step| if let Step::Capacity { instances } = step { Some(*instances) } else { None });
+    if let Some(instances) = most.max() {
+        let serving = from.iter().map(|old| old.count).sum();
+        steps.insert(0, Step::Preflight { instances, max_instances: spec.target.max_instances, serving });
+    }
     Plan {
         names: ResourceNames::of(&spec.id),
         from,
@@ -301,6 +317,7 @@ pub fn look_at_set_up(spec: &ProjectSpec) -> Plan {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Preflight { instances, .. } => write!(f, "see that there is room for {instances} instances"),
             Self::SecurityGroup => f.write_str("set up the security group"),
             Self::LoadBalancer => f.write_str("set up the load balancer"),
             Self::LaunchTemplate => f.write_str("set up the launch template"),

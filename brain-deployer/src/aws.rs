@@ -16,6 +16,7 @@ use tokio::time::Instant;
 mod balancer;
 mod containers;
 mod group;
+mod instances;
 mod limits;
 mod network;
 mod tagging;
@@ -63,6 +64,8 @@ pub struct Aws {
     listed: Mutex<HashMap<String, (Instant, Vec<String>)>>,
     /// VPC and subnets by what was asked for, and when.
     networks: Mutex<HashMap<Asked, (Instant, crate::cloud::Network)>>,
+    /// Instance types and zones.
+    known: instances::Known,
     /// EC2 instances by host, which never change either.
     instances: Mutex<BTreeMap<String, String>>,
 }
@@ -90,6 +93,7 @@ impl Aws {
             groups: Mutex::default(),
             listed: Mutex::default(),
             networks: Mutex::default(),
+            known: instances::Known::default(),
             instances: Mutex::default(),
         }
     }

@@ -11,8 +11,10 @@ use brain_core::{
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
+mod instances;
 mod tagging;
 
+pub use instances::InstancePort;
 pub use tagging::{TagPort, Tagged};
 
 /// Tag with the project's id, on everything that brain makes.
@@ -152,6 +154,7 @@ pub struct Group {
     pub desired: u32,
     pub max: u32,
     pub instances: Vec<String>,
+    pub subnets: Vec<String>,
     pub rebalances: bool,
     pub tags: Tags,
     /// What its instances are launched from; `None` where that is neither template nor configuration.
@@ -190,8 +193,14 @@ pub struct Host {
     pub status: HostStatus,
     pub connected: bool,
     pub tasks: u32,
+    /// All that it offers to tasks.
     pub memory_mib: u32,
     pub cpu_units: u32,
+    /// What is left of that.
+    pub memory_left_mib: u32,
+    pub cpu_left_units: u32,
+    /// TCP ports in use, the host's own among them.
+    pub ports: BTreeSet<u16>,
 }
 
 /// What a cluster holds, in numbers.
@@ -465,5 +474,5 @@ pub trait WatchPort: Send + Sync {
 }
 
 /// All of it.
-pub trait Cloud: NetworkPort + BalancerPort + GroupPort + ContainerPort + WatchPort + TagPort {}
-impl<T: NetworkPort + BalancerPort + GroupPort + ContainerPort + WatchPort + TagPort> Cloud for T {}
+pub trait Cloud: NetworkPort + InstancePort + BalancerPort + GroupPort + ContainerPort + WatchPort + TagPort {}
+impl<T: NetworkPort + InstancePort + BalancerPort + GroupPort + ContainerPort + WatchPort + TagPort> Cloud for T {}

@@ -31,6 +31,7 @@ mod failures;
 mod gate;
 pub mod health;
 pub(crate) mod looks;
+mod preflight;
 mod resource;
 mod setup;
 pub mod shift;
@@ -161,6 +162,9 @@ impl Observed {
 /// Looks whether a step's goal is reached.
 pub async fn observe(context: &Context, step: &Step) -> Result<Observed> {
     match step {
+        Step::Preflight { instances, max_instances, serving } => {
+            preflight::preflight(context, *instances, *max_instances, *serving).await
+        }
         Step::SecurityGroup => setup::security_group(context).await,
         Step::LoadBalancer => setup::load_balancer(context).await,
         Step::LaunchTemplate => setup::launch(context).await,

@@ -84,6 +84,8 @@ async fn play(setting: Setting) -> Result<Ended> {
     let behaviour = setting.behaviour.unwrap_or(drawn);
     let mut world = World::default();
     world.images.insert(digest(5), behaviour);
+    // Then nothing is to be deployed at all, nor touched.
+    world.small_hosts = setting.chaos && setting.deliberate.is_none() && random.u32(0..12) == 0;
     let referee = Arc::new(Referee::new(Faults::new(setting.seed, setting.deliberate, setting.chosen)));
     past::leave(&mut world);
     // A sweep interrupts every call, and looks are many; chaos wants housekeeping everywhere.

@@ -55,7 +55,7 @@ async fn a_deployer_that_freezes_loses_its_lease_and_does_not_act_when_it_wakes(
     world.first_deployment().await?;
     let shift = world.begin_shift().await?;
     let mut following = Following::begin(&world.server.address(), &shift).await?;
-    following.steps_done(9).await?;
+    following.steps_done(10).await?;
     world.deployer.signal("STOP").await?;
     let _second =
         brain_tests::brain::deployer(&world.agents, "deployer-2", &world.server.address(), &world.lab.endpoint())?;
@@ -80,7 +80,7 @@ async fn a_server_killed_in_mid_shift_completes_it() -> Result<()> {
     let mut world = World::start().await?;
     world.first_deployment().await?;
     let shift = world.begin_shift().await?;
-    for steps in [9, 14, 19] {
+    for steps in [10, 15, 20] {
         let mut following = Following::begin(&world.server.address(), &shift).await?;
         if following.steps_done(steps).await?.is_some() {
             world.server.kill().await?;
@@ -222,9 +222,79 @@ async fn a_task_that_fits_no_instance_is_refused_with_the_arithmetic() -> Result
     let world = World::start().await?;
     let mut project = world.definition();
     project["target"]["memoryMib"] = json!(20_000);
+    let before = world.lab.fingerprint().await?;
     let reason = refused(&world, project).await?;
-    assert!(reason.contains("a task needs 20000 MiB") && reason.contains("offers 7482 MiB"), "{reason}");
+    assert!(reason.contains("a task that needs 20000 MiB") && reason.contains("t3.small offers 2048 MiB"), "{reason}");
+    assert_eq!(world.lab.fingerprint().await?, before, "nothing was touched");
     Ok(())
+}
+
+#[tokio::test]
+async fn a_deployment_without_room_is_refused_with_every_reason_before_anything_is_touched() -> Result<()> {
+    let world = World::start().await?;
+    world.first_deployment().await?;
+    // Somebody's own service holds the port of an instance that is there for the shift, and the group may not grow.
+    world
+        .lab
+        .boto3(
+            "a = boto3.client('autoscaling'); \
+             a.set_desired_capacity(AutoScalingGroupName='user-ecs-asg', DesiredCapacity=4)",
+        )
+        .await?;
+    eventually("the fourth instance to join", || async {
+        let cluster = world.lab.fingerprint().await?["clusters"]["user-ecs-cluster"].clone();
+        ensure!(cluster["instances"] == 4, "{cluster}");
+        Ok(())
+    })
+    .await?;
+    world
+        .lab
+        .boto3(
+            "e = boto3.client('ecs'); \
+             e.register_task_definition(family='agent', containerDefinitions=[dict(name='agent', image='agent:1', memory=64, \
+             portMappings=[dict(hostPort=6041, containerPort=6041)])]); \
+             e.create_service(cluster='user-ecs-cluster', serviceName='agent', taskDefinition='agent', desiredCount=1)",
+        )
+        .await?;
+    eventually("the agent to run", || async {
+        let services = world.lab.fingerprint().await?["services"].clone();
+        ensure!(services["user-ecs-cluster/agent"]["running"] == 1, "{services}");
+        Ok(())
+    })
+    .await?;
+    let before = world.lab.fingerprint().await?;
+    world.registry.push("flowcommerce/user", "0.0.5", "0.0.5").await?;
+    world.image_known("0.0.5").await?;
+    let words = "of the 4 of user-ecs-asg only 3 can take one: instance i-";
+    let planned = eventually("a deployer's answer to the plan", || async {
+        let request = json!({"image": "flowcommerce/user:0.0.5"});
+        let answer = world.caller().grpcurl("DeploymentService/PlanDeployment", &request).await?;
+        ensure!(answer["steps"].is_array(), "{}", answer["note"]);
+        Ok(text(&answer["steps"][0]["fault"]))
+    });
+    let planned = planned.await?;
+    ensure!(planned.contains(words), "{planned}");
+    let name = world.deploy("flowcommerce/user:0.0.5").await?;
+    let deployment = world.ended(&name).await?;
+    let reason = text(&deployment["reason"]);
+    ensure!(reason.contains(words) && reason.contains("has port 6041 in use by task"), "{reason}");
+    ensure!(reason.contains("of service agent: stop that"), "{reason}");
+    assert_eq!(world.lab.fingerprint().await?, before, "nothing was touched");
+    let holds = world.caller().grpcurl("ProjectService/GetProject", &json!({"name": "projects/user"})).await?;
+    ensure!(!holds.to_string().contains("uarantine"), "the image is not at fault: {holds}");
+    world
+        .lab
+        .boto3("boto3.client('ecs').update_service(cluster='user-ecs-cluster', service='agent', desiredCount=0)")
+        .await?;
+    eventually("the agent to be gone", || async {
+        let services = world.lab.fingerprint().await?["services"].clone();
+        ensure!(services["user-ecs-cluster/agent"]["running"] == 0, "{services}");
+        Ok(())
+    })
+    .await?;
+    let again = world.deploy("flowcommerce/user:0.0.5").await?;
+    world.succeeded(&again).await?;
+    world.unharmed().await
 }
 
 #[tokio::test]

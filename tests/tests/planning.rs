@@ -83,10 +83,10 @@ async fn a_dry_run_tells_what_differs_and_what_it_lacks() -> Result<()> {
         format!("boto3.client('elb').configure_health_check(LoadBalancerName='user-ecs-lb', HealthCheck={check})");
     world.lab.boto3(&drift).await?;
     let answer = planned(&world, "flowcommerce/user:0.0.5").await?;
-    let step = &answer["steps"][1];
+    let step = &answer["steps"][2];
     assert_eq!((&step["calls"], &step["drift"][0]["remedy"]), (&json!([]), &json!("DRIFT_REMEDY_TOLD")), "{step}");
     let answer = planned_as(&world, &json!({"image": "flowcommerce/user:0.0.5", "repairDrift": true})).await?;
-    let call = &answer["steps"][1]["calls"][0];
+    let call = &answer["steps"][2]["calls"][0];
     assert_eq!((text(&call["call"]), text(&call["resource"])), ("ConfigureHealthCheck".into(), "user-ecs-lb".into()));
     assert!(text(&call["differences"][0]).starts_with("health check: TCP:22 → "), "{call}");
     world.deployer.kill().await?;

@@ -84,7 +84,7 @@ async fn nothing_is_done_to_a_paused_deployment_until_it_is_resumed() -> Result<
     let mut world = World::start().await?;
     world.first_deployment().await?;
     let shift = world.begin_shift().await?;
-    Following::begin(&world.server.address(), &shift).await?.steps_done(9).await?;
+    Following::begin(&world.server.address(), &shift).await?.steps_done(10).await?;
     let paused = control(&world, "PauseDeployment", &shift, json!({})).await?;
     assert_eq!((&paused["pause"]["pausedBy"], &paused["pause"]["reason"]), (&json!("ann"), &json!("to look")));
     let again = control(&world, "PauseDeployment", &shift, json!({})).await?;
@@ -118,7 +118,7 @@ async fn a_deployment_cancelled_with_a_rollback_brings_the_old_version_back() ->
     world.first_deployment().await?;
     let before = world.lab.fingerprint().await?;
     let shift = world.begin_shift().await?;
-    Following::begin(&world.server.address(), &shift).await?.steps_done(13).await?;
+    Following::begin(&world.server.address(), &shift).await?.steps_done(14).await?;
     control(&world, "CancelDeployment", &shift, json!({"rollback": true})).await?;
     control(&world, "CancelDeployment", &shift, json!({"rollback": true})).await?;
     let ended = world.ended(&shift).await?;

@@ -38,6 +38,8 @@ fn begin(state: &mut ProjectState, at: i64) -> u64 {
     take(state, Change::DeploymentRequested(Box::new(request)), at);
     let lease = Lease { agent: AgentName::parse("deployer-1").unwrap(), instance: "i".into() };
     take(state, Change::DeploymentChanged { number, fact: Fact::Leased(lease) }, at);
+    // There is room.
+    report(state, number, done(), at);
     number
 }
 

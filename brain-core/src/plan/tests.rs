@@ -55,6 +55,7 @@ fn the_first_deployment_sets_up_and_starts_all_tasks_at_once() {
     assert_eq!(
         said,
         [
+            "see that there is room for 3 instances",
             "set up the security group",
             "set up the load balancer",
             "set up the launch template",
@@ -74,7 +75,7 @@ fn the_first_deployment_sets_up_and_starts_all_tasks_at_once() {
 fn the_next_one_shifts_one_by_one_with_an_instance_more() {
     let digest = digest();
     let plan = plan(&spec(3), &RolloutPolicy::default(), goal(&digest), &serving(3));
-    let shift: Vec<String> = plan.steps[7..].iter().map(ToString::to_string).collect();
+    let shift: Vec<String> = plan.steps[8..].iter().map(ToString::to_string).collect();
     let new = "user-ecs-service-0-0-5-a1a1a1a1";
     let mut expected = Vec::new();
     for (up, down) in [(1, 2), (2, 1)] {
@@ -140,7 +141,8 @@ fn a_failure_before_capacity_was_asked_for_needs_no_rollback() {
     let digest = digest();
     let spec = spec(3);
     let plan = plan(&spec, &spec.rollout_policy, goal(&digest), &serving(3));
-    for cursor in 0..7 {
+    assert_eq!(plan.steps[0], Step::Preflight { instances: 4, max_instances: 4, serving: 3 });
+    for cursor in 0..8 {
         assert!(rollback(&spec, &spec.rollout_policy, &plan, cursor).steps.is_empty(), "step {cursor}");
     }
 }
@@ -236,7 +238,7 @@ fn deploying_what_already_serves_sets_its_count_and_sees_it() {
     let spec = spec(3);
     let first = plan(&spec, &spec.rollout_policy, goal(&digest), &[]);
     let again = plan(&spec, &spec.rollout_policy, Goal { deployment: 3, ..goal(&digest) }, &first.to);
-    let said: Vec<String> = again.steps[7..].iter().map(ToString::to_string).collect();
+    let said: Vec<String> = again.steps[8..].iter().map(ToString::to_string).collect();
     let service = "user-ecs-service-0-0-5-a1a1a1a1";
     assert_eq!(
         said,

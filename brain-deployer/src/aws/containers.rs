@@ -8,8 +8,8 @@ use crate::cloud::{
 use async_trait::async_trait;
 use aws_sdk_ecs::types::{
     ClusterField, ContainerDefinition, ContainerInstance, ContainerInstanceStatus, DeploymentConfiguration,
-    DesiredStatus, KeyValuePair, LoadBalancer, PortMapping, PropagateTags, SortOrder, Tag, TaskDefinitionField,
-    TransportProtocol,
+    DesiredStatus, KeyValuePair, LoadBalancer, PortMapping, PropagateTags, Resource, SortOrder, Tag,
+    TaskDefinitionField, TransportProtocol,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -421,10 +421,13 @@ fn counts_of(cluster: &aws_sdk_ecs::types::Cluster) -> ClusterCounts {
 }
 
 fn host_of(host: &ContainerInstance) -> Host {
-    let resource = |name: &str| {
-        let mut found = host.registered_resources().iter().filter(|resource| resource.name() == Some(name));
-        found.next().map(|resource| count(resource.integer_value())).unwrap_or_default()
+    let resource = |of: &[Resource], name: &str| {
+        let found = of.iter().find(|resource| resource.name() == Some(name));
+        found.map(|resource| count(resource.integer_value())).unwrap_or_default()
     };
+    let (whole, left) = (host.registered_resources(), host.remaining_resources());
+    // Among what is left ECS lists the ports that are not.
+    let ports = left.iter().filter(|resource| resource.name() == Some("PORTS"));
     Host {
         arn: host.container_instance_arn().unwrap_or_default().to_owned(),
         instance: host.ec2_instance_id().unwrap_or_default().to_owned(),
@@ -435,8 +438,11 @@ fn host_of(host: &ContainerInstance) -> Host {
         },
         connected: host.agent_connected(),
         tasks: count(host.running_tasks_count()) + count(host.pending_tasks_count()),
-        memory_mib: resource("MEMORY"),
-        cpu_units: resource("CPU"),
+        memory_mib: resource(whole, "MEMORY"),
+        cpu_units: resource(whole, "CPU"),
+        memory_left_mib: resource(left, "MEMORY"),
+        cpu_left_units: resource(left, "CPU"),
+        ports: ports.flat_map(|ports| ports.string_set_value()).filter_map(|port| port.parse().ok()).collect(),
     }
 }
 

@@ -75,6 +75,13 @@ impl GroupPort for Aws {
                 .filter_map(|instance| instance.instance_id())
                 .map(ToOwned::to_owned)
                 .collect(),
+            subnets: group
+                .vpc_zone_identifier()
+                .unwrap_or_default()
+                .split(',')
+                .filter(|subnet| !subnet.is_empty())
+                .map(ToOwned::to_owned)
+                .collect(),
             rebalances: !group.suspended_processes().iter().any(|process| process.process_name() == Some(REBALANCE)),
             tags: collect_tags(group.tags().iter().map(|tag| (tag.key(), tag.value()))),
             launch: launch_of(group),

@@ -70,7 +70,9 @@ impl Class {
             | "DescribeSubnets"
             | "DescribeSecurityGroups"
             | "DescribeLaunchTemplates"
-            | "DescribeLaunchTemplateVersions" => Self::Ec2Look,
+            | "DescribeLaunchTemplateVersions"
+            | "DescribeInstanceTypes"
+            | "DescribeInstanceTypeOfferings" => Self::Ec2Look,
             "DescribeAutoScalingGroups" | "DescribeLaunchConfigurations" | "GetParameter" | "DescribeAlarms" => {
                 Self::GroupLook
             }

@@ -3,14 +3,18 @@
 use super::Call;
 use crate::{
     cloud::{
-        Alarm, BalancerPort, Cloud, Cluster, ClusterCounts, ContainerPort, Group, GroupPort, Host, HostStatus, Launch,
-        LaunchSettings, LaunchTemplate, Listener, LoadBalancer, Network, NetworkPort, NewGroup, NewService, Result,
-        Rule, SecurityGroup, Service, ServiceStatus, TagPort, Tagged, Tags, Task, TaskDefinition, WatchPort,
+        Alarm, BalancerPort, Cloud, Cluster, ClusterCounts, ContainerPort, Group, GroupPort, Host, HostStatus,
+        InstancePort, Launch, LaunchSettings, LaunchTemplate, Listener, LoadBalancer, Network, NetworkPort, NewGroup,
+        NewService, Result, Rule, SecurityGroup, Service, ServiceStatus, TagPort, Tagged, Tags, Task, TaskDefinition,
+        WatchPort,
     },
     difference::{difference, launch_text, listener_text, settings_differences},
 };
 use async_trait::async_trait;
-use brain_core::gate::metrics::{Ask, Points};
+use brain_core::{
+    capacity::Size,
+    gate::metrics::{Ask, Points},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -83,6 +87,21 @@ impl WatchPort for Stage {
 
     async fn metrics(&self, ask: &Ask) -> Result<Vec<Points>> {
         self.cloud.metrics(ask).await
+    }
+}
+
+#[async_trait]
+impl InstancePort for Stage {
+    async fn instance_size(&self, kind: &str) -> Result<Option<Size>> {
+        self.cloud.instance_size(kind).await
+    }
+
+    async fn zones_offering(&self, kind: &str) -> Result<BTreeSet<String>> {
+        self.cloud.zones_offering(kind).await
+    }
+
+    async fn zones_of(&self, subnets: &[String]) -> Result<BTreeMap<String, String>> {
+        self.cloud.zones_of(subnets).await
     }
 }
 
@@ -287,8 +306,8 @@ impl GroupPort for Stage {
         made.note("CreateAutoScalingGroup", name, differences);
         let (desired, max, tags, launch) = (*desired, *max, tags.clone(), Some(launch.clone()));
         let template_id = made.template.as_ref().map(|template| template.id.clone());
-        let (instances, rebalances) = (Vec::new(), true);
-        made.group = Some(Group { desired, max, instances, rebalances, tags, launch, template_id });
+        let (instances, subnets, rebalances) = (Vec::new(), subnets.clone(), true);
+        made.group = Some(Group { desired, max, instances, subnets, rebalances, tags, launch, template_id });
         Ok(())
     }
 
@@ -397,6 +416,9 @@ impl ContainerPort for Stage {
             tasks: 0,
             memory_mib: 0,
             cpu_units: 0,
+            memory_left_mib: 0,
+            cpu_left_units: 0,
+            ports: BTreeSet::new(),
         }))
     }
 

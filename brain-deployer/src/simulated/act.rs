@@ -167,9 +167,9 @@ impl Act {
     fn apply_to_capacity(&self, world: &mut World, now_ms: i64) -> Result<(), &'static str> {
         match self.clone() {
             Self::CreateGroup(group) => {
-                let NewGroup { name, desired, max, tags, launch, .. } = group;
+                let NewGroup { name, desired, max, tags, launch, subnets, .. } = group;
                 let (instances, launch, template_id) = (Vec::new(), Some(launch), world.template_id());
-                let group = Group { desired, max, instances, rebalances: true, tags, launch, template_id };
+                let group = Group { desired, max, instances, subnets, rebalances: true, tags, launch, template_id };
                 new(world.groups.insert(name, group), "AlreadyExists")
             }
             Self::SetGroupMax { name, max } => {

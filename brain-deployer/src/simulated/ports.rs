@@ -2,13 +2,20 @@
 
 use super::{Act, Client, TaskStage, TaskState, Treatment, World, error};
 use crate::cloud::{
-    Alarm, BalancerPort, Cluster, ClusterCounts, ContainerPort, ErrorKind, Group, GroupPort, Host, Launch,
-    LaunchSettings, LaunchTemplate, Listener, LoadBalancer, Network, NetworkPort, NewGroup, NewService, Result, Rule,
-    SecurityGroup, Service, TagPort, Tagged, Tags, Task, TaskDefinition, WatchPort,
+    Alarm, BalancerPort, Cluster, ClusterCounts, ContainerPort, ErrorKind, Group, GroupPort, Host, InstancePort,
+    Launch, LaunchSettings, LaunchTemplate, Listener, LoadBalancer, Network, NetworkPort, NewGroup, NewService, Result,
+    Rule, SecurityGroup, Service, TagPort, Tagged, Tags, Task, TaskDefinition, WatchPort,
 };
 use async_trait::async_trait;
-use brain_core::gate::metrics::{Ask, Points, Query};
+use brain_core::{
+    capacity::Size,
+    gate::metrics::{Ask, Points, Query},
+};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// The only zone, and the CPU of every host.
+const ZONE: &str = "zone-1";
+const CPU_UNITS: u32 = 2_048;
 
 #[async_trait]
 impl NetworkPort for Client {
@@ -28,6 +35,24 @@ impl NetworkPort for Client {
 
     async fn allow(&self, group: &str, rules: &[Rule]) -> Result<()> {
         self.act(Act::Allow { group: group.to_owned(), rules: rules.to_vec() }).await
+    }
+}
+
+/// One type of instances, in one zone.
+#[async_trait]
+impl InstancePort for Client {
+    async fn instance_size(&self, _: &str) -> Result<Option<Size>> {
+        let size = |world: &World| Size { memory_mib: world.host_memory_mib(), cpu_units: CPU_UNITS };
+        self.look("DescribeInstanceTypes", |world| Some(size(world))).await
+    }
+
+    async fn zones_offering(&self, _: &str) -> Result<BTreeSet<String>> {
+        self.look("DescribeInstanceTypeOfferings", |_| [ZONE.to_owned()].into()).await
+    }
+
+    async fn zones_of(&self, subnets: &[String]) -> Result<BTreeMap<String, String>> {
+        let zones = subnets.iter().map(|subnet| (subnet.clone(), ZONE.to_owned())).collect();
+        self.look("DescribeSubnets", |_| zones).await
     }
 }
 
@@ -276,8 +301,11 @@ fn hosts(world: &World, cluster: &str) -> Vec<Host> {
             status: host.status,
             connected: true,
             tasks: u32::try_from(tasks).unwrap_or(u32::MAX),
-            memory_mib: 3_900,
-            cpu_units: 2_048,
+            memory_mib: world.host_memory_mib(),
+            cpu_units: CPU_UNITS,
+            memory_left_mib: world.host_memory_mib(),
+            cpu_left_units: CPU_UNITS,
+            ports: world.ports_on(instance),
         });
     }
     hosts

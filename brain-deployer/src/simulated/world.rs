@@ -105,6 +105,8 @@ pub struct World {
     pub hosts: BTreeMap<String, HostState>,
     /// By id.
     pub tasks: BTreeMap<String, TaskState>,
+    /// Whether instances are too small for any task.
+    pub small_hosts: bool,
     /// How images behave that are not good, by a part of their reference.
     pub images: BTreeMap<String, Behaviour>,
     made: u64,
@@ -138,6 +140,22 @@ impl World {
     /// Tasks on an instance that have not ended.
     pub fn tasks_on<'a>(&'a self, instance: &'a str) -> impl Iterator<Item = (&'a String, &'a TaskState)> {
         self.tasks.iter().filter(move |(_, task)| task.instance == instance && task.stage != TaskStage::Ended)
+    }
+
+    /// Memory of every instance.
+    #[must_use]
+    pub fn host_memory_mib(&self) -> u32 {
+        if self.small_hosts { 256 } else { 3_900 }
+    }
+
+    /// Ports that tasks hold on an instance.
+    #[must_use]
+    pub fn ports_on(&self, instance: &str) -> BTreeSet<u16> {
+        let definition = |task: &TaskState| {
+            let arn = &self.services.get(&task.service)?.shown.task_definition;
+            self.definitions.iter().find(|(known, _)| known == arn)
+        };
+        self.tasks_on(instance).filter_map(|(_, task)| Some(definition(task)?.1.host_port)).collect()
     }
 
     /// An instance is no more, and its tasks with it.

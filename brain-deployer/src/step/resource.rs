@@ -80,6 +80,11 @@ impl<'a> Resource<'a> {
         self.mode() == SetUp::Make
     }
 
+    /// Whether what differs becomes as the definition has it.
+    pub(super) fn is_mended(&self) -> bool {
+        self.mode() != SetUp::Check
+    }
+
     /// Tells what was to be told of another one too.
     pub(super) fn absorb(&mut self, other: Self) {
         self.told.extend(other.told);

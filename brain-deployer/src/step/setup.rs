@@ -1,7 +1,7 @@
 //! Set-up: what a project has once. Each step looks at it again at every deployment: what is missing is made, and what
 //! differs is mended or told, as the plan says.
 
-use super::{Context, Observed, blocked, resource::Resource, wait};
+use super::{Context, Observed, blocked, preflight, resource::Resource, wait};
 use crate::{
     cloud::{Launch, LaunchSettings, Listener, NewGroup, Result, Rule, Tagged},
     difference::{difference, launch_text, listener_text, settings_differences},
@@ -306,7 +306,7 @@ pub(super) async fn auto_scaling_group(context: &Context, instances: u32, max_in
             return Ok(wait(format!("launch configuration {name} does not show yet")));
         }
         let subnets = match places(context).await? {
-            Ok((subnets, _)) => subnets,
+            Ok((subnets, _)) => preflight::subnets_of_a_group(context, subnets).await?,
             Err(observed) => return Ok(observed),
         };
         return Ok(resource.make(|context| async move {

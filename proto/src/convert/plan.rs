@@ -104,6 +104,9 @@ fn count_from_proto(count: v1::ServiceCount) -> ServiceCount {
 fn step_to_proto(step: &Step, timeout: Duration) -> v1::Step {
     let description = step.to_string();
     let action = match step.clone() {
+        Step::Preflight { instances, max_instances, serving } => {
+            Action::Preflight(v1::PreflightStep { instances, max_instances, serving })
+        }
         Step::SecurityGroup => Action::SecurityGroup(v1::SecurityGroupStep {}),
         Step::LoadBalancer => Action::LoadBalancer(v1::LoadBalancerStep {}),
         Step::LaunchTemplate => Action::LaunchTemplate(v1::LaunchTemplateStep {}),
@@ -140,6 +143,9 @@ fn step_from_proto(step: v1::Step) -> Result<Step, ConvertError> {
         ConvertError::new("plan.steps.action", format!("\"{description}\" is no step that this version knows"))
     })?;
     Ok(match action {
+        Action::Preflight(v1::PreflightStep { instances, max_instances, serving }) => {
+            Step::Preflight { instances, max_instances, serving }
+        }
         Action::SecurityGroup(v1::SecurityGroupStep {}) => Step::SecurityGroup,
         Action::LoadBalancer(v1::LoadBalancerStep {}) => Step::LoadBalancer,
         Action::LaunchTemplate(v1::LaunchTemplateStep {}) => Step::LaunchTemplate,

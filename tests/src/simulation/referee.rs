@@ -381,6 +381,10 @@ impl Director for Referee {
         self.check_lease(process, act);
         self.check_set_up(act, world);
         self.check_removal(act, world);
+        let removes = matches!(act, Act::DeleteService { .. } | Act::DeregisterTaskDefinition { .. });
+        if world.small_hosts && !removes {
+            self.violated(format!("{process} acts where there is room for no task: {}", act.name()));
+        }
         let ended = match act {
             Act::SetDesired { service, desired } => return self.check_floor(service, *desired, world),
             Act::Terminate { instance } => vec![instance.clone()],

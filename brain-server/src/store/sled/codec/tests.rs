@@ -16,7 +16,7 @@ use brain_core::{
     id::{AgentName, ProjectId},
     image::Digest,
     observation::PollTarget,
-    plan::{self, Goal, Known, Plan, ServiceCount},
+    plan::{self, Goal, Known, Plan, ServiceCount, Step},
     policy::{OnFailure, RolloutPolicy, RolloutStep, Size},
     production::ServiceState,
     project::{LaunchKind, ProjectDraft, ProjectSpec, TargetDraft},
@@ -49,6 +49,8 @@ const GOLDEN_DRIFT: &str = include_str!("golden_drift.hex");
 const GOLDEN_HOUSEKEEPING: &str = include_str!("golden_housekeeping.hex");
 /// Those that came with what is known of counts.
 const GOLDEN_LEFT: &str = include_str!("golden_left.hex");
+/// Those that came with the look whether there is room for a plan.
+const GOLDEN_PREFLIGHT: &str = include_str!("golden_preflight.hex");
 
 fn spec() -> ProjectSpec {
     let target = TargetDraft {
@@ -72,7 +74,8 @@ fn spec() -> ProjectSpec {
 /// One event of each kind, and each kind of fact and outcome.
 fn every_kind() -> Transition {
     let digest = Digest::parse(&format!("sha256:{}", "a1".repeat(32))).unwrap();
-    let plan = plan(&spec(), &spec().rollout_policy, Goal { deployment: 1, tag: "0.0.5", digest: &digest }, &[]);
+    let goal = Goal { deployment: 1, tag: "0.0.5", digest: &digest };
+    let plan = without_preflight(plan(&spec(), &spec().rollout_policy, goal, &[]));
     let failure = TaskFailure { task: "t".into(), reason: "r".into(), exit_code: Some(1) };
     let request = Request {
         number: 1,
@@ -236,9 +239,19 @@ fn consent() -> Transition {
     transition(changes)
 }
 
-/// A plan as it was before its way back was planned by what is known of each service.
+/// A plan as it was before its way back was planned by what is known of each service, and before it began with a look whether
+/// there is room.
 fn plan(spec: &ProjectSpec, policy: &RolloutPolicy, goal: Goal<'_>, serving: &[ServiceCount]) -> Plan {
-    Plan { settles: false, ..plan::plan(spec, policy, goal, serving) }
+    let mut plan = Plan { settles: false, ..plan::plan(spec, policy, goal, serving) };
+    plan.steps.retain(|step| !matches!(step, Step::Preflight { .. }));
+    plan
+}
+
+/// A plan that begins with a look whether there is room.
+fn preflight() -> Transition {
+    let mut request = request_of(&spec());
+    request.plan.steps.insert(0, Step::Preflight { instances: 4, max_instances: 4, serving: 3 });
+    transition(vec![Change::ProjectCreated(Box::new(spec())), Change::DeploymentRequested(Box::new(request))])
 }
 
 /// A request to deploy by the project's policy.
@@ -251,7 +264,7 @@ fn request_of(spec: &ProjectSpec) -> Request {
         tag: "0.0.5".into(),
         requested_by: "paolo".into(),
         request_id: String::new(),
-        plan: plan(spec, &spec.rollout_policy, goal, &[from]),
+        plan: without_preflight(plan(spec, &spec.rollout_policy, goal, &[from])),
         policy: Some(spec.rollout_policy.clone()),
         awaits: spec.depends_on.clone(),
         back: false,
@@ -375,6 +388,7 @@ fn events_that_earlier_releases_wrote_are_read_for_ever() {
         (GOLDEN_INTENT, intent()),
         (GOLDEN_GATES, gates()),
         (GOLDEN_METRICS, metrics()),
+        (GOLDEN_PREFLIGHT, preflight()),
         (GOLDEN_LINE, line()),
         (GOLDEN_CONSENT, consent()),
         (GOLDEN_DRIFT, drift()),

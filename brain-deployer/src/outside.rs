@@ -1,27 +1,9 @@
 //! What a deployer has from outside: the clouds, the way to the server and the time. Simulations bring their own.
 
 use crate::clouds::{AwsClouds, Clouds};
-use async_trait::async_trait;
 use brain_core::time::Timestamp;
+use brain_proto::channel::{Network, Tcp};
 use std::sync::Arc;
-use tonic::transport::{Channel, Endpoint, Error};
-
-/// The way to the server.
-#[async_trait]
-pub trait Network: Send + Sync {
-    /// Opens a connection.
-    async fn connect(&self, endpoint: &Endpoint) -> Result<Channel, Error>;
-}
-
-/// The machine's network.
-struct Tcp;
-
-#[async_trait]
-impl Network for Tcp {
-    async fn connect(&self, endpoint: &Endpoint) -> Result<Channel, Error> {
-        endpoint.connect().await
-    }
-}
 
 /// What a deployer has from outside.
 #[derive(Clone)]

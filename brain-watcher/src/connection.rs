@@ -9,7 +9,7 @@ use brain_proto::{
         watcher_service_connect_request::Message as ToServer, watcher_service_connect_response::Message,
     },
 };
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval},
@@ -58,7 +58,8 @@ async fn stream(
     outcomes: &mut mpsc::Receiver<TagOutcome>,
     endpoint: &Endpoint,
 ) -> Result<(), Status> {
-    let channel = endpoint.connect().await.map_err(|error| Status::unavailable(error.to_string()))?;
+    let channel =
+        shared.outside.network.connect(endpoint).await.map_err(|error| Status::unavailable(error.to_string()))?;
     let mut client = WatcherServiceClient::new(channel).max_decoding_message_size(MESSAGE_MAX);
     let (sender, receiver) = mpsc::channel(WRITE_AHEAD);
     let hello = ToServer::Hello(WatcherHello { agent: shared.config.agent.to_string() });
@@ -66,7 +67,7 @@ async fn stream(
     let mut messages = client.connect(ReceiverStream::new(receiver)).await?.into_inner();
     info!(server = %shared.config.server, "connected");
     shared.outbox.rewind();
-    let mut projects: HashMap<String, Pollers> = HashMap::new();
+    let mut projects: BTreeMap<String, Pollers> = BTreeMap::new();
     let read = async {
         while let Some(WatcherServiceConnectResponse { message }) = messages.message().await? {
             match message {
@@ -75,7 +76,12 @@ async fn stream(
                     for refused in &acknowledged.refused {
                         warn!(sequence = refused.sequence, why = refused.reason, "the server refused an observation");
                     }
-                    shared.outbox.acknowledge(acknowledged.through_sequence);
+                    let refused =
+                        |sequence: u64| acknowledged.refused.iter().any(|refused| refused.sequence == sequence);
+                    let done = shared.outbox.acknowledge(acknowledged.through_sequence);
+                    done.iter()
+                        .filter(|done| !refused(done.sequence))
+                        .for_each(|stored| (shared.outside.stored)(stored));
                 }
                 Some(Message::PollNow(poll)) => {
                     let target = poll.target();
@@ -92,6 +98,7 @@ async fn stream(
         Ok(())
     };
     tokio::select! {
+        biased;
         ended = read => ended,
         ended = write(shared, outcomes, &sender) => ended,
     }
@@ -107,10 +114,11 @@ async fn write(
     let mut reported = Vec::new();
     loop {
         let message = tokio::select! {
-            observations = shared.outbox.take(BATCH) => ToServer::Observations(Observations { observations }),
+            // Observations may be many: who waits for a tag does not stand behind them.
+            biased;
             Some(outcome) = outcomes.recv() => ToServer::TagOutcome(outcome),
             _ = report.tick() => {
-                let mut hosts = shared.hosts.report();
+                let mut hosts = shared.outside.sources.hosts();
                 hosts.truncate(HOSTS_MAX);
                 if hosts == reported {
                     continue;
@@ -118,12 +126,13 @@ async fn write(
                 reported.clone_from(&hosts);
                 ToServer::Hosts(HostReport { hosts })
             }
+            observations = shared.outbox.take(BATCH) => ToServer::Observations(Observations { observations }),
         };
         send(sender, message).await?;
     }
 }
 
-fn assign(shared: &Arc<Shared>, projects: &mut HashMap<String, Pollers>, assignment: WatchAssignment) {
+fn assign(shared: &Arc<Shared>, projects: &mut BTreeMap<String, Pollers>, assignment: WatchAssignment) {
     let WatchAssignment { watch, unwatch } = assignment;
     info!(watch = watch.len(), unwatch = unwatch.len(), "assignment");
     for project in unwatch {

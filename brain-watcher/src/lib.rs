@@ -5,8 +5,7 @@
 //! the [`outbox`] keeps it until it is acknowledged. It holds the credentials of git hosts and registries, and never decides
 //! anything.
 
-use crate::{config::Config, host::Hosts, outbox::Outbox, poller::Shared};
-use anyhow::Context;
+use crate::{config::Config, outbox::Outbox, outside::Outside, poller::Shared};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -17,6 +16,7 @@ pub mod host;
 pub mod observe;
 pub mod once;
 pub mod outbox;
+pub mod outside;
 mod poller;
 pub mod source;
 
@@ -26,13 +26,10 @@ const OUTCOMES: usize = 1_024;
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Watches until `shutdown`.
-pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let client = source::client().context("no HTTP client")?;
+pub async fn run(config: Arc<Config>, outside: Outside, shutdown: CancellationToken) -> anyhow::Result<()> {
     let tasks = TaskTracker::new();
     let (tag_outcomes, outcomes) = mpsc::channel(OUTCOMES);
-    let hosts = Arc::new(Hosts::new(config.rates.clone()));
-    let shared =
-        Arc::new(Shared { config, client, hosts, outbox: Outbox::default(), tag_outcomes, tasks: tasks.clone() });
+    let shared = Arc::new(Shared { config, outside, outbox: Outbox::default(), tag_outcomes, tasks: tasks.clone() });
     connection::keep(shared, outcomes, shutdown).await?;
     tasks.close();
     let _ = timeout(GRACE, tasks.wait()).await;

@@ -4,9 +4,10 @@ use anyhow::Context;
 use brain_watcher::{
     config::{Config, Settings},
     once::Subject,
+    outside::Outside,
 };
 use clap::{Parser, ValueEnum};
-use std::{fs, io::IsTerminal, path::PathBuf, process::ExitCode};
+use std::{fs, io::IsTerminal, path::PathBuf, process::ExitCode, sync::Arc};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -90,7 +91,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         stop.cancel();
     });
-    brain_watcher::run(config, shutdown).await?;
+    let config = Arc::new(config);
+    let outside = Outside::real(&config).context("no HTTP client")?;
+    brain_watcher::run(config, outside, shutdown).await?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -86,15 +86,17 @@ impl Outbox {
         }
     }
 
-    /// Everything up to this number is stored.
-    pub fn acknowledge(&self, through: u64) {
+    /// Everything up to this number is stored; answers what that is.
+    pub fn acknowledge(&self, through: u64) -> Vec<Observation> {
         let mut inner = self.lock();
+        let mut stored = Vec::new();
         while inner.sent > 0 && inner.waiting.front().is_some_and(|first| first.sequence <= through) {
-            inner.waiting.pop_front();
+            stored.extend(inner.waiting.pop_front());
             inner.sent -= 1;
         }
         drop(inner);
         self.room.notify_waiters();
+        stored
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -122,7 +124,7 @@ mod tests {
         let outbox = Outbox::default();
         put(&outbox, 3).await;
         assert_eq!(sequences(&outbox.take(10).await), [1, 2, 3]);
-        outbox.acknowledge(1);
+        assert_eq!(sequences(&outbox.acknowledge(1)), [1]);
         outbox.rewind();
         put(&outbox, 1).await;
         assert_eq!(sequences(&outbox.take(10).await), [2, 3, 4]);

@@ -3,19 +3,18 @@
 
 use crate::{
     config::Config,
-    host::Hosts,
     observe::Told,
     outbox::Outbox,
+    outside::Outside,
     source::{
         PollError,
-        open::{Images, Repository},
+        port::{ImagesPort, RepositoryPort},
     },
 };
 use brain_proto::{
     convert::{duration_from_proto, timestamp_to_proto},
     v1::{PollTarget, TagCommand, TagOutcome, WatchedProject},
 };
-use reqwest::Client;
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{Notify, mpsc},
@@ -35,11 +34,9 @@ const PAUSE_MAX: Duration = Duration::from_mins(5);
 const TAGS_WAITING: usize = 16;
 
 /// What all pollers share.
-#[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) config: Config,
-    pub(crate) client: Client,
-    pub(crate) hosts: Arc<Hosts>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) outside: Outside,
     pub(crate) outbox: Outbox,
     /// How tags' creations ended; read by the stream that is open.
     pub(crate) tag_outcomes: mpsc::Sender<TagOutcome>,
@@ -115,8 +112,8 @@ struct Poller {
 }
 
 enum Source {
-    Repository(Box<Repository>),
-    Images(Images),
+    Repository(Box<dyn RepositoryPort>),
+    Images(Box<dyn ImagesPort>),
 }
 
 impl Shared {
@@ -157,7 +154,7 @@ impl Poller {
                 Err(_) => self.failed(&PollError::new("the poll did not end in 10 minutes")).await,
             }
             // Within a tenth either way, so that a thousand projects do not poll at the same moment.
-            let jitter = governor::Jitter::new(period.mul_f32(0.9), period.mul_f32(0.2)) + Duration::ZERO;
+            let jitter = period.mul_f32(0.9 + 0.2 * fastrand::f32());
             hinted = self.rest(jitter.max(pause), &mut source).await;
         }
     }
@@ -200,13 +197,12 @@ impl Poller {
     }
 
     fn open(&self) -> Result<Source, PollError> {
-        let Shared { config, client, hosts, .. } = &*self.shared;
+        let sources = &self.shared.outside.sources;
         let WatchedProject { git_url, branch, image_repository, .. } = &self.project;
         if self.target == PollTarget::Images {
-            return Images::open(client, hosts, config, image_repository).map(Source::Images);
+            return sources.images(image_repository).map(Source::Images);
         }
-        Repository::open(client, hosts, config, git_url, branch)
-            .map(|repository| Source::Repository(Box::new(repository)))
+        sources.repository(git_url, branch).map(Source::Repository)
     }
 
     async fn poll(&mut self, source: &mut Source, hinted: bool) -> Result<(), PollError> {
@@ -239,7 +235,7 @@ impl Poller {
     }
 
     async fn put(&self, what: brain_proto::v1::observation::What) {
-        let now = brain_core::time::Timestamp(jiff::Timestamp::now().as_millisecond());
+        let now = (self.shared.outside.now)();
         let WatchedProject { project, generation, .. } = &self.project;
         self.shared.outbox.put(project, *generation, what, timestamp_to_proto(now)).await;
     }

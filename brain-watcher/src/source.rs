@@ -13,6 +13,7 @@ pub mod git;
 pub mod github;
 pub mod oci;
 pub mod open;
+pub mod port;
 
 /// Largest answer that is read, in bytes: 20,000 refs of 250 characters fit.
 const BODY_MAX: usize = 8 << 20;

@@ -10,9 +10,12 @@ use brain_proto::v1::{
     watcher_service_connect_response::Message,
     watcher_service_server::{WatcherService, WatcherServiceServer},
 };
-use brain_watcher::config::{Config, Settings};
+use brain_watcher::{
+    config::{Config, Settings},
+    outside::Outside,
+};
 use futures::stream::BoxStream;
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tokio_util::sync::CancellationToken;
@@ -102,7 +105,9 @@ impl World {
         let server = tonic::transport::Server::builder().add_service(WatcherServiceServer::new(Server(sender)));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         let end = CancellationToken::new();
-        tokio::spawn(brain_watcher::run(config(&registry, &address.to_string()), end.clone()));
+        let config = Arc::new(config(&registry, &address.to_string()));
+        let outside = Outside::real(&config).unwrap();
+        tokio::spawn(brain_watcher::run(config, outside, end.clone()));
         Self { streams, registry, _end: end.drop_guard() }
     }
 

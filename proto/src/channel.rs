@@ -1,8 +1,9 @@
-//! The client channel of the agents: how it is kept alive, and how long to pause before it is opened again.
+//! The client channel of the agents: how it is opened, kept alive, and how long to pause before it is opened again.
 
+use async_trait::async_trait;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use std::time::Duration;
-use tonic::transport::{Endpoint, Uri};
+use tonic::transport::{Channel, Endpoint, Error, Uri};
 
 /// How often an idle connection is asked whether it lives, and how long it has to answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
@@ -10,6 +11,24 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const STEADY: Duration = Duration::from_secs(10);
 /// Shortest and longest pause between attempts.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// The way to the server. A simulation brings its own.
+#[async_trait]
+pub trait Network: Send + Sync {
+    /// Opens a connection.
+    async fn connect(&self, endpoint: &Endpoint) -> Result<Channel, Error>;
+}
+
+/// The machine's network.
+#[derive(Debug, Clone, Copy)]
+pub struct Tcp;
+
+#[async_trait]
+impl Network for Tcp {
+    async fn connect(&self, endpoint: &Endpoint) -> Result<Channel, Error> {
+        endpoint.connect().await
+    }
+}
 
 /// The server, kept alive so that a connection that broke silently is noticed within seconds.
 #[must_use]

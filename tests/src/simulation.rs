@@ -1,10 +1,11 @@
-//! Server and deployers as they ship, in one thread on a paused clock, a network in memory and a simulated cloud. One seed
+//! Server, watchers and deployers as they ship, in one thread on a paused clock, a network in memory and a simulated cloud. One seed
 //! drives what people do and what goes wrong; a [`referee`] checks the invariants at every act, change and commit.
 
 pub mod chaos;
 pub mod faults;
 pub mod house;
 pub mod intent;
+pub mod knowledge;
 pub mod ledger;
 pub mod left;
 mod past;
@@ -16,7 +17,6 @@ use brain_core::{
     deployment::Deployment,
     event::{Change, Event},
     id::ProjectId,
-    image::Digest,
 };
 use brain_deployer::simulated::{Behaviour, World};
 use brain_proto::{
@@ -93,8 +93,13 @@ async fn play(setting: Setting) -> Result<Ended> {
     referee.note(format!("{setting:?}, 0.0.5: {behaviour:?}"));
     // A deployer that is wrong on purpose is caught by what it does: nobody keeps it from doing it.
     let intends = setting.chaos && setting.deliberate.is_none();
-    create_project(&house, intends && random.u32(0..4) == 0, &[4, 5]).await?;
+    // What else is watched and never deployed.
+    let others: &[&str] = if setting.chaos { &["auth", "mail"] } else { &[] };
+    create_projects(&house, others, intends && random.u32(0..4) == 0, &[4, 5]).await?;
     house.start_server()?;
+    for number in 1..=if setting.chaos { 2 } else { 1 } {
+        house.start_watcher(&format!("watcher-{number}"))?;
+    }
     let shared = setting.deliberate == Some(Deliberate::SharedInstance);
     for number in 1..=if shared { 2 } else { random.u32(1..=3) } {
         let agent = format!("deployer-{}", if shared { 1 } else { number });
@@ -118,6 +123,9 @@ async fn play(setting: Setting) -> Result<Ended> {
         referee.at_end(world);
         lasting(world)
     });
+    for difference in referee.knowledge.differences(&house.hosted) {
+        referee.violated(difference);
+    }
     let calls = (referee.faults.calls(), referee.faults.acts());
     Ok(Ended { violations: referee.violations(), history: referee.history(), world, calls })
 }
@@ -127,28 +135,29 @@ fn digest(version: u8) -> String {
     format!("sha256:{}", format!("{version:02x}").repeat(32))
 }
 
-/// The project with its releases, as watchers would have made them known.
-async fn create_project(house: &House, automatic: bool, versions: &[u8]) -> Result<()> {
-    let project = crate::load::project("user");
-    let mut project = project;
-    if let Some(target) = &mut project.target {
-        target.host_port = 6041;
-        // Room for a whole version beside another.
-        target.max_instances = 6;
+/// Projects, and what they have at git hosts and registries: `user` these releases.
+async fn create_projects(house: &House, others: &[&str], automatic: bool, versions: &[u8]) -> Result<()> {
+    for (index, id) in ["user"].iter().chain(others).enumerate() {
+        let mut project = crate::load::project(id);
+        if let Some(target) = &mut project.target {
+            target.host_port = 6041 + u32::try_from(index)?;
+            // Room for a whole version beside another.
+            target.max_instances = 6;
+        }
+        project.deploy = Some(DeployMode { automatic: automatic && index == 0 });
+        // Of what is old nothing stays that need not.
+        let policy = project.rollout_policy.get_or_insert_default();
+        (policy.keep_services, policy.keep_task_definitions) = (Some(0), Some(1));
+        let spec = spec_from_proto(project)?;
+        house.hosted.add(&spec);
+        let change = Change::ProjectCreated(Box::new(spec));
+        let event = Event { at: house.now(), by: "simulation".to_owned(), change };
+        let transition = Transition { stream: ProjectId::parse(id)?.into(), expected: 0, events: vec![event] };
+        house.store.commit(vec![transition]).await?;
     }
-    project.deploy = Some(DeployMode { automatic });
-    // Of what is old nothing stays that need not.
-    let policy = project.rollout_policy.get_or_insert_default();
-    (policy.keep_services, policy.keep_task_definitions) = (Some(0), Some(1));
-    let mut changes = vec![Change::ProjectCreated(Box::new(spec_from_proto(project)?))];
     for version in versions.iter().copied() {
-        let tag = format!("0.0.{version}");
-        changes.push(Change::TagObserved { tag: tag.clone(), commit: format!("{version:040x}") });
-        changes.push(Change::ImageObserved { tag, digest: Digest::parse(&digest(version))? });
+        house.hosted.release("user", &format!("0.0.{version}"), &digest(version))?;
     }
-    let event = |change| Event { at: house.now(), by: "simulation".to_owned(), change };
-    let events = changes.into_iter().map(event).collect();
-    house.store.commit(vec![Transition { stream: ProjectId::parse("user")?.into(), expected: 0, events }]).await?;
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! The proof by simulation: seeds, an interruption at every call, and deployers that are wrong on purpose and are caught.
+//! The proof by simulation: seeds, an interruption at every call, and agents that are wrong on purpose and are caught.
 //!
 //! `SEED=123` runs one seed and tells its history; `SEEDS=1000..2000` runs others than the first ones.
 
@@ -145,6 +145,16 @@ fn what_begins_or_goes_on_against_what_people_intend_is_caught() -> Result<()> {
 #[test]
 fn a_deployer_that_counts_running_tasks_for_healthy_ones_is_caught() -> Result<()> {
     caught(Deliberate::TakesRunningForHealthy, "floor")
+}
+
+#[test]
+fn a_watcher_that_loses_what_it_is_handed_anew_is_caught() -> Result<()> {
+    caught(Deliberate::LosesShare, "and the server knows")
+}
+
+#[test]
+fn a_store_that_acknowledges_what_it_does_not_keep_is_caught() -> Result<()> {
+    caught(Deliberate::AcknowledgesEarly, "is stored, and it is not")
 }
 
 #[test]

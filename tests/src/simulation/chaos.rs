@@ -11,7 +11,7 @@ use brain_proto::v1::{
     RolloutStep, deployment_service_client::DeploymentServiceClient, gate::Source, rollout_step::Size,
 };
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::time::{Instant, sleep, timeout};
@@ -57,9 +57,13 @@ impl Chaos {
         let mut losses = 0;
         while Instant::now() < end {
             sleep(Duration::from_millis(self.below(500, 40_000))).await;
-            match self.below(0, 12) {
+            for _ in 0..self.below(0, 4) {
+                let changed = self.house.hosted.change(&mut self.lock());
+                self.house.referee.note(changed);
+            }
+            match self.below(0, 15) {
                 0 | 1 => self.crash_deployer().await?,
-                2 | 3 => self.partition().await,
+                2 | 3 => self.partition_of(&self.house.deployers()).await,
                 4 => self.restart_server().await?,
                 5 if losses < LOSSES_MAX => {
                     losses += 1;
@@ -68,6 +72,8 @@ impl Chaos {
                 6..9 => self.steer().await,
                 9 | 10 if self.intends => self.hold().await,
                 11 => self.change_set_up(),
+                12 => self.crash_watcher().await?,
+                13 => self.partition_of(&self.house.watchers()).await,
                 _ => {}
             }
         }
@@ -85,8 +91,16 @@ impl Chaos {
         self.house.start_deployer(agent, self.shared.then_some("shared")).map(drop)
     }
 
-    async fn partition(&self) {
-        let process = self.one_of(&self.house.deployers());
+    async fn crash_watcher(&self) -> Result<()> {
+        let process = self.one_of(&self.house.watchers());
+        let agent = process.split('#').next().unwrap_or_default();
+        self.house.kill_watcher(&process);
+        sleep(Duration::from_millis(self.below(0, 30_000))).await;
+        self.house.start_watcher(agent)
+    }
+
+    async fn partition_of(&self, processes: &[String]) {
+        let process = self.one_of(processes);
         let (to_server, to_client) = [(true, true), (true, false), (false, true), (false, false)][self.pick(4)];
         self.house.referee.note(format!("{process}: held to the server {to_server}, back {to_client}"));
         if !to_server && !to_client {
@@ -158,11 +172,15 @@ impl Chaos {
     }
 
     fn below(&self, least: u64, below: u64) -> u64 {
-        self.random.lock().unwrap_or_else(PoisonError::into_inner).u64(least..below)
+        self.lock().u64(least..below)
     }
 
     fn pick(&self, among: usize) -> usize {
-        self.random.lock().unwrap_or_else(PoisonError::into_inner).usize(0..among)
+        self.lock().usize(0..among)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, fastrand::Rng> {
+        self.random.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn one_of(&self, among: &[String]) -> String {

@@ -8,7 +8,7 @@ use std::{
 };
 use tokio::sync::Notify;
 
-/// A deployer that is wrong on purpose, so that the simulation is seen to fail.
+/// An agent or a store that is wrong on purpose, so that the simulation is seen to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deliberate {
     /// Acts long after it was told to, whoever holds the lease by then.
@@ -29,6 +29,10 @@ pub enum Deliberate {
     TakesRunningForHealthy,
     /// Two processes claim to be the same start of the same deployer, so that the server hands a deployment to both.
     SharedInstance,
+    /// A watcher that is handed a project anew goes on telling what it saw first.
+    LosesShare,
+    /// The store says of what watchers observe that it is durable, and it is not.
+    AcknowledgesEarly,
 }
 
 /// One fault of a sweep, at the k-th call or act.
@@ -40,6 +44,17 @@ pub enum Chosen {
     RefuseAct(usize),
     /// The k-th act is done, and its answer lost.
     LoseAct(usize),
+}
+
+/// What becomes of a poll.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PollTreatment {
+    /// Time until it is answered.
+    pub(super) after: Duration,
+    /// It shows what was so many changes ago.
+    pub(super) behind: usize,
+    /// The host is in trouble.
+    pub(super) fails: bool,
 }
 
 /// The faults of a run.
@@ -128,6 +143,24 @@ impl Faults {
             20..40 if acting && self.deliberate == Some(Deliberate::ActsLate) => {
                 treatment.before = Duration::from_secs(45);
             }
+            _ => {}
+        }
+        treatment
+    }
+
+    /// What becomes of a poll of a source.
+    pub(super) fn poll(&self) -> PollTreatment {
+        let mut inner = self.lock();
+        let Inner { random, on, .. } = &mut *inner;
+        let mut treatment = PollTreatment { after: Duration::from_millis(20), behind: 0, fails: false };
+        if !*on {
+            return treatment;
+        }
+        match random.u32(0..100) {
+            0..10 => treatment.fails = true,
+            10..15 => (treatment.fails, treatment.after) = (true, Duration::from_secs(20)),
+            15..25 => treatment.after = Duration::from_millis(random.u64(100..15_000)),
+            25..40 => treatment.behind = random.usize(1..4),
             _ => {}
         }
         treatment

@@ -1,13 +1,19 @@
 //! The house: one server and some deployers as they ship, each of which may die and come back at any moment.
 
-use super::{ledger::Ledger, referee::Referee, wires::Wires};
+use super::{
+    knowledge::{Hosted, Way},
+    ledger::Ledger,
+    referee::Referee,
+    wires::Wires,
+};
 use anyhow::Result;
 use async_trait::async_trait;
 use brain_core::time::Timestamp;
 use brain_deployer::{
-    outside::{Network, Outside},
+    outside::Outside,
     simulated::{Client, SimulatedCloud, World},
 };
+use brain_proto::channel::Network;
 use brain_server::{
     Incoming,
     clock::Clock,
@@ -29,6 +35,8 @@ pub struct House {
     pub referee: Arc<Referee>,
     /// The cloud.
     pub cloud: Arc<SimulatedCloud>,
+    /// Git hosts and registries.
+    pub hosted: Arc<Hosted>,
     /// The store, which outlives every server.
     pub store: Arc<MemoryStore>,
     /// How often the server keeps house.
@@ -41,6 +49,7 @@ pub struct House {
 struct Inner {
     server: Option<(Arc<Ledger>, CancellationToken)>,
     deployers: Vec<(String, CancellationToken)>,
+    watchers: Vec<(String, CancellationToken)>,
     started: u32,
 }
 
@@ -65,8 +74,8 @@ impl House {
         let cloud = SimulatedCloud::new(world, Arc::clone(&referee) as _, Arc::clone(&now));
         let running = Arc::clone(&cloud);
         tokio::spawn(async move { running.run().await });
-        let (wires, store) = (Arc::default(), Arc::default());
-        Arc::new(Self { wires, referee, cloud, store, housekeeping, now, inner: Mutex::default() })
+        let (wires, store, hosted) = (Arc::default(), Arc::default(), Arc::default());
+        Arc::new(Self { wires, referee, cloud, hosted, store, housekeeping, now, inner: Mutex::default() })
     }
 
     /// The time now.
@@ -138,6 +147,50 @@ impl House {
         if let Some(place) = inner.deployers.iter().position(|(other, _)| other == process) {
             inner.deployers.remove(place).1.cancel();
         }
+    }
+
+    /// Starts a watcher.
+    pub fn start_watcher(&self, agent: &str) -> Result<()> {
+        let mut inner = self.lock();
+        inner.started += 1;
+        let process = format!("{agent}#{}", inner.started);
+        self.referee.note(format!("{process} starts"));
+        let settings = brain_watcher::config::Settings {
+            agent: Some(agent.to_owned()),
+            ..brain_watcher::config::Settings::default()
+        };
+        let (referee, name) = (Arc::clone(&self.referee), process.clone());
+        let outside = brain_watcher::outside::Outside {
+            sources: Arc::new(Way::new(Arc::clone(&self.hosted), Arc::clone(&self.referee))),
+            network: Arc::new(Wire { wires: Arc::clone(&self.wires), name: process.clone() }),
+            now: Arc::clone(&self.now),
+            stored: Arc::new(move |observation| {
+                for missing in referee.knowledge.missing(observation) {
+                    referee.violated(format!("{name} was told that {missing} is stored, and it is not"));
+                }
+            }),
+        };
+        let stop = CancellationToken::new();
+        tokio::spawn(brain_watcher::run(Arc::new(settings.check()?), outside, stop.clone()));
+        inner.watchers.push((process, stop));
+        Ok(())
+    }
+
+    /// Kills a watcher: nothing that it still tells arrives anywhere.
+    pub fn kill_watcher(&self, process: &str) {
+        self.referee.note(format!("{process} dies"));
+        self.wires.cut(process);
+        self.wires.hold(process, true, true);
+        let mut inner = self.lock();
+        if let Some(place) = inner.watchers.iter().position(|(other, _)| other == process) {
+            inner.watchers.remove(place).1.cancel();
+        }
+    }
+
+    /// Watchers that run.
+    #[must_use]
+    pub fn watchers(&self) -> Vec<String> {
+        self.lock().watchers.iter().map(|(process, _)| process.clone()).collect()
     }
 
     /// Deployers that run.

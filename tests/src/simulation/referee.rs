@@ -3,6 +3,7 @@
 use super::{
     faults::{Deliberate, Faults},
     house::BEGIN_MS,
+    knowledge::Knowledge,
     past,
 };
 use brain_core::{
@@ -32,6 +33,8 @@ pub struct Referee {
     begun: Instant,
     /// What goes wrong.
     pub faults: Faults,
+    /// What the server knows of sources.
+    pub knowledge: Knowledge,
     inner: Mutex<Inner>,
 }
 
@@ -53,7 +56,7 @@ impl Referee {
     /// A referee of a run that begins now.
     #[must_use]
     pub fn new(faults: Faults) -> Self {
-        Self { begun: Instant::now(), faults, inner: Mutex::default() }
+        Self { begun: Instant::now(), faults, knowledge: Knowledge::default(), inner: Mutex::default() }
     }
 
     /// What was violated.
@@ -99,6 +102,10 @@ impl Referee {
 
     /// A commit is durable.
     pub fn committed(&self, state: ProjectState) {
+        self.knowledge.committed(&state);
+        if state.spec.id.as_str() != "user" {
+            return;
+        }
         let active = state.deployments.iter().filter(|deployment| !deployment.phase.is_final()).count();
         if active > 1 {
             self.violated(format!("{active} deployments are active"));

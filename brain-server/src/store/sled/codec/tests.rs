@@ -75,7 +75,7 @@ fn spec() -> ProjectSpec {
 fn every_kind() -> Transition {
     let digest = Digest::parse(&format!("sha256:{}", "a1".repeat(32))).unwrap();
     let goal = Goal { deployment: 1, tag: "0.0.5", digest: &digest };
-    let plan = without_preflight(plan(&spec(), &spec().rollout_policy, goal, &[]));
+    let plan = plan(&spec(), &spec().rollout_policy, goal, &[]);
     let failure = TaskFailure { task: "t".into(), reason: "r".into(), exit_code: Some(1) };
     let request = Request {
         number: 1,
@@ -264,7 +264,7 @@ fn request_of(spec: &ProjectSpec) -> Request {
         tag: "0.0.5".into(),
         requested_by: "paolo".into(),
         request_id: String::new(),
-        plan: without_preflight(plan(spec, &spec.rollout_policy, goal, &[from])),
+        plan: plan(spec, &spec.rollout_policy, goal, &[from]),
         policy: Some(spec.rollout_policy.clone()),
         awaits: spec.depends_on.clone(),
         back: false,

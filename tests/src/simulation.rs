@@ -21,8 +21,11 @@ use brain_core::{
 use brain_deployer::simulated::{Behaviour, World};
 use brain_proto::{
     channel,
-    convert::spec_from_proto,
-    v1::{CreateDeploymentRequest, DeployMode, deployment_service_client::DeploymentServiceClient},
+    convert::{duration_to_proto, spec_from_proto},
+    v1::{
+        CreateDeploymentRequest, DeployMode, RolloutPolicy, RolloutPreset, RolloutStep,
+        deployment_service_client::DeploymentServiceClient, rollout_step::Size,
+    },
 };
 use brain_server::store::{Store, Transition};
 use chaos::Chaos;
@@ -52,6 +55,37 @@ pub struct Setting {
     pub chosen: Option<Chosen>,
     /// How the new version behaves; `None`: as the seed says.
     pub behaviour: Option<Behaviour>,
+    /// How traffic moves to the new version; `None`: as the seed says, or by the default policy.
+    pub way: Option<Way>,
+}
+
+/// A rollout policy of a sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// One instance at a time.
+    OneByOne,
+    /// A third, watched for a while and promoted by a person, then the rest.
+    Canary,
+    /// All of the new version beside the old one.
+    BlueGreen,
+    /// The old version goes and the new one comes.
+    AllAtOnce,
+}
+
+impl Way {
+    fn policy(self) -> RolloutPolicy {
+        let preset = |preset: RolloutPreset| RolloutPolicy { preset: preset.into(), ..RolloutPolicy::default() };
+        match self {
+            Self::OneByOne => preset(RolloutPreset::OneByOne),
+            Self::BlueGreen => preset(RolloutPreset::BlueGreen),
+            Self::AllAtOnce => preset(RolloutPreset::AllAtOnce),
+            Self::Canary => {
+                let bake = Some(duration_to_proto(Duration::from_secs(20)));
+                let step = RolloutStep { size: Some(Size::Percent(34)), bake, hold: true, gates: Vec::new() };
+                RolloutPolicy { steps: vec![step], ..RolloutPolicy::default() }
+            }
+        }
+    }
 }
 
 /// What became of a run.
@@ -63,8 +97,12 @@ pub struct Ended {
     pub history: Vec<String>,
     /// The cloud at the end, without what no two runs have in common.
     pub world: String,
-    /// Calls and acts of the deployers.
-    pub calls: (usize, usize),
+    /// Calls of the deployers.
+    pub calls: usize,
+    /// Those of them that change something.
+    pub acts: usize,
+    /// Commits of the server.
+    pub commits: usize,
 }
 
 /// Runs a setting to its end.
@@ -105,13 +143,14 @@ async fn play(setting: Setting) -> Result<Ended> {
         let agent = format!("deployer-{}", if shared { 1 } else { number });
         house.start_deployer(&agent, shared.then_some("shared"))?;
     }
-    let crashes = tokio::spawn(crash_as_chosen(Arc::clone(&house)));
+    let crashes = tokio::spawn(crash_as_chosen(Arc::clone(&house), setting.chosen));
     let endpoint = channel::endpoint(Uri::from_static("http://brain"));
     let people = Arc::clone(&house.wires).connect_lazily("people".to_owned(), &endpoint);
     let early = random.bool();
     for (version, troubled) in [("0.0.4", setting.chaos && early), ("0.0.5", setting.chaos)] {
+        let way = setting.way.filter(|_| version == "0.0.5").map(Way::policy);
         let chaos = Chaos::new(Arc::clone(&house), people.clone(), random.u64(..), shared, intends);
-        deploy(&house, &people, version, troubled.then_some(chaos)).await?;
+        deploy(&house, &people, version, way, troubled.then_some(chaos)).await?;
         if setting.chaos {
             // Time in which nothing is deployed.
             sleep(Duration::from_secs(random.u64(0..60))).await;
@@ -126,8 +165,8 @@ async fn play(setting: Setting) -> Result<Ended> {
     for difference in referee.knowledge.differences(&house.hosted) {
         referee.violated(difference);
     }
-    let calls = (referee.faults.calls(), referee.faults.acts());
-    Ok(Ended { violations: referee.violations(), history: referee.history(), world, calls })
+    let (calls, acts, commits) = (referee.faults.calls(), referee.faults.acts(), referee.faults.commits());
+    Ok(Ended { violations: referee.violations(), history: referee.history(), world, calls, acts, commits })
 }
 
 /// The digest of a version's image.
@@ -162,14 +201,20 @@ async fn create_projects(house: &House, others: &[&str], automatic: bool, versio
 }
 
 /// Asks for a deployment and waits for its end, in trouble for a while if there is some.
-async fn deploy(house: &Arc<House>, people: &Channel, version: &str, chaos: Option<Chaos>) -> Result<()> {
+async fn deploy(
+    house: &Arc<House>,
+    people: &Channel,
+    version: &str,
+    way: Option<RolloutPolicy>,
+    chaos: Option<Chaos>,
+) -> Result<()> {
     let referee = &house.referee;
     let request = CreateDeploymentRequest {
         parent: "projects/user".to_owned(),
         what: Some(brain_proto::v1::create_deployment_request::What::Version(version.to_owned())),
         requested_by: "ann".to_owned(),
         request_id: version.to_owned(),
-        rollout_policy: chaos.as_ref().and_then(Chaos::policy),
+        rollout_policy: way.or_else(|| chaos.as_ref().and_then(Chaos::policy)),
         outside_windows: String::new(),
         repair_drift: false,
         adopt: false,
@@ -217,8 +262,13 @@ fn ended(deployment: &Deployment) -> (u64, brain_core::deployment::Phase, Option
     (deployment.number, deployment.phase, deployment.reason.as_ref())
 }
 
-async fn crash_as_chosen(house: Arc<House>) -> Result<()> {
+/// Kills what was chosen, once, and starts it anew.
+async fn crash_as_chosen(house: Arc<House>, chosen: Option<Chosen>) -> Result<()> {
     house.referee.faults.crash().await;
+    if let Some(Chosen::KillServerAfterCommit(_)) = chosen {
+        house.kill_server();
+        return house.start_server();
+    }
     for process in house.deployers() {
         house.kill_deployer(&process);
         let agent = process.split('/').next().unwrap_or_default();

@@ -5,7 +5,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use brain_deployer::simulated::Behaviour;
 use brain_tests::simulation::{
-    Setting,
+    Setting, Way,
     faults::{Chosen, Deliberate},
     run, unharmed,
 };
@@ -46,22 +46,45 @@ fn a_seed_runs_the_same_way_twice() -> Result<()> {
     Ok(())
 }
 
+/// Every plan there is: each policy, there and back. A version that crashes is rolled back.
+fn every_plan() -> impl Iterator<Item = Setting> {
+    let ways = [Way::OneByOne, Way::Canary, Way::BlueGreen, Way::AllAtOnce];
+    ways.into_iter().flat_map(|way| {
+        [Behaviour::Good, Behaviour::Crashes].map(|behaviour| Setting {
+            behaviour: Some(behaviour),
+            way: Some(way),
+            ..Setting::default()
+        })
+    })
+}
+
 #[test]
 fn a_deployer_killed_after_any_call_leaves_the_same_cloud() -> Result<()> {
-    let plain = Setting { behaviour: Some(Behaviour::Good), ..Setting::default() };
-    let whole = unharmed(plain)?;
-    for call in 1..=whole.calls.0 {
-        same_in_the_end(&whole.world, Setting { chosen: Some(Chosen::CrashAfterCall(call)), ..plain })?;
+    for plain in every_plan() {
+        let whole = unharmed(plain)?;
+        for call in 1..=whole.calls {
+            same_in_the_end(&whole.world, Setting { chosen: Some(Chosen::CrashAfterCall(call)), ..plain })?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_server_killed_after_any_commit_leaves_the_same_cloud() -> Result<()> {
+    for plain in every_plan() {
+        let whole = unharmed(plain)?;
+        for commit in 1..=whole.commits {
+            same_in_the_end(&whole.world, Setting { chosen: Some(Chosen::KillServerAfterCommit(commit)), ..plain })?;
+        }
     }
     Ok(())
 }
 
 #[test]
 fn an_act_that_is_refused_or_whose_answer_is_lost_leaves_the_same_cloud() -> Result<()> {
-    for behaviour in [Behaviour::Good, Behaviour::Crashes] {
-        let plain = Setting { behaviour: Some(behaviour), ..Setting::default() };
+    for plain in every_plan() {
         let whole = unharmed(plain)?;
-        for act in 1..=whole.calls.1 {
+        for act in 1..=whole.acts {
             same_in_the_end(&whole.world, Setting { chosen: Some(Chosen::RefuseAct(act)), ..plain })?;
             same_in_the_end(&whole.world, Setting { chosen: Some(Chosen::LoseAct(act)), ..plain })?;
         }

@@ -44,6 +44,8 @@ pub enum Chosen {
     RefuseAct(usize),
     /// The k-th act is done, and its answer lost.
     LoseAct(usize),
+    /// The server dies when its k-th commit is durable, before it does anything that follows.
+    KillServerAfterCommit(usize),
 }
 
 /// What becomes of a poll.
@@ -73,6 +75,7 @@ struct Inner {
     on: bool,
     calls: usize,
     acts: usize,
+    commits: usize,
     dead: BTreeSet<String>,
 }
 
@@ -81,7 +84,7 @@ impl Faults {
     #[must_use]
     pub fn new(seed: u64, deliberate: Option<Deliberate>, chosen: Option<Chosen>) -> Self {
         let random = fastrand::Rng::with_seed(seed ^ 0x00FA_0175);
-        let inner = Inner { random, on: false, calls: 0, acts: 0, dead: BTreeSet::new() };
+        let inner = Inner { random, on: false, calls: 0, acts: 0, commits: 0, dead: BTreeSet::new() };
         Self { deliberate, chosen, inner: Mutex::new(inner), crash: Notify::new() }
     }
 
@@ -101,6 +104,23 @@ impl Faults {
         self.lock().acts
     }
 
+    /// Commits so far.
+    #[must_use]
+    pub fn commits(&self) -> usize {
+        self.lock().commits
+    }
+
+    /// Counts a commit; true: the server dies of it.
+    pub fn committed(&self) -> bool {
+        let mut inner = self.lock();
+        inner.commits += 1;
+        let dies = self.chosen == Some(Chosen::KillServerAfterCommit(inner.commits));
+        if dies {
+            self.crash.notify_one();
+        }
+        dies
+    }
+
     /// Calls so far.
     #[must_use]
     pub fn calls(&self) -> usize {
@@ -114,7 +134,7 @@ impl Faults {
 
     pub(super) fn treat(&self, process: &str, acting: bool) -> Treatment {
         let mut inner = self.lock();
-        let Inner { random, on, calls, acts, dead } = &mut *inner;
+        let Inner { random, on, calls, acts, commits: _, dead } = &mut *inner;
         *calls += 1;
         *acts += usize::from(acting);
         let credulous = self.deliberate == Some(Deliberate::TakesRunningForHealthy);

@@ -52,6 +52,10 @@ impl Store for Ledger {
         for project in loaded.projects {
             self.referee.committed(project.state);
         }
+        if self.referee.faults.committed() {
+            self.kill();
+            std::future::pending::<()>().await;
+        }
         Ok(revision)
     }
 

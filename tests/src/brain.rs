@@ -30,7 +30,7 @@ pub struct Server {
 impl Server {
     /// Starts one with an empty store.
     pub async fn start() -> Result<Self> {
-        Self::start_with("300ms", "0s").await
+        Self::start_with("300ms", "300ms", "0s").await
     }
 
     /// Starts one whose projects are polled this often.

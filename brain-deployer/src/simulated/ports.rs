@@ -287,7 +287,7 @@ fn counts(world: &World, names: &[String]) -> Vec<ClusterCounts> {
             hosts: number(hosts(world, name).len()),
         }
     };
-    names.iter().filter(|name| world.clusters.contains(*name)).map(count).collect()
+    names.iter().filter(|name| world.clusters.contains_key(*name)).map(count).collect()
 }
 
 fn hosts(world: &World, cluster: &str) -> Vec<Host> {

@@ -87,8 +87,8 @@ async fn drift_is_told_and_left_until_a_deployment_is_asked_to_repair_it() -> Re
 
     let request = json!({"image": "flowcommerce/user:0.0.4", "repairDrift": true});
     let plan = world.caller().grpcurl("DeploymentService/PlanDeployment", &request).await?;
-    assert_eq!(plan["steps"][1]["calls"][0]["call"], "ModifyLoadBalancerAttributes", "{}", plan["steps"]);
-    assert_eq!(drift(&plan["steps"][1]), [format!("repaired {balancing}")]);
+    assert_eq!(plan["steps"][2]["calls"][0]["call"], "ModifyLoadBalancerAttributes", "{}", plan["steps"]);
+    assert_eq!(drift(&plan["steps"][2]), [format!("repaired {balancing}")]);
     let repair = deploy(&world, "flowcommerce/user:0.0.4", json!({"repairDrift": true})).await?;
     let repair = world.succeeded(&repair).await?;
     assert_eq!(drift(&repair), [format!("repaired {balancing}"), format!("repaired {maximum}")]);
@@ -109,7 +109,7 @@ async fn a_difference_that_makes_a_deployment_impossible_says_how_it_is_mended()
     let shift = world.begin_shift().await?;
     let shift = world.ended(&shift).await?;
     let reason = text(&shift["reason"]);
-    assert!(reason.contains("maximum is 3") && reason.contains("repair_drift"), "{reason}");
+    assert!(reason.contains("maximum of user-ecs-asg is 3: ") && reason.contains("repair_drift"), "{reason}");
     Ok(())
 }
 
@@ -154,7 +154,7 @@ async fn what_is_not_brains_is_adopted_on_request_and_what_is_another_projects_n
 
     let request = json!({"image": "flowcommerce/user:0.0.4", "adopt": true});
     let plan = world.caller().grpcurl("DeploymentService/PlanDeployment", &request).await?;
-    assert_eq!(plan["steps"][4]["calls"][0]["call"], "TagResource", "{}", plan["steps"]);
+    assert_eq!(plan["steps"][5]["calls"][0]["call"], "TagResource", "{}", plan["steps"]);
     world.lab.reset_record().await?;
     let adopted = deploy(&world, "flowcommerce/user:0.0.4", json!({"adopt": true})).await?;
     let adopted = world.succeeded(&adopted).await?;

@@ -1,7 +1,7 @@
 //! VPCs, subnets and security groups.
 
 use super::{Aws, collect_tags, port};
-use crate::cloud::{Network, NetworkPort, Result, Rule, SecurityGroup, Tags};
+use crate::cloud::{Network, NetworkPort, Result, Rule, SecurityGroup, TAG_PROJECT, Tags};
 use async_trait::async_trait;
 use aws_sdk_ec2::types::{Filter, IpPermission, IpRange, ResourceType, Tag, TagSpecification};
 use std::{sync::PoisonError, time::Duration};
@@ -46,7 +46,8 @@ impl NetworkPort for Aws {
             rules: group.ip_permissions().iter().flat_map(rules).collect(),
             tags: collect_tags(group.tags().iter().map(|tag| (tag.key(), tag.value()))),
         });
-        if let Some(group) = &found {
+        // Somebody else's may be taken away or given to brain at any moment.
+        if let Some(group) = found.as_ref().filter(|group| group.tags.contains_key(TAG_PROJECT)) {
             self.groups.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (at, group.clone()));
         }
         Ok(found)

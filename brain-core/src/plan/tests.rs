@@ -207,7 +207,7 @@ fn what_was_left_in_the_midst_is_settled_before_anything_is_waited_for() {
     let other = Digest::parse(&format!("sha256:{}", "b2".repeat(32))).unwrap();
     let next = Goal { deployment: 3, tag: "0.0.6", digest: &other };
     let mended = plan(&spec, &spec.rollout_policy, next, &serving_at(&first, seen.unwrap()));
-    let said: Vec<String> = mended.steps[7..12].iter().map(ToString::to_string).collect();
+    let said: Vec<String> = mended.steps[8..13].iter().map(ToString::to_string).collect();
     let new = "user-ecs-service-0-0-6-b2b2b2b2";
     let expected = [
         &format!("scale {bad} to 0"),
@@ -221,7 +221,7 @@ fn what_was_left_in_the_midst_is_settled_before_anything_is_waited_for() {
     let first = plan(&spec, &spec.rollout_policy, goal(&digest), &[]);
     let seen = first.steps.iter().position(|step| matches!(step, Step::Verify { .. }));
     let mended = plan(&spec, &spec.rollout_policy, next, &serving_at(&first, seen.unwrap()));
-    let said: Vec<String> = mended.steps[7..12].iter().map(ToString::to_string).collect();
+    let said: Vec<String> = mended.steps[8..13].iter().map(ToString::to_string).collect();
     let expected = [
         &format!("scale {bad} to 3"),
         "have 4 instances",

@@ -1,7 +1,7 @@
 //! A version that is bad is cancelled where it stands, at any moment, and the next one is deployed: nothing that was left in
 //! the midst may stand in its way.
 
-use super::{Faults, House, Referee, SETTLED, create_project, deploy, digest, past};
+use super::{Faults, House, Referee, SETTLED, create_projects, deploy, digest, past};
 use anyhow::{Context, Result, bail, ensure};
 use brain_core::deployment::Phase;
 use brain_deployer::simulated::{Behaviour, World};
@@ -35,19 +35,23 @@ async fn play(seed: u64) -> Result<()> {
     past::leave(&mut world);
     let referee = Arc::new(Referee::new(Faults::new(seed, None, None)));
     let house = House::new(world, Arc::clone(&referee), "90s");
-    create_project(&house, false, &[4, 5, 6]).await?;
+    create_projects(&house, &[], false, &[4, 5, 6]).await?;
     house.start_server()?;
+    house.start_watcher("watcher-1")?;
     house.start_deployer("deployer-1", None)?;
     let people = Arc::clone(&house.wires)
         .connect_lazily("people".to_owned(), &channel::endpoint(Uri::from_static("http://brain")));
+    while referee.state().is_none_or(|state| state.images.len() < 3) {
+        sleep(Duration::from_secs(1)).await;
+    }
     if random.u32(0..4) > 0 {
-        deploy(&house, &people, "0.0.4", None).await?;
+        deploy(&house, &people, "0.0.4", None, None).await?;
     }
     leave(&people, &mut random).await?;
     referee.note(format!("{bad:?} is left as it is"));
     sleep(Duration::from_millis(random.u64(0..40_000))).await;
     let before = house.now();
-    deploy(&house, &people, "0.0.6", None).await?;
+    deploy(&house, &people, "0.0.6", None, None).await?;
     let took = house.now().since(before);
     let state = referee.state().context("nothing is stored")?;
     let last = state.deployments.back().context("nothing is deployed")?;

@@ -112,11 +112,10 @@ pub(crate) async fn giving(context: &Context, instances: u32) -> Result<Giving> 
             return Ok(set_draining(host, false));
         }
         // A task that is being stopped is no longer counted, but may still be serving its last requests.
-        if !context.has_ended_on(&host.arn) {
-            let stopping = context.stopped().await?;
-            if stopping.iter().any(|task| task.host.as_deref() == Some(&host.arn) && task.is_stopping()) {
-                return Ok(Giving::Wait(format!("instance {} ends its last task", host.instance)));
-            }
+        // What was seen before the host began to drain says nothing of the latest one.
+        let stopping = context.stopped().await?;
+        if stopping.iter().any(|task| task.host.as_deref() == Some(&host.arn) && task.is_stopping()) {
+            return Ok(Giving::Wait(format!("instance {} ends its last task", host.instance)));
         }
         return Ok(Giving::End { instance: host.instance.clone() });
     }

@@ -52,8 +52,6 @@ struct Seen {
     services: Option<(Instant, Vec<Service>)>,
     hosts: Option<(Instant, Vec<Host>)>,
     group: Option<(Instant, Group)>,
-    /// Tasks of the cluster that are to stop or have stopped.
-    stopped: Option<(Instant, Vec<Task>)>,
     /// Healthy tasks by service.
     health: Option<Health>,
     suspects: Option<Suspects>,
@@ -334,20 +332,9 @@ impl Context {
         Ok(Some(hosts))
     }
 
-    /// Tasks of the cluster that are to stop or have stopped.
+    /// Tasks of the cluster that are to stop or have stopped, as they are now.
     pub(super) async fn stopped(&self) -> Result<Vec<Task>> {
-        let began = Instant::now();
-        let tasks = self.cloud.tasks(&self.names.cluster, None, true).await?;
-        self.looks.seen().stopped = Some((began, tasks.clone()));
-        Ok(tasks)
-    }
-
-    /// Whether it was seen just now that the last task of a host has ended.
-    pub(super) fn has_ended_on(&self, host: &str) -> bool {
-        let seen = self.looks.seen();
-        let Some((began, tasks)) = &seen.stopped else { return false };
-        let mut there = tasks.iter().filter(|task| task.host.as_deref() == Some(host)).peekable();
-        seen.shares(*began) && there.peek().is_some() && there.all(|task| task.ended)
+        self.cloud.tasks(&self.names.cluster, None, true).await
     }
 
     /// Stopped tasks of the service that the step watches. They are looked at when more is suspected than before, and once in a

@@ -348,7 +348,8 @@ fn left() -> Transition {
     let old = ServiceCount { service: "old".into(), version: "0.0.4".into(), count: 3, known: None };
     let known = Known { least: 0, most: 1, healthy: 0, proven: false };
     let left = ServiceCount { service: "left".into(), version: "0.0.5".into(), count: 1, known: Some(known) };
-    let plan = plan::plan(&spec, &spec.rollout_policy, goal, &[old, left]);
+    let settles = plan::plan(&spec, &spec.rollout_policy, goal, &[old.clone(), left.clone()]).settles;
+    let plan = Plan { settles, ..plan(&spec, &spec.rollout_policy, goal, &[old, left]) };
     transition(vec![Change::DeploymentRequested(Box::new(Request { plan, ..request_of(&spec) }))])
 }
 

@@ -17,8 +17,20 @@ pub trait Clouds: Send + Sync {
 }
 
 /// AWS.
-#[derive(Debug, Default)]
-pub struct AwsClouds(Mutex<Inner>);
+#[derive(Debug)]
+pub struct AwsClouds {
+    /// The part of AWS's default limits that is for this process.
+    limits: f64,
+    inner: Mutex<Inner>,
+}
+
+impl AwsClouds {
+    /// None yet. `limits`: the part of AWS's default limits that is for this process.
+    #[must_use]
+    pub fn new(limits: f64) -> Self {
+        Self { limits, inner: Mutex::default() }
+    }
+}
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -33,13 +45,14 @@ struct Inner {
 #[async_trait]
 impl Clouds for AwsClouds {
     async fn get(&self, region: &str, role: &str) -> Arc<dyn Cloud> {
-        let mut inner = self.0.lock().await;
+        let mut inner = self.inner.lock().await;
         let key = (region.to_owned(), role.to_owned());
         if let Some(cloud) = inner.clouds.get(&key) {
             return Arc::clone(cloud) as Arc<dyn Cloud>;
         }
         let account = inner.account_of(role, region).await;
-        let limits = Arc::clone(inner.limits.entry((region.to_owned(), account)).or_default());
+        let limits = inner.limits.entry((region.to_owned(), account));
+        let limits = Arc::clone(limits.or_insert_with(|| Arc::new(Limits::new(self.limits))));
         let cloud = Arc::new(Aws::connect(region, role, limits).await);
         inner.clouds.insert(key, Arc::clone(&cloud));
         cloud

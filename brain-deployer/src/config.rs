@@ -3,7 +3,7 @@
 use brain_core::id::AgentName;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use std::{collections::BTreeMap, fmt, fs, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, fs, ops::RangeInclusive, path::PathBuf, time::Duration};
 use thiserror::Error;
 use tonic::transport::Uri;
 use url::Url;
@@ -12,6 +12,8 @@ use url::Url;
 const SERVER: &str = "http://127.0.0.1:7443";
 /// Pause between two looks at a step that waits: short beside what AWS takes, long beside its limits.
 const STEP_INTERVAL: Duration = Duration::from_secs(2);
+/// Parts of AWS's default limits that an account may have.
+const LIMITS: RangeInclusive<f64> = 0.01..=100.0;
 
 /// The deployer's configuration.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub struct Config {
     pub agent: AgentName,
     /// Pause between two looks at a step that waits.
     pub step_interval: Duration,
+    /// The part of AWS's default limits that the account has for this deployer.
+    pub aws_limits: f64,
     /// Registry credentials that projects name.
     pub credentials: Credentials,
     /// The Prometheuses that gates name.
@@ -59,6 +63,9 @@ pub struct Settings {
     pub agent: Option<String>,
     /// Pause between two looks at a step that waits.
     pub step_interval: Option<String>,
+    /// The part of AWS's default limits that the account has for this deployer: 0.5 where two share it, 2.0 where AWS has doubled
+    /// them; 1.0 unless told otherwise.
+    pub aws_limits: Option<f64>,
     /// Registry credentials by name.
     #[serde(default)]
     pub registry_credential: BTreeMap<String, CredentialSettings>,
@@ -122,6 +129,10 @@ impl Settings {
                     })
             }
         };
+        let aws_limits = self.aws_limits.unwrap_or(1.0);
+        if !LIMITS.contains(&aws_limits) {
+            mistakes.push(format!("aws_limits: {aws_limits} must be {} to {}", LIMITS.start(), LIMITS.end()));
+        }
         let mut credentials = BTreeMap::new();
         for (name, CredentialSettings { file }) in self.registry_credential {
             match read_credential(&file) {
@@ -138,7 +149,7 @@ impl Settings {
         }
         match (uri, agent) {
             (Some(server), Ok(agent)) if mistakes.is_empty() => {
-                Ok(Config { server, agent, step_interval, credentials: Credentials(credentials), prometheus })
+                Ok(Config { server, agent, step_interval, aws_limits, credentials: Credentials(credentials), prometheus })
             }
             _ => Err(Mistakes(mistakes)),
         }
@@ -182,12 +193,12 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), "{hunter2").unwrap();
         let text = format!(
-            "server = \"x\"\nstep_interval = \"0s\"\n[registry_credential.hub]\nfile = {:?}\n[registry_credential.b]\nfile = \"/none\"\n\
+            "server = \"x\"\nstep_interval = \"0s\"\naws_limits = 0.0\n[registry_credential.hub]\nfile = {:?}\n[registry_credential.b]\nfile = \"/none\"\n\
              [prometheus.a]\nurl = \"http://me:hunter2@p:9090\"\n[prometheus.b]\nurl = \"http://p\"\nbearer_token_file = \"/none\"\n",
             file.path()
         );
         let mistakes = toml::from_str::<Settings>(&text).unwrap().check().unwrap_err();
-        assert_eq!(mistakes.0.len(), 6, "{mistakes}");
+        assert_eq!(mistakes.0.len(), 7, "{mistakes}");
         assert!(!mistakes.to_string().contains("hunter2"));
     }
 

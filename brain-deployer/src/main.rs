@@ -69,7 +69,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         stop.cancel();
     });
-    brain_deployer::run(config, Outside::real(), uuid::Uuid::now_v7().to_string(), shutdown).await
+    let outside = Outside::real(config.aws_limits);
+    brain_deployer::run(config, outside, uuid::Uuid::now_v7().to_string(), shutdown).await
 }
 
 fn start_log(format: LogFormat) {

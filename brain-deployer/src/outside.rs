@@ -17,10 +17,10 @@ pub struct Outside {
 }
 
 impl Outside {
-    /// AWS, and the machine's network and clock.
+    /// AWS, and the machine's network and clock. `aws_limits`: the part of AWS's default limits that is for this process.
     #[must_use]
-    pub fn real() -> Self {
+    pub fn real(aws_limits: f64) -> Self {
         let now = || Timestamp(jiff::Timestamp::now().as_millisecond());
-        Self { clouds: Arc::new(AwsClouds::default()), network: Arc::new(Tcp), now: Arc::new(now) }
+        Self { clouds: Arc::new(AwsClouds::new(aws_limits)), network: Arc::new(Tcp), now: Arc::new(now) }
     }
 }

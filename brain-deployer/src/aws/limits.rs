@@ -106,8 +106,12 @@ pub(super) struct Crowded {
 }
 
 /// The buckets of an account and region.
-#[derive(Debug, Default)]
-pub struct Limits(Mutex<BTreeMap<(Class, Use), Bucket>>);
+#[derive(Debug)]
+pub struct Limits {
+    /// The part of AWS's default limits that is for this process.
+    part: f64,
+    buckets: Mutex<BTreeMap<(Class, Use), Bucket>>,
+}
 
 /// What a call is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -119,6 +123,11 @@ pub(super) enum Use {
 }
 
 impl Limits {
+    /// Full buckets of this part of AWS's default limits.
+    pub fn new(part: f64) -> Self {
+        Self { part, buckets: Mutex::default() }
+    }
+
     /// Waits for the turn of a call, or refuses it when that is too far.
     pub(super) async fn turn(&self, action: &str, purpose: Use) -> Result<(), Crowded> {
         if purpose == Use::Idle {
@@ -162,9 +171,11 @@ impl Limits {
 
     fn with<T>(&self, action: &str, purpose: Use, now: Instant, run: impl FnOnce(&mut Bucket) -> T) -> T {
         let class = Class::of(action);
-        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let bucket = buckets.entry((class, purpose)).or_insert_with(|| {
             let (burst, per_second) = class.limit();
+            // What changes something hardly waits: a bucket that never holds a whole call would let none pass.
+            let (burst, per_second) = ((burst * self.part).max(1.0 / USED), per_second * self.part);
             match purpose {
                 Use::Wanted => Bucket::full((burst, per_second), now),
                 Use::Idle => Bucket::full((burst * IDLE, per_second * IDLE), now),
@@ -235,7 +246,7 @@ mod tests {
 
     #[test]
     fn calls_stay_within_burst_and_pace_at_any_moment() {
-        let (limits, began) = (Limits::default(), Instant::now());
+        let (limits, began) = (Limits::new(1.0), Instant::now());
         let mut all = Vec::new();
         for second in 0..60 {
             let now = began + Duration::from_secs(second);
@@ -250,9 +261,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_part_of_the_limits_is_as_many_calls_and_never_none() {
+        let began = Instant::now();
+        for (part, changes) in [(0.01, 1), (0.5, 23), (1.0, 46), (2.0, 92)] {
+            let limits = Limits::new(part);
+            let taken = sent(&limits, "UpdateService", 200, began).into_iter().flatten().count();
+            assert!((changes - 1..=changes + 1).contains(&taken), "{part}: {taken} at once");
+            let later = sent(&limits, "UpdateService", 1_000, began + Duration::from_secs(100)).into_iter().flatten().count();
+            assert!(later > 0, "{part}");
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn idle_observation_uses_a_tenth_and_stands_back() {
-        let (limits, began) = (Limits::default(), Instant::now());
+        let (limits, began) = (Limits::new(1.0), Instant::now());
         let mut sent = 0;
         while began.elapsed() < Duration::from_mins(1) {
             sent += u32::from(limits.turn("DescribeServices", Use::Idle).await.is_ok());
@@ -268,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_refused_look_tells_how_many_wait_before_it() {
-        let (limits, now) = (Limits::default(), Instant::now());
+        let (limits, now) = (Limits::new(1.0), Instant::now());
         let sent = sent(&limits, "DescribeInstanceHealth", 200, now);
         assert_eq!(sent.iter().flatten().count(), 36 + 90, "nine tenths of the burst, and of ten seconds");
         assert_eq!(limits.reserve("DescribeInstanceHealth", now), Err(Crowded { before: 90 }));
@@ -277,7 +300,7 @@ mod tests {
 
     #[test]
     fn a_change_is_never_sent_long_after_the_lease_was_asked() {
-        let (limits, now) = (Limits::default(), Instant::now());
+        let (limits, now) = (Limits::new(1.0), Instant::now());
         let sent = sent(&limits, "CreateLoadBalancer", 20, now);
         assert_eq!(sent.iter().flatten().count(), 9, "nine tenths of the burst");
         assert!(sent.iter().flatten().all(|at| *at <= ACT_PATIENCE.as_secs_f64()), "{sent:?}");
@@ -285,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_throttling_answer_slows_its_class_for_a_while_and_no_other() {
-        let (limits, now) = (Limits::default(), Instant::now());
+        let (limits, now) = (Limits::new(1.0), Instant::now());
         let spent = sent(&limits, "ListTasks", 90, now);
         assert!(spent.iter().all(|at| *at == Some(0.0)));
         limits.throttled("DescribeTasks", now);

@@ -44,14 +44,15 @@ POST /_lab/kill-host       {"instance_id":"i-..."} or {"service":"NAME"} (a host
     -> {"instance_id":"i-..."}. The host dies; after replace_delay_ms its group replaces it.
 POST /_lab/reset-record    -> {}. Empties calls, samples and events; time starts again from 0.
 
-GET  /_lab/record[?since_ms=N]  -> {"t_ms":1234,
+GET  /_lab/record[?since_ms=N]  -> {"t_ms":1234, "moving_ms":900,
     "calls":{"UpdateService":3}, "throttled":{"UpdateService":1}, "faulted":{"UpdateService":1},
     "errors":{"CreateService InvalidParameterException":1},
     "samples":[{"t_ms":10, "elbs":{"web-lb":{"in_service_total":3, "by_service":{"web-0-0-4":3}}}}],
     "events":[{"t_ms":10, "kind":"task_started", ...}],
     "live_tasks_killed":[{"t_ms":10, "kind":"live_task_killed", "service":"web-0-0-4", "task":"...", "instance_id":"i-...",
       "last_status":"RUNNING", "desired_status":"RUNNING", "cause":"TerminateInstanceInAutoScalingGroup"}]}
-    A sample is taken after every tick and every changing call that changed it; `by_service` counts tasks that are RUNNING
+    moving_ms: time in which something was on its way that no caller can hurry: instances booting, tasks that start, are not found
+    healthy yet, or drain. A sample is taken after every tick and every changing call that changed it; `by_service` counts tasks that are RUNNING
     and InService behind that ELB. `throttled` counts what the token buckets refused. `cause` is the API call that ended
     the host, or "kill-host". A task that had already left its ELB and was draining when its host ended is not among
     live_tasks_killed; it is an event of kind draining_task_killed. "errors" counts AWS error answers of the lab itself,

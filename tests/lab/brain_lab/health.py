@@ -1,6 +1,7 @@
 """Classic ELB: who is registered and who is in service. A host is in service only by a healthy task on the checked port."""
 
 import re
+from collections import defaultdict
 
 from moto.elb.exceptions import ELBClientError, LoadBalancerNotFoundError
 
@@ -85,12 +86,35 @@ def describe(cloud: Cloud, name: str, wanted: list[str]) -> list[dict]:
 
 def sample(cloud: Cloud) -> None:
     """Offers the present health to the record, which keeps it when it changed."""
+    services, tasks = defaultdict(list), defaultdict(list)
+    for service in cloud.ecs.services.values():
+        for name in load_balancer_names(service) if service.status != "INACTIVE" else ():
+            services[name].append(service.name)
+    for task in cloud.live_tasks():
+        tasks[task.host.instance.id].append(task)
     elbs = {}
     for name, balancer in cloud.elb.load_balancers.items():
-        by_service = {s.name: 0 for s in cloud.ecs.services.values()
-                      if s.status != "INACTIVE" and name in load_balancer_names(s)}
-        serving = {t.host.instance.id: t for t in cloud.live_tasks() if passes(cloud, t, name)}
+        by_service = dict.fromkeys(services[name], 0)
+        there = [t for i in dict.fromkeys(balancer.instance_ids) for t in tasks[i]]
+        serving = {t.host.instance.id: t for t in there if passes(cloud, t, name)}
         for task in serving.values():
             by_service[task.service.name] = by_service.get(task.service.name, 0) + 1
         elbs[name] = {"in_service_total": len(serving), "by_service": by_service}
     cloud.record.sample(elbs)
+    cloud.record.moves(moving(cloud))
+
+
+def moving(cloud: Cloud) -> bool:
+    """Whether something is on its way that no caller can hurry: an instance that boots, or a task that is to start, starts, is
+    not found healthy yet, or drains."""
+    for instance in cloud.ec2.all_instances():
+        host = cloud.hosts.get(instance.id)
+        if instance.state == "running" and getattr(instance, "autoscaling_group", None) and (host is None or host.member is None):
+            return True
+    wanted = {s.arn: s.desired_count for s in cloud.ecs.services.values() if s.status == "ACTIVE"}
+    for task in cloud.live_tasks():
+        if not good(cloud, task):
+            return True
+        if task.service.arn in wanted:
+            wanted[task.service.arn] -= 1
+    return any(wanted.values())

@@ -18,6 +18,7 @@ class Record:
         self.events: deque = deque(maxlen=LIMIT)
         self.dropped = 0
         self._last: dict | None = None
+        self.moving_s, self._moving_since = 0.0, None
 
     def now_ms(self) -> int:
         return int((time.monotonic() - self.started) * 1000)
@@ -25,6 +26,13 @@ class Record:
     def event(self, kind: str, **fields) -> None:
         self.dropped += len(self.events) == LIMIT
         self.events.append({"t_ms": self.now_ms(), "kind": kind, **fields})
+
+    def moves(self, moving: bool) -> None:
+        """Counts the time in which something was on its way."""
+        now = time.monotonic()
+        if self._moving_since is not None:
+            self.moving_s += now - self._moving_since
+        self._moving_since = now if moving else None
 
     def sample(self, elbs: dict) -> None:
         """Keeps a sample when it differs from the one before."""
@@ -38,6 +46,7 @@ class Record:
         events = [e for e in self.events if e["t_ms"] >= since_ms]
         return {
             "t_ms": self.now_ms(),
+            "moving_ms": int(self.moving_s * 1000),
             "calls": dict(self.calls),
             "throttled": dict(self.throttled),
             "faulted": dict(self.faulted),

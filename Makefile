@@ -42,7 +42,8 @@ demo: setup ## run brain on an AWS lab, a registry and a git host, and play a re
 	cargo build $(BINARIES) $(CARGO_JOBS)
 	@$(TARGET)/debug/demo
 
-bench: setup ## measure, and print the README's table
+bench: ## measure, and print the README's table
+	@tests/setup/setup.sh bench
 	cargo build $(BINARIES) $(CARGO_JOBS)
 	cargo build --release -p brain-server -p brain-watcher -p brain-tests $(CARGO_JOBS)
 	@$(TARGET)/release/bench

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests and the demo need beside cargo: system packages, and Python and npm parts in .setup/.
-# Safe to run again; quick when there is nothing to do.
+# Safe to run again; quick when there is nothing to do. `setup.sh bench` adds what the benchmark compares with.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 setup=.setup
@@ -80,7 +80,15 @@ github_parts() {
   "$setup/venv/bin/python" tests/setup/github.py "$setup"/github/github3*.tar.gz "$setup/github"
 }
 
+# What the benchmark alone compares with.
+bench_parts() {
+  say "installing the benchmark's Python parts"
+  [ -x "$setup/bench/bin/pip" ] || python3 -m venv "$setup/bench"
+  "$setup/bench/bin/pip" install --quiet --disable-pip-version-check -r tests/setup/bench.txt
+}
+
 once python "tests/lab/requirements.txt tests/setup/requirements.txt" python_parts
 once npm tests/setup/package.json npm_parts
 once github "tests/setup/github.py tests/setup/setup.sh" github_parts
+[ "${1:-}" != bench ] || once bench tests/setup/bench.txt bench_parts
 say "everything is there"

@@ -177,6 +177,11 @@ pub fn deployer_with(sandbox: &Sandbox, name: &str, server: &str, endpoint: &str
     start_deployer(sandbox, name, server, endpoint, &format!("step_interval = \"100ms\"\n{settings}"))
 }
 
+/// A deployer at the pace that it has by itself, with these further settings.
+pub fn deployer_at_ease(sandbox: &Sandbox, name: &str, server: &str, endpoint: &str, settings: &str) -> Result<Process> {
+    start_deployer(sandbox, name, server, endpoint, settings)
+}
+
 /// A deployer that looks at waiting steps this often.
 pub fn deployer_looking(
     sandbox: &Sandbox,

@@ -9,6 +9,7 @@ pub mod image;
 pub mod intent;
 pub mod lab;
 pub mod load;
+pub mod many;
 pub mod paths;
 pub mod prometheus;
 pub mod registry;

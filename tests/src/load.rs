@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use brain_proto::v1::{
-    CreateProjectRequest, ListReleasesRequest, Observation, Observations, Project, Source, SourceObservation,
+    CreateProjectRequest, ImageObservation, ImageTagObservation, ListReleasesRequest, Observation, Observations, Project, Source, SourceObservation,
     TagObservation, Target, WatcherHello, WatcherServiceConnectRequest, observation::What,
     project_service_client::ProjectServiceClient, watcher_service_client::WatcherServiceClient,
     watcher_service_connect_request::Message as ToServer, watcher_service_connect_response::Message,
@@ -88,23 +88,35 @@ impl LoadWatcher {
 
     /// Sends one tag for each of these projects, in one message; answers the last sequence number.
     pub async fn send(&mut self, tags: impl Iterator<Item = (String, String)>) -> Result<u64> {
+        let source = |name, number| {
+            let tags = vec![TagObservation { name, commit: format!("{number:040x}") }];
+            What::Source(SourceObservation { tags, ..SourceObservation::default() })
+        };
+        self.send_each(tags, source).await
+    }
+
+    /// Sends one image for each of these projects, by its tag, in one message; answers the last sequence number.
+    pub async fn send_images(&mut self, images: impl Iterator<Item = (String, String)>) -> Result<u64> {
+        let image = |tag, number| {
+            let images = vec![ImageTagObservation { tag, digest: format!("sha256:{number:064x}") }];
+            What::Images(ImageObservation { images, ..ImageObservation::default() })
+        };
+        self.send_each(images, image).await
+    }
+
+    async fn send_each(
+        &mut self,
+        names: impl Iterator<Item = (String, String)>,
+        what: impl Fn(String, u64) -> What,
+    ) -> Result<u64> {
         let mut observations = Vec::new();
-        for (project, name) in tags {
+        for (project, name) in names {
             self.sequence += 1;
-            let commit = format!("{:040x}", self.sequence);
-            let tags = vec![TagObservation { name, commit }];
-            let source = SourceObservation {
-                complete: false,
-                tags,
-                removed_tags: Vec::new(),
-                head: None,
-                ..SourceObservation::default()
-            };
             observations.push(Observation {
                 sequence: self.sequence,
                 project: format!("projects/{project}"),
                 observe_time: None,
-                what: Some(What::Source(source)),
+                what: Some(what(name, self.sequence)),
                 generation: 0,
             });
         }

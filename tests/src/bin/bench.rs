@@ -1,15 +1,16 @@
 //! The benchmark: prints the table of the README's performance section. Ratios within one run say more than the figures,
-//! since machines differ and are busy. An argument chooses a part of it: store, knowledge or aws.
+//! since machines differ and are busy. An argument chooses a part of it: store, knowledge, aws or many.
 
 use anyhow::{Context, Result};
-use brain_tests::{brain::Server, load, sandbox::Sandbox, world::World};
-use serde_json::Value;
+use brain_tests::{brain::Server, load, sandbox::Sandbox};
 use std::{
     fs::{self, File},
     io::Write,
     time::{Duration, Instant},
 };
 
+#[path = "bench/aws.rs"]
+mod aws;
 #[path = "bench/knowledge.rs"]
 mod knowledge;
 
@@ -36,13 +37,13 @@ async fn main() -> Result<()> {
         knowledge::webhooks().await?;
     }
     if wanted("aws") {
-        aws_calls().await?;
+        aws::deployments().await?;
+    }
+    if wanted("many") {
+        aws::many().await?;
     }
     Ok(())
 }
-
-/// How often the deployer looks at a step that waits, as it does on AWS.
-const STEP_INTERVAL: &str = "2s";
 
 fn row(what: &str, figure: impl std::fmt::Display) {
     println!("| {what} | {figure} |");
@@ -134,43 +135,6 @@ async fn start_up() -> Result<()> {
             format!("{seconds:.2} s until it serves ({loaded}); {memory:.0} MB resident"),
         );
         server.kill().await?;
-    }
-    Ok(())
-}
-
-/// AWS calls by name: the first deployment, then a shift of three instances.
-async fn aws_calls() -> Result<()> {
-    let mut world = World::start().await?;
-    world.deployer.kill().await?;
-    world.deployer = brain_tests::brain::deployer_looking(
-        &world.agents,
-        "deployer-1",
-        &world.server.address(),
-        &world.lab.endpoint(),
-        STEP_INTERVAL,
-    )?;
-    world.create_project().await?;
-    world.image_known("0.0.4").await?;
-    for (what, image) in [("first deployment", None), ("shift of 3 instances", Some("0.0.5"))] {
-        if let Some(tag) = image {
-            world.registry.push("flowcommerce/user", tag, tag).await?;
-            world.image_known(tag).await?;
-        }
-        world.lab.reset_record().await?;
-        let begun = Instant::now();
-        let name = world.deploy(&format!("flowcommerce/user:{}", image.unwrap_or("0.0.4"))).await?;
-        world.succeeded(&name).await?;
-        let seconds = begun.elapsed().as_secs_f32();
-        let calls = world.lab.record().await?["calls"].as_object().cloned().unwrap_or_default();
-        let total: u64 = calls.values().filter_map(Value::as_u64).sum();
-        let mut calls: Vec<(String, u64)> =
-            calls.into_iter().map(|(name, count)| (name, count.as_u64().unwrap_or(0))).collect();
-        calls.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        let list: Vec<String> = calls.iter().map(|(name, count)| format!("{name} {count}")).collect();
-        row(
-            &format!("AWS calls, {what} (looking every {STEP_INTERVAL} at most, {seconds:.1} s)"),
-            format!("{total}: {}", list.join(", ")),
-        );
     }
     Ok(())
 }

@@ -414,6 +414,13 @@ impl Deployment {
         }
     }
 
+    /// When the last step of the plan that moved traffic was done.
+    #[must_use]
+    pub fn shifted(&self) -> Option<Timestamp> {
+        let moves = |(step, times): (&Step, &StepTimes)| times.ended.filter(|_| matches!(step, Step::Scale { .. }));
+        self.plan.steps.iter().zip(&self.times).filter_map(moves).max()
+    }
+
     fn current_times(&mut self) -> Option<&mut StepTimes> {
         let times = match &mut self.rollback {
             Some(rollback) => &mut rollback.times,

@@ -150,6 +150,12 @@ const WINDOW: &str = "{{window}}";
 /// What queries of a Prometheus may name.
 pub const QUERY_PLACEHOLDERS: [&str; 3] = [NEW, OLD, WINDOW];
 
+/// Whether a template names the new version.
+#[must_use]
+pub fn names_new(template: &str) -> bool {
+    template.contains(NEW)
+}
+
 /// Whether a template names the old version.
 #[must_use]
 pub fn names_old(template: &str) -> bool {
@@ -196,6 +202,16 @@ impl Gate {
             // An alarm has evaluation periods of its own.
             Check::Alarms { .. } => Duration::ZERO,
             Check::Metrics(metrics) => metrics.period,
+        }
+    }
+
+    /// Whether it compares with the old version.
+    #[must_use]
+    pub fn needs_old(&self) -> bool {
+        match &self.check {
+            Check::Prometheus { condition, .. } => condition.needs_old(),
+            Check::Alarms { .. } => false,
+            Check::Metrics(metrics) => metrics.condition.needs_old(),
         }
     }
 }

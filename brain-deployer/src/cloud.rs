@@ -337,6 +337,8 @@ pub struct Alarm {
     pub state: AlarmState,
     /// Since when it is in that state; `None` where that is not known.
     pub since: Option<Timestamp>,
+    /// Time that one evaluation looks back on; `None` for one that is composed of others.
+    pub window: Option<Duration>,
 }
 
 /// State of an alarm.

@@ -148,9 +148,14 @@ impl Settings {
             }
         }
         match (uri, agent) {
-            (Some(server), Ok(agent)) if mistakes.is_empty() => {
-                Ok(Config { server, agent, step_interval, aws_limits, credentials: Credentials(credentials), prometheus })
-            }
+            (Some(server), Ok(agent)) if mistakes.is_empty() => Ok(Config {
+                server,
+                agent,
+                step_interval,
+                aws_limits,
+                credentials: Credentials(credentials),
+                prometheus,
+            }),
             _ => Err(Mistakes(mistakes)),
         }
     }

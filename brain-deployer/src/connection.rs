@@ -333,6 +333,7 @@ impl Session<'_> {
             credentials: Arc::clone(&self.credentials),
             now: Arc::clone(&self.deployer.outside.now),
             created: (self.deployer.outside.now)(),
+            shifted: None,
             step_began_ms: 0,
             failures_since_ms: 0,
             stopped_seen_ms: Arc::default(),
@@ -356,11 +357,13 @@ impl Session<'_> {
             step_elapsed,
             create_time,
             made_resources,
+            shift_time,
         } = assignment;
         let project = project.unwrap_or_default();
         let name = project.name.clone();
         let (mut context, plan) = self.context(project, plan.unwrap_or_default()).await?;
         context.created = timestamp_from_proto(create_time.unwrap_or_default());
+        context.shifted = shift_time.map(timestamp_from_proto);
         context.made = made_resources.into_iter().collect();
         Ok(Work {
             context,

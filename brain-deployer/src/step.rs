@@ -111,6 +111,8 @@ pub struct Context {
     pub(crate) looks: Arc<looks::Looks>,
     /// When the deployment was created.
     pub created: Timestamp,
+    /// When traffic was moved last in this deployment.
+    pub shifted: Option<Timestamp>,
     /// When the step began, milliseconds since 1970.
     pub step_began_ms: i64,
     /// Tasks that failed since then are the step's own, milliseconds since 1970: those too that failed in the steps before it

@@ -67,6 +67,9 @@ pub(crate) async fn run(mut work: Work, reporter: Arc<Reporter>, lease: Arc<Leas
             }
         };
         work.context.made = made;
+        if matches!(step, Step::Scale { .. }) {
+            work.context.shifted = Some((work.now)());
+        }
         work.key.step += 1;
         work.elapsed = Duration::ZERO;
     }

@@ -178,7 +178,13 @@ pub fn deployer_with(sandbox: &Sandbox, name: &str, server: &str, endpoint: &str
 }
 
 /// A deployer at the pace that it has by itself, with these further settings.
-pub fn deployer_at_ease(sandbox: &Sandbox, name: &str, server: &str, endpoint: &str, settings: &str) -> Result<Process> {
+pub fn deployer_at_ease(
+    sandbox: &Sandbox,
+    name: &str,
+    server: &str,
+    endpoint: &str,
+    settings: &str,
+) -> Result<Process> {
     start_deployer(sandbox, name, server, endpoint, settings)
 }
 

@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result};
 use brain_proto::v1::{
-    CreateProjectRequest, ImageObservation, ImageTagObservation, ListReleasesRequest, Observation, Observations, Project, Source, SourceObservation,
-    TagObservation, Target, WatcherHello, WatcherServiceConnectRequest, observation::What,
-    project_service_client::ProjectServiceClient, watcher_service_client::WatcherServiceClient,
+    CreateProjectRequest, ImageObservation, ImageTagObservation, ListReleasesRequest, Observation, Observations,
+    Project, Source, SourceObservation, TagObservation, Target, WatcherHello, WatcherServiceConnectRequest,
+    observation::What, project_service_client::ProjectServiceClient, watcher_service_client::WatcherServiceClient,
     watcher_service_connect_request::Message as ToServer, watcher_service_connect_response::Message,
 };
 use futures::{StreamExt, TryStreamExt, stream};

@@ -94,7 +94,13 @@ impl Many {
         let (begun, mut ended) = (Instant::now(), Vec::new());
         let mut client = DeploymentServiceClient::new(self.channel.clone());
         while !names.is_empty() {
-            ensure!(begun.elapsed() < PATIENCE, "{} have not ended, {} first\n{}", names.len(), names[0], self.agents.logs());
+            ensure!(
+                begun.elapsed() < PATIENCE,
+                "{} have not ended, {} first\n{}",
+                names.len(),
+                names[0],
+                self.agents.logs()
+            );
             sleep(Duration::from_millis(500)).await;
             let mut left = Vec::new();
             for name in names {

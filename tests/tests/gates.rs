@@ -218,7 +218,7 @@ async fn alarms_that_were_red_before_hold_and_one_that_goes_red_rolls_the_versio
         .lab
         .boto3(
             "boto3.client('cloudwatch').put_metric_alarm(AlarmName='user-errors', Namespace='user', MetricName='errors', \
-             Statistic='Sum', Period=60, EvaluationPeriods=1, Threshold=1, ComparisonOperator='GreaterThanThreshold')",
+             Statistic='Sum', Period=10, EvaluationPeriods=1, Threshold=1, ComparisonOperator='GreaterThanThreshold')",
         )
         .await?;
     world.lab.boto3(&alarm("ALARM")).await?;
@@ -235,6 +235,8 @@ async fn alarms_that_were_red_before_hold_and_one_that_goes_red_rolls_the_versio
     let release = json!({"name": "projects/user/releases/0.0.5"});
     world.caller().grpcurl("ProjectService/LiftQuarantine", &release).await?;
     let again = world.deploy("flowcommerce/user:0.0.5").await?;
+    waits(&world, &again, "gate alarms: alarm user-errors has to look at 10 s of what came after traffic moved")
+        .await?;
     world.succeeded(&again).await?;
     world.unharmed().await
 }

@@ -268,7 +268,8 @@ mod tests {
             let limits = Limits::new(part);
             let taken = sent(&limits, "UpdateService", 200, began).into_iter().flatten().count();
             assert!((changes - 1..=changes + 1).contains(&taken), "{part}: {taken} at once");
-            let later = sent(&limits, "UpdateService", 1_000, began + Duration::from_secs(100)).into_iter().flatten().count();
+            let later =
+                sent(&limits, "UpdateService", 1_000, began + Duration::from_secs(100)).into_iter().flatten().count();
             assert!(later > 0, "{part}");
         }
     }

@@ -11,6 +11,7 @@ use brain_core::{
     gate::metrics::{Ask, Points},
     time::Timestamp,
 };
+use std::time::Duration;
 
 mod metrics;
 
@@ -24,11 +25,15 @@ impl WatchPort for Aws {
         let metric = answer.metric_alarms().iter().map(|alarm| {
             // The update time also moves when only the reason changes.
             let since = alarm.state_transitioned_timestamp().or(alarm.state_updated_timestamp());
-            read(alarm.alarm_name(), alarm.state_value(), since)
+            let seconds = |value: Option<i32>| u64::try_from(value.unwrap_or_default()).unwrap_or_default();
+            let window = seconds(alarm.period()) * seconds(alarm.evaluation_periods());
+            // One over several metrics has a period with each of them.
+            let window = Some(Duration::from_secs(window)).filter(|window| !window.is_zero());
+            read(alarm.alarm_name(), alarm.state_value(), since, window)
         });
         let composite = answer.composite_alarms().iter().map(|alarm| {
             let since = alarm.state_transitioned_timestamp().or(alarm.state_updated_timestamp());
-            read(alarm.alarm_name(), alarm.state_value(), since)
+            read(alarm.alarm_name(), alarm.state_value(), since, None)
         });
         Ok(metric.chain(composite).collect())
     }
@@ -38,7 +43,7 @@ impl WatchPort for Aws {
     }
 }
 
-fn read(name: Option<&str>, state: Option<&StateValue>, since: Option<&DateTime>) -> Alarm {
+fn read(name: Option<&str>, state: Option<&StateValue>, since: Option<&DateTime>, window: Option<Duration>) -> Alarm {
     let state = match state {
         Some(StateValue::Ok) => AlarmState::Ok,
         Some(StateValue::Alarm) => AlarmState::Alarm,
@@ -46,5 +51,5 @@ fn read(name: Option<&str>, state: Option<&StateValue>, since: Option<&DateTime>
         _ => AlarmState::InsufficientData,
     };
     let since = since.and_then(|since| since.to_millis().ok()).map(Timestamp);
-    Alarm { name: name.unwrap_or_default().to_owned(), state, since }
+    Alarm { name: name.unwrap_or_default().to_owned(), state, since, window }
 }

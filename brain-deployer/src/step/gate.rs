@@ -14,6 +14,10 @@ use brain_core::{
 };
 use std::time::Duration;
 
+/// How long an alarm that is composed of others, or is over several metrics, is given to look at what came after traffic moved:
+/// what most alarms take.
+const COMPOSITE_WINDOW: Duration = Duration::from_mins(1);
+
 /// Where figures come from.
 struct Sources<'a> {
     prometheus: &'a dyn PrometheusPort,
@@ -22,6 +26,8 @@ struct Sources<'a> {
     now: Timestamp,
     /// When the deployment was created.
     created: Timestamp,
+    /// When traffic was moved last.
+    shifted: Timestamp,
 }
 
 /// One look.
@@ -32,6 +38,7 @@ pub(super) async fn gate(context: &Context, gate: &Gate, services: Services<'_>)
         names: &context.names,
         now: (context.now)(),
         created: context.created,
+        shifted: context.shifted.unwrap_or(context.created),
     };
     observe(&sources, gate, services).await
 }
@@ -74,7 +81,7 @@ async fn look(sources: &Sources<'_>, check: &Check, services: Services<'_>) -> R
         }
         Check::Alarms { names } => {
             let alarms = sources.watch.alarms(names).await.map_err(unanswered)?;
-            Ok(judge_alarms(names, &alarms, sources.created))
+            Ok(judge_alarms(names, &alarms, sources))
         }
         Check::Metrics(metrics) => {
             let ResourceNames { cluster, load_balancer, .. } = sources.names;
@@ -90,8 +97,10 @@ fn unanswered(error: CloudError) -> String {
     format!("AWS answers {action} with {code}: {message}")
 }
 
-/// Red since the deployment was created: it fails. Red before: none of its doing, and no proof that it is good either.
-fn judge_alarms(names: &[String], alarms: &[Alarm], created: Timestamp) -> Verdict {
+/// Red since the deployment was created: it fails. Red before: none of its doing, and no proof that it is good either. Fine as
+/// it was before traffic moved: it says nothing of that either, until it has looked at a time after.
+fn judge_alarms(names: &[String], alarms: &[Alarm], sources: &Sources<'_>) -> Verdict {
+    let Sources { created, shifted, now, .. } = *sources;
     let mut holds = Vec::new();
     for name in names {
         let Some(alarm) = alarms.iter().find(|alarm| alarm.name == *name) else {
@@ -99,7 +108,13 @@ fn judge_alarms(names: &[String], alarms: &[Alarm], created: Timestamp) -> Verdi
             continue;
         };
         match (alarm.state, alarm.since) {
-            (AlarmState::Ok, _) => {}
+            (AlarmState::Ok, _) => {
+                let window = alarm.window.unwrap_or(COMPOSITE_WINDOW);
+                if now < shifted.plus(window) {
+                    let seconds = window.as_secs();
+                    holds.push(format!("alarm {name} has to look at {seconds} s of what came after traffic moved"));
+                }
+            }
             (AlarmState::InsufficientData, _) => holds.push(format!("alarm {name} has not enough data")),
             (AlarmState::Alarm, Some(since)) if since < created => {
                 let at = jiff::Timestamp::from_millisecond(since.0).map(|at| at.to_string()).unwrap_or_default();
@@ -189,11 +204,23 @@ mod tests {
     fn alarms_pass_while_all_are_ok_and_what_was_red_before_holds() {
         let created = Timestamp(1_700_000_000_000);
         let names = ["a".to_owned(), "b".to_owned()];
-        let alarm = |name: &str, state, since| Alarm { name: name.into(), state, since: Some(Timestamp(since)) };
+        let window = Some(Duration::from_mins(5));
+        let alarm =
+            |name: &str, state, since| Alarm { name: name.into(), state, since: Some(Timestamp(since)), window };
         let fine = alarm("a", AlarmState::Ok, 0);
-        let judged = |b: Alarm| judge_alarms(&names, &[fine.clone(), b], created);
+        let at = |now: Timestamp, b: Alarm| {
+            let (project, none) = (ProjectId::parse("user").unwrap(), Answers(Vec::new()));
+            let (shifted, names_of) = (created.plus(Duration::from_mins(1)), ResourceNames::of(&project));
+            let sources = Sources { prometheus: &none, watch: &none, names: &names_of, now, created, shifted };
+            judge_alarms(&names, &[fine.clone(), b], &sources)
+        };
+        let judged = |b: Alarm| at(created.plus(Duration::from_mins(6)), b);
         assert_eq!(judged(alarm("b", AlarmState::Ok, 0)), Verdict::Pass);
         assert_eq!(judged(alarm("b", AlarmState::Alarm, created.0)), Verdict::Fail("alarm b is red".into()));
+        let early = created.plus(Duration::from_secs(359));
+        let said = ["a", "b"].map(|name| format!("alarm {name} has to look at 300 s of what came after traffic moved"));
+        assert_eq!(at(early, alarm("b", AlarmState::Ok, 0)), Verdict::Hold(said.join("; ")));
+        assert_eq!(at(early, alarm("b", AlarmState::Alarm, created.0)), Verdict::Fail("alarm b is red".into()));
         let before = "alarm b was red before the deployment began, since 2023-11-14T22:13:19Z";
         assert_eq!(judged(alarm("b", AlarmState::Alarm, created.0 - 1_000)), Verdict::Hold(before.into()));
         assert_eq!(
@@ -201,7 +228,7 @@ mod tests {
             Verdict::Hold("alarm b has not enough data".into())
         );
         assert_eq!(judged(alarm("c", AlarmState::Ok, 0)), Verdict::Hold("alarm b does not exist".into()));
-        let unknown = Alarm { name: "b".into(), state: AlarmState::Alarm, since: None };
+        let unknown = Alarm { name: "b".into(), state: AlarmState::Alarm, since: None, window };
         assert_eq!(judged(unknown), Verdict::Fail("alarm b is red".into()));
     }
 
@@ -223,8 +250,8 @@ mod tests {
         let services = Services { new: "n", old: &old };
         let answers = Answers(answers);
         let names = ResourceNames::of(&ProjectId::parse("user").unwrap());
-        let (now, created) = (Timestamp(0), Timestamp(0));
-        let sources = Sources { prometheus: &answers, watch: &answers, names: &names, now, created };
+        let (now, created, shifted) = (Timestamp(0), Timestamp(0), Timestamp(0));
+        let sources = Sources { prometheus: &answers, watch: &answers, names: &names, now, created, shifted };
         match observe(&sources, gate, services).await {
             Observed::Done(_) => String::new(),
             Observed::Failing { why, looks, again } => format!("fails {looks} {} s: {why}", again.as_secs()),

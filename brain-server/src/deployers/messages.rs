@@ -29,6 +29,7 @@ pub(super) fn assignment(project: &Project, deployment: &Deployment) -> Deployme
         step_elapsed: Some(duration_to_proto(elapsed)),
         create_time: Some(timestamp_to_proto(deployment.created)),
         made_resources: deployment.makes(),
+        shift_time: deployment.shifted().map(timestamp_to_proto),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::Faults;
 use crate::{
+    gate::Gate,
     policy::{
         BAKE_MAX, KEEP_SERVICES, KEEP_TASK_DEFINITIONS, Preset, RolloutPolicy, RolloutStep, STEP_TIMEOUT_MAX,
         STEPS_MAX, SURGE_MAX, Size,
@@ -86,6 +87,11 @@ fn check_steps(faults: &mut Faults, drafts: Vec<RolloutStepDraft>, desired: u32)
             faults.add(&field("bake"), "must be 0 s to 7 days");
         }
         let gates = gate::check(faults, &field("gates"), draft.gates);
+        if size.count(desired) == desired && gates.iter().any(Gate::needs_old) {
+            let why = "compare with the old version, of which nothing is left at this step: compare at one before, or leave \
+                       \"old\" out of the condition";
+            faults.add(&field("gates"), why);
+        }
         steps.push(RolloutStep { size, bake: bake.unwrap_or_default(), gates, hold: draft.hold });
     }
     steps

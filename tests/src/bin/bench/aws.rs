@@ -19,23 +19,26 @@ const IDLE: Duration = Duration::from_secs(120);
 
 /// AWS's own limits by class, calls a second, as the lab's table has them.
 const QUOTAS: [(&str, f64, &[&str]); 5] = [
-    ("ECS services and tasks", 20.0, &[
-        "DescribeServices",
-        "ListServices",
-        "DescribeTasks",
-        "ListTasks",
-        "DescribeContainerInstances",
-        "ListContainerInstances",
-    ]),
+    (
+        "ECS services and tasks",
+        20.0,
+        &[
+            "DescribeServices",
+            "ListServices",
+            "DescribeTasks",
+            "ListTasks",
+            "DescribeContainerInstances",
+            "ListContainerInstances",
+        ],
+    ),
     ("ECS clusters", 20.0, &["DescribeClusters"]),
     ("ECS service changes", 5.0, &["CreateService", "UpdateService", "DeleteService"]),
     ("ECS task definition changes", 1.0, &["RegisterTaskDefinition", "DeregisterTaskDefinition"]),
-    ("load balancers", 10.0, &[
-        "DescribeInstanceHealth",
-        "DescribeLoadBalancers",
-        "DescribeLoadBalancerAttributes",
-        "DescribeTags",
-    ]),
+    (
+        "load balancers",
+        10.0,
+        &["DescribeInstanceHealth", "DescribeLoadBalancers", "DescribeLoadBalancerAttributes", "DescribeTags"],
+    ),
 ];
 
 type Calls = BTreeMap<String, u64>;
@@ -62,7 +65,8 @@ pub(crate) async fn deployments() -> Result<()> {
     row("AWS calls of a shift of 3 instances, median of 3", told(&shifts[1].calls));
     shifts.sort_by_key(|taken| taken.beyond);
     row("… its time, and of it beyond the lab's own waiting, median of 3", beyond(&shifts[1]));
-    let slow = json!({"boot_delay_ms": 10_000, "pull_delay_ms": 2_000, "health_delay_ms": 4_000, "drain_delay_ms": 3_000});
+    let slow =
+        json!({"boot_delay_ms": 10_000, "pull_delay_ms": 2_000, "health_delay_ms": 4_000, "drain_delay_ms": 3_000});
     world.lab.settings(slow).await?;
     measured(&world, "0.0.8").await?;
     let taken = measured(&world, "0.0.9").await?;
@@ -85,7 +89,8 @@ async fn measured(world: &World, tag: &str) -> Result<Taken> {
     let name = world.deploy(&format!("flowcommerce/user:{tag}")).await?;
     let deployment = world.succeeded(&name).await?;
     let record = world.lab.record().await?;
-    let time = |field: &str| deployment[field].as_str().context("no time")?.parse::<jiff::Timestamp>().map_err(Into::into);
+    let time =
+        |field: &str| deployment[field].as_str().context("no time")?.parse::<jiff::Timestamp>().map_err(Into::into);
     let (begun, ended): (Result<_>, Result<_>) = (time("createTime"), time("endTime"));
     let wall = Duration::try_from(ended?.duration_since(begun?))?;
     let moving = Duration::from_millis(record["moving_ms"].as_u64().context("the lab tells no moving_ms")?);
@@ -95,10 +100,12 @@ async fn measured(world: &World, tag: &str) -> Result<Taken> {
 /// A rolling update of the service that serves, by tools that only do that: all its tasks at once, no set-up, no floor.
 async fn others(world: &World) -> Result<()> {
     let services = world.lab.fingerprint().await?["services"].clone();
-    let mut serving = services.as_object().context("no services")?.iter().filter(|(_, service)| service["desired"] == 3);
+    let mut serving =
+        services.as_object().context("no services")?.iter().filter(|(_, service)| service["desired"] == 3);
     let (cluster, service) = serving.next().and_then(|(name, _)| name.split_once('/')).context("nothing serves")?;
     let image = "flowcommerce/user:0.0.5";
-    let ecs_deploy = "ecs deploy --timeout 300 --region us-east-1 --no-deregister \"$1\" \"$2\" -i user-ecs-container \"$3\"";
+    let ecs_deploy =
+        "ecs deploy --timeout 300 --region us-east-1 --no-deregister \"$1\" \"$2\" -i user-ecs-container \"$3\"";
     let aws = "aws ecs describe-task-definition --task-definition user-ecs-task --query 'taskDefinition.{family:family,\
                containerDefinitions:containerDefinitions}' >definition.json && \
                sed -i -E \"s#\\\"image\\\": \\\"[^\\\"]+\\\"#\\\"image\\\": \\\"$3\\\"#\" definition.json && \
@@ -111,7 +118,10 @@ async fn others(world: &World) -> Result<()> {
         run(&world.lab, script, &[cluster, service, image]).await.with_context(|| tool.to_owned())?;
         let seconds = begun.elapsed().as_secs_f64();
         let calls = told(&calls(&world.lab.record().await?));
-        row(&format!("AWS calls of {tool}: a rolling update of that service, all 3 tasks at once"), format!("{calls}; {seconds:.1} s"));
+        row(
+            &format!("AWS calls of {tool}: a rolling update of that service, all 3 tasks at once"),
+            format!("{calls}; {seconds:.1} s"),
+        );
     }
     Ok(())
 }
@@ -144,10 +154,15 @@ pub(crate) async fn many() -> Result<()> {
     let seconds = begun.elapsed().as_secs_f64();
     let record = many.lab.record().await?;
     let calls = calls(&record);
-    let throttled: u64 = record["throttled"].as_object().into_iter().flatten().filter_map(|(_, count)| count.as_u64()).sum();
+    let throttled: u64 =
+        record["throttled"].as_object().into_iter().flatten().filter_map(|(_, count)| count.as_u64()).sum();
     row(
         &format!("{MANY} shifts of one instance at once, on one deployer"),
-        format!("{seconds:.0} s, {:.1} calls each, {throttled} of {} throttled", total(&calls) as f64 / MANY as f64, total(&calls)),
+        format!(
+            "{seconds:.0} s, {:.1} calls each, {throttled} of {} throttled",
+            total(&calls) as f64 / MANY as f64,
+            total(&calls)
+        ),
     );
     row("… calls, in percent of AWS's limits in that time", shares(&calls, seconds));
     many.lab.reset_record().await?;

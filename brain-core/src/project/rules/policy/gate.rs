@@ -4,7 +4,7 @@ use super::Faults;
 use crate::{
     gate::{
         ALARM_NAME_MAX, ALARMS_MAX, Check, Condition, FAILURES_MAX, FAILURES_MIN, GATES_MAX, Gate, NAME_MAX, QUERY_MAX,
-        QUERY_PLACEHOLDERS, Samples, WINDOW_DEFAULT, WINDOW_MAX, names_old, unknown_placeholder,
+        QUERY_PLACEHOLDERS, Samples, WINDOW_DEFAULT, WINDOW_MAX, names_new, names_old, unknown_placeholder,
     },
     project::{GateDraft, GateSourceDraft},
 };
@@ -43,6 +43,7 @@ pub(in crate::project) fn check_gate(faults: &mut Faults, path: &str, draft: Gat
             let field = |name: &str| format!("{path}.prometheus.{name}");
             check_name(faults, &field("server"), &server, "the name of a Prometheus in the deployer's configuration");
             check_query(faults, &field("query"), &query);
+            check_new(faults, &field("query"), &query);
             let needs_old = condition.as_ref().is_some_and(Condition::needs_old);
             let old_query = check_old(faults, &field("old_query"), old_query, needs_old);
             let samples = check_samples(faults, path, sample_query, minimum_samples);
@@ -89,6 +90,11 @@ fn check_query(faults: &mut Faults, field: &str, query: &str) {
     check_placeholders(faults, field, query, &QUERY_PLACEHOLDERS);
 }
 
+/// A figure of everything that serves would be the old version's too, and what it was before traffic moved.
+fn check_new(faults: &mut Faults, field: &str, query: &str) {
+    faults.require(names_new(query), field, "must name the new version's service: {{new}}");
+}
+
 fn check_placeholders(faults: &mut Faults, field: &str, template: &str, known: &[&str]) {
     if let Some(unknown) = unknown_placeholder(template, known) {
         faults.add(field, format!("has {unknown}, which stands for nothing: there are {}", known.join(", ")));
@@ -121,6 +127,7 @@ fn check_samples(faults: &mut Faults, path: &str, query: String, minimum: u32) -
         }
         (false, minimum) => {
             check_query(faults, &field("sample_query"), &query);
+            check_new(faults, &field("sample_query"), &query);
             Some(Samples { query, minimum })
         }
     }
@@ -204,6 +211,7 @@ mod tests {
                 "gates[0].name",
                 "gates[0].consecutive_failures",
                 "gates[0].prometheus.server",
+                "gates[0].prometheus.query",
                 "gates[0].prometheus.query",
                 "gates[0].prometheus.old_query",
                 "gates[0].prometheus.sample_query",

@@ -8,7 +8,10 @@ use brain_core::{
     gate::metrics::{Ask, Points},
     time::Timestamp,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use thiserror::Error;
 
 mod instances;

@@ -2,7 +2,7 @@
 
 use super::row;
 use anyhow::{Context, Result, ensure};
-use brain_tests::{brain, lab::Lab, many::Many, paths, world::World};
+use brain_tests::{lab::Lab, many::Many, paths, world::World};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, time::Duration};
 use tokio::{

@@ -83,7 +83,10 @@ async fn measured(world: &World, tag: &str) -> Result<Taken> {
     if !["0.0.4", "0.0.5"].contains(&tag) {
         world.user.tag(tag).await?;
     }
-    world.registry.push("flowcommerce/user", tag, tag).await?;
+    // The image of the world's first version is there.
+    if tag != "0.0.4" {
+        world.registry.push("flowcommerce/user", tag, tag).await?;
+    }
     world.image_known(tag).await?;
     world.lab.reset_record().await?;
     let name = world.deploy(&format!("flowcommerce/user:{tag}")).await?;

@@ -107,8 +107,7 @@ async fn others(world: &World) -> Result<()> {
         services.as_object().context("no services")?.iter().filter(|(_, service)| service["desired"] == 3);
     let (cluster, service) = serving.next().and_then(|(name, _)| name.split_once('/')).context("nothing serves")?;
     let image = "flowcommerce/user:0.0.5";
-    let ecs_deploy =
-        "ecs deploy --timeout 300 --region us-east-1 --no-deregister \"$1\" \"$2\" -i user-ecs-container \"$3\"";
+    let ecs_deploy = "ecs deploy --ignore-warnings --timeout 300 --region us-east-1 --no-deregister \"$1\" \"$2\" -i user-ecs-container \"$3\"";
     let aws = "aws ecs describe-task-definition --task-definition user-ecs-task --query 'taskDefinition.{family:family,\
                containerDefinitions:containerDefinitions}' >definition.json && \
                sed -i -E \"s#\\\"image\\\": \\\"[^\\\"]+\\\"#\\\"image\\\": \\\"$3\\\"#\" definition.json && \

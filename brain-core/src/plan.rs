@@ -73,7 +73,7 @@ pub enum Step {
         instances: u32,
         /// What the group's upper bound is raised to.
         max_instances: u32,
-        /// Tasks of the project when the plan was made.
+        /// Tasks that the project had for certain when the plan was made.
         serving: u32,
     },
     /// The security group and its rules exist.
@@ -273,7 +273,7 @@ pub fn plan(spec: &ProjectSpec, policy: &RolloutPolicy, goal: Goal<'_>, serving:
     let most =
         steps.iter().filter_map(|step| if let Step::Capacity { instances } = step { Some(*instances) } else { None });
     if let Some(instances) = most.max() {
-        let serving = from.iter().map(|old| old.count).sum();
+        let serving = from.iter().map(|old| old.known().least).sum();
         steps.insert(0, Step::Preflight { instances, max_instances: spec.target.max_instances, serving });
     }
     Plan {

@@ -5,7 +5,8 @@ use crate::cloud::{Group, Host, HostStatus, Result, TAG_PROJECT, Task};
 use brain_core::capacity::{GroupRoom, Growth, HostRoom, Need, PortUse, Room, Size, faults};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// There is room for `instances` with a task each, or every reason why there is none. `serving`: tasks that the project has.
+/// There is room for `instances` with a task each, or every reason why there is none. `serving`: tasks that the project has
+/// for certain.
 pub(super) async fn preflight(context: &Context, instances: u32, max_instances: u32, serving: u32) -> Result<Observed> {
     let name = &context.names.auto_scaling_group;
     let group = context.cloud.group(name).await?;
@@ -31,7 +32,7 @@ pub(super) async fn preflight(context: &Context, instances: u32, max_instances: 
 
 /// The group's hosts on which tasks are placed.
 async fn hosts(context: &Context, group: &Group, serving: u32) -> Result<Vec<HostRoom>> {
-    let hosts = context.cloud.hosts(&context.names.cluster).await?;
+    let hosts = context.hosts().await?;
     let ours = |host: &Host| {
         // One that drains is taken back by the capacity step.
         let placed = matches!(host.status, HostStatus::Active | HostStatus::Draining);

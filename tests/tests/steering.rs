@@ -6,6 +6,7 @@ use brain_tests::{
     wait::eventually,
     world::{World, text},
 };
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 /// Uses a control; answers the deployment after it.
@@ -77,6 +78,34 @@ async fn a_canary_bakes_holds_and_goes_on_when_promoted() -> Result<()> {
     assert_eq!(controls[0]["what"], "promote");
     assert_eq!((&controls[0]["requestedBy"], &controls[0]["reason"]), (&json!("ann"), &json!("to look")));
     world.unharmed().await
+}
+
+#[tokio::test]
+async fn a_bake_begins_again_when_a_task_of_the_new_version_is_lost() -> Result<()> {
+    const BAKE: SignedDuration = SignedDuration::from_secs(4);
+    let world = world_with(json!({"steps": [{"percent": 33, "bake": format!("{}s", BAKE.as_secs())}]})).await?;
+    let shift = world.begin_shift().await?;
+    let bake = |deployment: &Value| {
+        let steps = deployment["steps"].as_array().cloned().unwrap_or_default();
+        steps.into_iter().find(|step| text(&step["description"]).starts_with("watch ")).unwrap_or_default()
+    };
+    eventually("the bake to begin", || async {
+        let deployment = world.deployment(&shift).await?;
+        ensure!(bake(&deployment)["startTime"].is_string(), "{}", deployment["headline"]);
+        Ok(())
+    })
+    .await?;
+    let lost = Timestamp::now();
+    let stop = "c = boto3.client('ecs'); k = 'user-ecs-cluster'; \
+         s = [a for a in c.list_services(cluster=k)['serviceArns'] if '0-0-5' in a][0].split('/')[-1]; \
+         d = c.describe_tasks(cluster=k, tasks=c.list_tasks(cluster=k)['taskArns'])['tasks']; \
+         [c.stop_task(cluster=k, task=t['taskArn']) for t in d if t['group'] == 'service:' + s]";
+    world.lab.boto3(stop).await?;
+    let deployment = world.succeeded(&shift).await?;
+    let end: Timestamp = text(&bake(&deployment)["endTime"]).parse()?;
+    let after = end.duration_since(lost);
+    ensure!(after >= BAKE, "the bake ended {after:#} after a task was lost");
+    Ok(())
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use crate::{
     deployment::{Pause, Phase},
     line::Moment,
     looks::Unobserved,
+    production::Production,
     release::Release,
     state::ProjectState,
     time::Timestamp,
@@ -56,20 +57,18 @@ pub fn status(project: &ProjectState, moment: &Moment) -> Status {
     sentences.extend(untagged_commits(project));
     Status {
         title: project.spec.image_repository.to_string(),
-        production: project.production_line(),
+        production: production_line(project.production.as_ref(), project.unobserved.as_ref()),
         sentences,
     }
 }
 
-impl ProjectState {
-    /// Production shares as people read them: "0.0.4: 67% 0.0.5: 33%"; with since when they may be other ones.
-    #[must_use]
-    pub fn production_line(&self) -> String {
-        let shares = self.production.as_ref().map(|production| production.summary()).unwrap_or_default();
-        match &self.unobserved {
-            Some(Unobserved { since, .. }) if !shares.is_empty() => format!("{shares} when last observed, before {since}"),
-            _ => shares,
-        }
+/// Production shares as people read them: "0.0.4: 67% 0.0.5: 33%"; with since when they may be other ones.
+#[must_use]
+pub fn production_line(production: Option<&Production>, unobserved: Option<&Unobserved>) -> String {
+    let shares = production.map(Production::summary).unwrap_or_default();
+    match unobserved {
+        Some(Unobserved { since, .. }) if !shares.is_empty() => format!("{shares} when last observed, before {since}"),
+        _ => shares,
     }
 }
 

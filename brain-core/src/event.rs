@@ -100,6 +100,15 @@ pub enum Change {
         /// All services with a task or a desired count.
         services: Vec<ServiceState>,
     },
+    /// Production cannot be observed, or for another reason.
+    ProductionUnobserved {
+        /// Why, and what a person can do.
+        why: String,
+        /// When the first look failed, or was missing.
+        since: Timestamp,
+    },
+    /// Production is observed again, and is as it was.
+    ProductionObservedAgain,
     /// A deployment was asked for and accepted.
     DeploymentRequested(Box<Request>),
     /// Something happened to a deployment.

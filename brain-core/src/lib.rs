@@ -18,6 +18,7 @@ pub mod housekeeping;
 pub mod id;
 pub mod image;
 pub mod line;
+pub mod looks;
 pub mod names;
 pub mod observation;
 pub mod plan;

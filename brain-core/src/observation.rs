@@ -1,6 +1,6 @@
 //! What agents observe, before the server has decided whether it is news.
 
-use crate::{image::Digest, production::ServiceState, release::AheadOf};
+use crate::{image::Digest, production::ServiceState, release::AheadOf, time::Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -47,6 +47,13 @@ pub enum Observation {
     },
     /// What runs in production.
     Production(Vec<ServiceState>),
+    /// Production has not been seen for too long.
+    ProductionUnobserved {
+        /// Why, and what a person can do.
+        why: String,
+        /// When the first look failed, or was missing.
+        since: Timestamp,
+    },
 }
 
 /// The branch, as observed.

@@ -7,6 +7,7 @@ use crate::{
     hold::{Holds, Lifted},
     housekeeping::Removed,
     image::Digest,
+    looks::Unobserved,
     names,
     observation::{Observation, ObservedBranch, ObservedHead, PollTarget},
     plan::ServiceCount,
@@ -52,8 +53,11 @@ pub struct ProjectState {
     pub head: Option<Head>,
     /// Polls that fail, with why and since when.
     pub poll_failures: BTreeMap<PollTarget, PollFailure>,
-    /// What runs.
+    /// What runs, as it was last seen.
     pub production: Option<Production>,
+    /// Why and since when that cannot be observed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unobserved: Option<Unobserved>,
     /// Deployments, oldest first.
     pub deployments: VecDeque<Deployment>,
     /// Counts as the latest deployment left them, by the most that each may be.
@@ -129,6 +133,7 @@ impl ProjectState {
             head: None,
             poll_failures: BTreeMap::new(),
             production: None,
+            unobserved: None,
             deployments: VecDeque::new(),
             serving: Vec::new(),
             source_moved: None,
@@ -197,7 +202,12 @@ impl ProjectState {
             }
             Change::ProductionObserved { services } => {
                 self.production = Some(Production::new(services.clone(), at));
+                self.unobserved = None;
             }
+            Change::ProductionUnobserved { why, since } => {
+                self.unobserved = Some(Unobserved { why: why.clone(), since: *since });
+            }
+            Change::ProductionObservedAgain => self.unobserved = None,
             Change::DriftObserved { drift } => self.learn_drift(drift, at),
             Change::HousekeepingBegan { lease, removable: _ } => self.housekeeper = Some(lease.clone()),
             Change::HousekeepingEnded { lease, removed } => self.house_kept(lease, removed, at),
@@ -302,8 +312,17 @@ impl ProjectState {
             Observation::Production(services) => {
                 let observed = Production::new(services, Timestamp(0)).services;
                 let known = self.production.as_ref().is_some_and(|production| production.services == observed);
-                if known { Vec::new() } else { vec![Change::ProductionObserved { services: observed }] }
+                match (known, &self.unobserved) {
+                    (true, None) => Vec::new(),
+                    (true, Some(_)) => vec![Change::ProductionObservedAgain],
+                    (false, _) => vec![Change::ProductionObserved { services: observed }],
+                }
             }
+            Observation::ProductionUnobserved { why, since } => match &self.unobserved {
+                Some(known) if known.why == why => Vec::new(),
+                Some(known) => vec![Change::ProductionUnobserved { why, since: known.since }],
+                None => vec![Change::ProductionUnobserved { why, since }],
+            },
         }
     }
 

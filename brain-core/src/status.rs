@@ -3,6 +3,8 @@
 use crate::{
     deployment::{Pause, Phase},
     line::Moment,
+    looks::Unobserved,
+    production::Production,
     release::Release,
     state::ProjectState,
     time::Timestamp,
@@ -44,6 +46,7 @@ pub struct Sentence {
 pub fn status(project: &ProjectState, moment: &Moment) -> Status {
     let mut sentences = Vec::new();
     sentences.extend(deployment(project));
+    sentences.extend(unobserved(project));
     sentences.extend(intent::sentences(project, moment));
     sentences.extend(drift(project));
     sentences.extend(poll_failures(project));
@@ -54,8 +57,18 @@ pub fn status(project: &ProjectState, moment: &Moment) -> Status {
     sentences.extend(untagged_commits(project));
     Status {
         title: project.spec.image_repository.to_string(),
-        production: project.production.as_ref().map(|production| production.summary()).unwrap_or_default(),
+        production: production_line(project.production.as_ref(), project.unobserved.as_ref()),
         sentences,
+    }
+}
+
+/// Production shares as people read them: "0.0.4: 67% 0.0.5: 33%"; with since when they may be other ones.
+#[must_use]
+pub fn production_line(production: Option<&Production>, unobserved: Option<&Unobserved>) -> String {
+    let shares = production.map(Production::summary).unwrap_or_default();
+    match unobserved {
+        Some(Unobserved { since, .. }) if !shares.is_empty() => format!("{shares} when last observed, before {since}"),
+        _ => shares,
     }
 }
 
@@ -78,8 +91,9 @@ fn deployment(project: &ProjectState) -> Option<Sentence> {
         });
     }
     if let (Phase::Pending, Some(first)) = (latest.phase, latest.awaits.first()) {
+        let unseen = latest.waiting.as_ref().map(|why| format!("; {why}")).unwrap_or_default();
         return Some(Sentence {
-            text: format!("{image} deploy waits for {first}"),
+            text: format!("{image} deploy waits for {first}{unseen}"),
             since: latest.created,
             waits_for: first.to_string(),
             freed_by: format!("whoever deploys projects/{}", first.project),
@@ -124,6 +138,17 @@ fn deployment(project: &ProjectState) -> Option<Sentence> {
         },
     };
     Some(sentence)
+}
+
+/// What serves is not known.
+fn unobserved(project: &ProjectState) -> Option<Sentence> {
+    let Unobserved { why, since } = project.unobserved.as_ref()?;
+    Some(Sentence {
+        text: format!("{}: production not observed since {since}: {why}", project.spec.image_repository),
+        since: *since,
+        waits_for: "a deployer to see what runs".into(),
+        freed_by: "whoever runs the deployers, or grants their roles in AWS".into(),
+    })
 }
 
 /// What of the set-up differs, and how it is mended.

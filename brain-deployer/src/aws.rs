@@ -6,6 +6,7 @@ use aws_config::{
 };
 use aws_sdk_ecs::config::SharedCredentialsProvider;
 use aws_sdk_ecs::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex},
@@ -160,7 +161,14 @@ where
                 (code, service.message().unwrap_or_default().to_owned(), context.raw().status())
             }
             SdkError::TimeoutError(_) => ("Timeout".to_owned(), "no answer in time".to_owned(), 500),
-            SdkError::DispatchFailure(_) => ("NoConnection".to_owned(), "the connection failed".to_owned(), 500),
+            SdkError::DispatchFailure(failure) => {
+                let refused = failure.as_connector_error().and_then(|error| role_refused(error));
+                let (code, message) = refused.unwrap_or_else(|| match failure.is_other() {
+                    true => ("NotSent".to_owned(), "no credentials are found, or none that last".to_owned()),
+                    false => ("NoConnection".to_owned(), "the connection failed".to_owned()),
+                });
+                (code, message, 500)
+            }
             SdkError::ResponseError(context) => {
                 ("BadResponse".to_owned(), String::new(), context.raw().status().max(500))
             }
@@ -168,6 +176,21 @@ where
         };
         CloudError { action, kind: classify(&code, status), code, message }
     }
+}
+
+/// What STS said when it refused the role with which a call was to be made.
+fn role_refused(error: &(dyn std::error::Error + 'static)) -> Option<(String, String)> {
+    type Refused = SdkError<AssumeRoleError, aws_sdk_sts::config::http::HttpResponse>;
+    let mut source = error.source();
+    while let Some(error) = source {
+        if let Some(SdkError::ServiceError(context)) = error.downcast_ref::<Refused>() {
+            let refusal = context.err();
+            let message = format!("the role cannot be taken: {}", refusal.message().unwrap_or_default());
+            return Some((refusal.code().unwrap_or("Unknown").to_owned(), message));
+        }
+        source = error.source();
+    }
+    None
 }
 
 /// The HTTP status of an answer.

@@ -48,6 +48,22 @@ pub(crate) struct StepKey {
     pub(crate) step: u32,
 }
 
+/// Whose production is looked at, and under which assignment.
+#[derive(Debug, Clone)]
+pub(crate) struct Observation {
+    pub(crate) project: String,
+    /// The deployment whose step looks; empty: the project is observed.
+    pub(crate) deployment: String,
+    pub(crate) generation: u64,
+}
+
+impl Observation {
+    fn report(&self) -> ProductionReport {
+        let Self { project, deployment, generation } = self.clone();
+        ProductionReport { project, deployment, generation, ..ProductionReport::default() }
+    }
+}
+
 impl Reporter {
     pub(crate) fn new(sender: mpsc::Sender<DeployerServiceConnectRequest>) -> Self {
         Self { sender, sequence: AtomicU64::new(0), waiting: std::sync::Mutex::default(), told: Told::default() }
@@ -76,33 +92,53 @@ impl Reporter {
         }
     }
 
-    /// Observes a project's production, unless a step has seen it within `fresh`, and tells it if it is news on this stream.
+    /// Observes a project's production, unless a step has seen it within `fresh`, and tells what was seen.
     pub(crate) async fn observe(
         &self,
         cloud: &dyn Cloud,
         names: &ResourceNames,
-        project: &str,
+        of: &Observation,
         fresh: Duration,
     ) -> cloud::Result<Result<(), Leave>> {
-        let told = self.told(project);
-        if told.lock().await.as_ref().is_some_and(|told| told.began.elapsed() < fresh) {
-            return Ok(Ok(()));
+        let told = self.told(&of.project);
+        {
+            let told = told.lock().await;
+            if let Some(look) = told.as_ref().filter(|look| look.began.elapsed() < fresh) {
+                return Ok(self.tell(of, look).await);
+            }
         }
-        let id = project.strip_prefix("projects/").unwrap_or(project);
+        let id = of.project.strip_prefix("projects/").unwrap_or(&of.project);
         // A look that nobody waits for may take long; a step that has seen something later does not wait for it.
         let look = health::production(cloud, names, id).await?;
-        Ok(self.seen(project, look).await)
+        Ok(self.seen(of, look).await)
     }
 
-    /// Tells what was seen of a project's production, if it is news on this stream.
-    pub(crate) async fn seen(&self, project: &str, look: Look) -> Result<(), Leave> {
-        let told = self.told(project);
+    /// Tells what was seen of a project's production; where something later was told, that again.
+    pub(crate) async fn seen(&self, of: &Observation, look: Look) -> Result<(), Leave> {
+        let told = self.told(&of.project);
         let mut told = told.lock().await;
         // What began later may have been quicker.
-        if told.as_ref().is_some_and(|told| told.began >= look.began) {
-            return Ok(());
+        let look = match told.take() {
+            Some(later) if later.began >= look.began => later,
+            _ => look,
+        };
+        self.tell(of, told.insert(look)).await
+    }
+
+    /// Tells again what was seen last of a project's production: a cheaper look shows that it is so still.
+    pub(crate) async fn seen_again(&self, of: &Observation) -> Result<(), Leave> {
+        let told = self.told(&of.project);
+        let told = told.lock().await;
+        match told.as_ref() {
+            Some(look) => self.tell(of, look).await,
+            None => Ok(()),
         }
-        self.tell(&mut told, project, look).await
+    }
+
+    /// Tells that a look has failed.
+    pub(crate) async fn unseen(&self, of: &Observation, why: String) -> Result<(), Leave> {
+        let report = ProductionReport { failure: why, ..of.report() };
+        self.send(Message::Production(report)).await
     }
 
     fn told(&self, project: &str) -> Arc<Mutex<Option<Look>>> {
@@ -110,14 +146,9 @@ impl Reporter {
         Arc::clone(all.entry(project.to_owned()).or_default())
     }
 
-    async fn tell(&self, told: &mut Option<Look>, project: &str, look: Look) -> Result<(), Leave> {
-        let news = told.as_ref().is_none_or(|told| told.services != look.services);
+    async fn tell(&self, of: &Observation, look: &Look) -> Result<(), Leave> {
         let versions = look.services.iter().map(service_state_to_proto).collect();
-        *told = Some(look);
-        if !news {
-            return Ok(());
-        }
-        self.send(Message::Production(ProductionReport { project: project.to_owned(), versions })).await
+        self.send(Message::Production(ProductionReport { versions, ..of.report() })).await
     }
 
     /// Sends a message.

@@ -6,7 +6,7 @@
 use crate::{
     cloud::{CloudError, ErrorKind},
     lease::LeaseClock,
-    reporter::{Leave, Reporter, StepKey},
+    reporter::{Leave, Observation, Reporter, StepKey},
     step::{self, Act, Context, Findings, Observed, looks::Kind, shift::is_passing},
     waits::Waits,
 };
@@ -155,7 +155,9 @@ impl<'a> StepRunner<'a> {
                 Ok(Observed::Done(Findings { task_failures, service_events, production })) => {
                     // What a step of the shift changed is told before the step is: whoever watches sees every stage.
                     if let Some(look) = production {
-                        self.unless_left(self.reporter.seen(&self.work.project, look)).await??;
+                        let StepKey { deployment, generation, .. } = self.work.key.clone();
+                        let of = Observation { project: self.work.project.clone(), deployment, generation };
+                        self.unless_left(self.reporter.seen(&of, look)).await??;
                     }
                     self.report(Outcome::Done { task_failures, service_events }).await?;
                     self.learn(looked);

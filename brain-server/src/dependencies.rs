@@ -1,7 +1,16 @@
-//! Order between projects: tells a deployment that waits for other projects once they run what it needs.
+//! Order between projects: tells a deployment that waits for other projects once they are seen to run what it needs, and while
+//! nobody sees what one of them runs.
 
-use crate::{directory::Directory, project::Project, project::Shared};
-use brain_core::{dependency::Dependency, deployment::Fact, id::ProjectId};
+use crate::{
+    directory::Directory,
+    project::{CommandError, Project, Shared},
+};
+use brain_core::{
+    dependency::Dependency,
+    deployment::{Deployment, Fact},
+    id::ProjectId,
+    looks::Unobserved,
+};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::sync::broadcast::error::RecvError;
 use tracing::{info, warn};
@@ -44,6 +53,25 @@ pub(crate) async fn run(directory: Arc<Directory>, shared: Arc<Shared>) {
     shutdown.run_until_cancelled(watch).await;
 }
 
+/// Tells a deployment that waits which of the projects it waits for cannot be observed, or that all can again.
+async fn tell_unseen(directory: &Directory, project: &Arc<Project>, active: &Deployment) -> Told {
+    let unseen = |dependency: &Dependency| {
+        let other = directory.get(&dependency.project)?;
+        let Unobserved { why, since } = other.read().state.unobserved.clone()?;
+        Some(format!("production of projects/{} not observed since {since}: {why}", other.id))
+    };
+    let why = active.awaits.iter().find_map(unseen);
+    if active.waiting == why || active.awaits.is_empty() || active.paused.is_some() {
+        return Told::NotYet;
+    }
+    let fact = Fact::HeldBack { why: why.unwrap_or_default() };
+    match project.fact(DEPENDENCIES.into(), active.number, fact).await.await {
+        Ok(Err(CommandError::Store(_))) | Err(_) => Told::Failed,
+        // Steered meanwhile: that is looked at when it is told of.
+        Ok(_) => Told::NotYet,
+    }
+}
+
 enum Told {
     Everything,
     NotYet,
@@ -61,15 +89,18 @@ fn waits(project: &Project) -> bool {
 /// Tells a project's deployment that the projects it waits for are there, once all are.
 async fn tell(directory: &Directory, id: &ProjectId) -> Told {
     let Some(project) = directory.get(id) else { return Told::Everything };
-    let active = project.read().state.active().map(|deployment| (deployment.number, deployment.awaits.clone()));
-    let Some((number, awaits)) = active else { return Told::Everything };
-    // All of them at one look: what was there before may have been taken back while others were waited for.
+    let Some(active) = project.read().state.active().cloned() else { return Told::Everything };
+    let (number, awaits) = (active.number, active.awaits.clone());
+    // All of them at one look: what was there before may have been taken back while others were waited for, and what was seen
+    // before the latest look says nothing.
     let met = |dependency: &Dependency| {
-        let runs = |other: Arc<Project>| dependency.is_met(other.read().state.production.as_ref());
+        let runs = |other: Arc<Project>| {
+            other.production_is_current() && dependency.is_met(other.read().state.production.as_ref())
+        };
         directory.get(&dependency.project).is_some_and(runs)
     };
     if !awaits.iter().all(met) {
-        return Told::NotYet;
+        return tell_unseen(directory, &project, &active).await;
     }
     for dependency in awaits {
         info!(project = %id, deployment = number, "{dependency}: it does");

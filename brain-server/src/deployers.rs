@@ -22,6 +22,7 @@ use brain_proto::{
         LeasesRenewed, PlanAnswer, PlanRequest, deployer_service_connect_response::Message,
     },
 };
+use observing::Observing;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -36,6 +37,7 @@ use tracing::{info, warn};
 
 mod house;
 mod messages;
+mod observing;
 
 /// Messages to the hub that may wait.
 const INBOX: usize = 1_024;
@@ -149,12 +151,12 @@ impl DeployersHandle {
     }
 }
 
-/// Runs until `shutdown`.
+/// Runs until `shutdown`. `started`: when the server did.
 pub async fn run(
     handle: DeployersHandle,
     inbox: DeployersInbox,
     directory: Arc<Directory>,
-    times: DeployerTimes,
+    (times, started): (DeployerTimes, Timestamp),
     tasks: TaskTracker,
     shutdown: CancellationToken,
 ) {
@@ -168,6 +170,7 @@ pub async fn run(
         leftovers: BTreeMap::new(),
         pending: BTreeSet::new(),
         lists_changed: false,
+        observing: Observing::new(started),
         plans: BTreeMap::new(),
         looks: BTreeMap::new(),
         last_plan: 0,
@@ -211,6 +214,7 @@ struct Hub {
     /// Projects whose active deployment waits for a deployer.
     pending: BTreeSet<ProjectId>,
     lists_changed: bool,
+    observing: Observing,
     /// Who waits for a deployer's word on a plan.
     plans: BTreeMap<u64, oneshot::Sender<PlanAnswer>>,
     /// Who waits for what a deployer sees, and which one that is.
@@ -358,6 +362,7 @@ impl Hub {
         }
         self.hand_out_pending();
         self.send_lists();
+        self.look_over(now);
     }
 
     fn end_lease(&self, key: DeploymentKey, lease: Lease) {
@@ -455,17 +460,6 @@ impl Hub {
         deployer.connection.send(agent, DeployerServiceConnectResponse { message: Some(Message::Plan(request)) });
         self.last_plan = id;
         self.plans.insert(id, reply);
-    }
-
-    fn send_lists(&mut self) {
-        if !std::mem::take(&mut self.lists_changed) {
-            return;
-        }
-        for (agent, message) in messages::observe_lists(&self.directory, self.deployers.keys(), self.times.observe) {
-            if let Some(deployer) = self.deployers.get(&agent) {
-                deployer.connection.send(&agent, DeployerServiceConnectResponse { message: Some(message) });
-            }
-        }
     }
 
     /// Deployers that renew. One that does not, though its connection stands, would only let another lease run out.

@@ -97,6 +97,7 @@ where
         line: line::Switch::new(loaded.line.clone()),
         changed: broadcast::Sender::new(BOARD_BEHIND),
         tagging: broadcast::Sender::new(TAGGING_BEHIND),
+        patience: brain_core::looks::patience(config.observe_interval),
         revision: AtomicU64::new(0),
         tasks: tasks.clone(),
         shutdown: ending.clone(),
@@ -118,7 +119,7 @@ where
         deployers,
         deployers_inbox,
         Arc::clone(&directory),
-        times,
+        (times, shared.clock.now()),
         tasks.clone(),
         ending.clone(),
     ));

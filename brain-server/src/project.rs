@@ -10,20 +10,28 @@ use brain_core::{
     hold::HoldWish,
     housekeeping::HouseNews,
     id::ProjectId,
+    looks::Looks,
     observation::Observation,
     project::repository_key,
     state::{Misfit, ProjectState, Refusal, Wish},
 };
-use std::sync::{
-    Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 use thiserror::Error;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::{
+    sync::{broadcast, mpsc, oneshot},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 mod actor;
 mod batch;
+mod looks;
 
 /// Commands that may wait for one project. A full mailbox holds back whoever sends: watchers stop polling, clients wait.
 const MAILBOX: usize = 64;
@@ -47,6 +55,8 @@ pub struct Shared {
     pub changed: broadcast::Sender<ProjectId>,
     /// Ids of projects that changed and whose policy tags heads.
     pub tagging: broadcast::Sender<ProjectId>,
+    /// How long production may not have been seen and still is current.
+    pub patience: Duration,
     /// Latest revision that is known to be committed.
     pub revision: AtomicU64,
     /// Owner of all tasks.
@@ -82,6 +92,11 @@ pub struct Project {
     pub routes: Routes,
     /// Generation of the latest assignment to a watcher; 0 before the first.
     pub(crate) watch_generation: AtomicU64,
+    /// Generation of the latest assignment of its production to a deployer that observes it; 0 before the first.
+    pub(crate) observe_generation: AtomicU64,
+    /// Since when looks at its production are expected, and how they went.
+    began: Instant,
+    looks: Mutex<Looks>,
     inner: RwLock<Versioned>,
     mailbox: OnceLock<mpsc::Sender<Command>>,
     news: OnceLock<broadcast::Sender<Arc<News>>>,
@@ -168,6 +183,9 @@ impl Project {
             id,
             routes,
             watch_generation: AtomicU64::new(0),
+            observe_generation: AtomicU64::new(0),
+            began: Instant::now(),
+            looks: Mutex::default(),
             inner: RwLock::new(Versioned { version, state }),
             mailbox: OnceLock::new(),
             news: OnceLock::new(),

@@ -69,6 +69,12 @@ impl Lab {
         self.post("faults", &rules).await.map(drop)
     }
 
+    /// Ends all faults.
+    pub async fn heal(&self) -> Result<()> {
+        let answer = self.client.delete(format!("{}/_lab/faults", self.endpoint())).send().await?;
+        read(answer).await.map(drop)
+    }
+
     /// Does something in this AWS that brain did not: a line of Python with `boto3`.
     pub async fn boto3(&self, line: &str) -> Result<()> {
         let output = Command::new(paths::tool("venv/bin/python")?)

@@ -45,6 +45,9 @@ impl Deployment {
         let before = self.awaits.len();
         self.awaits.retain(|dependency| dependency.project != *project);
         let last = self.awaits.is_empty() && before > 0;
+        if before > 0 {
+            self.waiting = None;
+        }
         if last && !self.held { vec![Effect::HandOut] } else { Vec::new() }
     }
 
@@ -67,11 +70,13 @@ impl Deployment {
         Ok(Vec::new())
     }
 
+    /// What forbids it to begin, or why nobody can tell whether what it waits for is there; empty: people can.
     pub(super) fn held_back(&mut self, why: String) -> Result<Vec<Effect>, IllegalEvent> {
-        if !self.is_ready_to_begin() {
+        let waits = !self.phase.is_final() && self.paused.is_none() && !self.awaits.is_empty();
+        if !waits && !self.is_ready_to_begin() {
             return Err(IllegalEvent::NotHeld);
         }
-        self.waiting = Some(why);
+        self.waiting = (!why.is_empty()).then_some(why);
         Ok(Vec::new())
     }
 

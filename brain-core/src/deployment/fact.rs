@@ -40,9 +40,10 @@ pub enum Fact {
     LineReleased,
     /// Somebody has approved it.
     Approved(Approval),
-    /// Nothing is missing any more, and something forbids it to begin.
+    /// Nothing is missing any more, and something forbids it to begin; or nobody can tell whether a project that it waits for
+    /// runs what it needs.
     HeldBack {
-        /// What, and how that is lifted.
+        /// What, and how that is lifted; empty: it can be told again.
         why: String,
     },
     /// It may begin.

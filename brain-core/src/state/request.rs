@@ -32,6 +32,8 @@ pub struct Wish {
     pub repair_drift: bool,
     /// Whether resources of the right names that are not brain's become so.
     pub adopt: bool,
+    /// Whether production may be other than it was last seen to be: what it was decides nothing then.
+    pub unseen: bool,
 }
 
 /// How a project goes back to a release.
@@ -97,7 +99,8 @@ impl ProjectState {
         if let Some(barrier) = barrier {
             return Err(barrier.into());
         }
-        let mut request = self.request(Wish { tag, ..wish }, digest, &self.serving_now());
+        let serving = self.serving_now(!wish.unseen);
+        let mut request = self.request(Wish { tag, ..wish }, digest, &serving);
         request.awaits = self.spec.depends_on.clone();
         Ok(self.held(request))
     }
@@ -137,7 +140,8 @@ impl ProjectState {
         let policy = self.spec.rollout_policy.clone().straight();
         let wish = Wish { tag, policy: Some(policy), ..wish };
         let Some(active) = active else {
-            let request = self.request_back(back, self.request(wish, digest, &self.serving_now()));
+            let serving = self.serving_now(!wish.unseen);
+            let request = self.request_back(back, self.request(wish, digest, &serving));
             return Ok(WayBack::Deploy { cancel: None, request: Box::new(request) });
         };
         let control = ControlUsed {
@@ -160,7 +164,7 @@ impl ProjectState {
     }
 
     fn request(&self, wish: Wish, digest: Digest, serving: &[ServiceCount]) -> Request {
-        let Wish { tag, requested_by, request_id, policy, outside_windows, repair_drift, adopt } = wish;
+        let Wish { tag, requested_by, request_id, policy, outside_windows, repair_drift, adopt, unseen: _ } = wish;
         let number = self.deployments.back().map_or(0, |latest| latest.number) + 1;
         let goal = Goal { deployment: number, tag: &tag, digest: &digest };
         let by_policy = policy.as_ref().unwrap_or(&self.spec.rollout_policy);

@@ -10,11 +10,13 @@ use std::collections::BTreeMap;
 
 impl ProjectState {
     /// What serves, by the deployment that ended last. Where that left doubts, what was observed since decides: counts, and
-    /// which services that no deployment has succeeded with are healthy.
+    /// which services that no deployment has succeeded with are healthy. Where production is not `current`, nothing decides:
+    /// the plan settles what is doubtful first.
     #[must_use]
-    pub fn serving_now(&self) -> Vec<ServiceCount> {
+    pub fn serving_now(&self, current: bool) -> Vec<ServiceCount> {
         let doubts = self.serving.iter().any(|count| count.known.is_some());
-        match self.observed_since_the_end().filter(|_| doubts) {
+        let current = current && self.unobserved.is_none();
+        match self.observed_since_the_end().filter(|_| doubts && current) {
             Some(services) => observed(&self.serving, services),
             None => self.serving.clone(),
         }

@@ -6,6 +6,7 @@ use crate::{
 };
 
 mod left;
+mod unobserved;
 
 fn project() -> ProjectState {
     let draft = ProjectDraft {

@@ -48,7 +48,8 @@ impl BoardService for Api {
 }
 
 fn project_status(project: &Project, shared: &Shared) -> ProjectStatus {
-    status_to_proto(&project.id, status(&project.read().state, &shared.moment()))
+    let state = &project.read().state;
+    status_to_proto(state, status(state, &shared.moment()))
 }
 
 /// Sends every project's status, then that of those that change. A slow reader gets fewer, never older ones: what changed

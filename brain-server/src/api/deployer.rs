@@ -4,15 +4,16 @@ use super::{Api, BoxedStream, Watch, watcher::ended};
 use crate::{
     agents::{Connection, OUTBOX},
     deployers::ToHub,
-    project::CommandError,
+    project::{CommandError, Project},
 };
 use brain_core::{
     deployment::{Deployment, Fact, Lease},
     housekeeping::HouseNews,
     id::AgentName,
+    observation::Observation,
 };
 use brain_proto::{
-    convert::{outcome_from_proto, production_report_from_proto, removed_from_proto},
+    convert::{LookBy, ProductionLook, outcome_from_proto, production_report_from_proto, removed_from_proto},
     error, name,
     v1::{
         DeployerServiceConnectRequest, DeployerServiceConnectResponse, HousekeepingEnded, ProductionReport,
@@ -20,7 +21,7 @@ use brain_proto::{
         deployer_service_connect_response::Message, deployer_service_server::DeployerService,
     },
 };
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -28,7 +29,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// Time within which a hello must come.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
@@ -165,20 +166,56 @@ impl Reader {
         Ok(())
     }
 
+    /// Takes a look at production. One that shows nothing new costs no write.
     async fn production(&self, report: ProductionReport) -> Result<(), Status> {
-        let (id, observation) =
+        let look =
             production_report_from_proto(report).map_err(|error| error::invalid_field(&error.field, error.why))?;
-        let Some(project) = self.api.directory.get(&id) else { return Ok(()) };
+        let ProductionLook { project, by, seen } = look;
+        let Some(project) = self.api.directory.get(&project) else { return Ok(()) };
+        if !is_of_now(&project, by) {
+            debug!(agent = %self.agent, project = %project.id, "a look of an earlier assignment was refused");
+            return Ok(());
+        }
+        let observation = match seen {
+            Ok(services) => Observation::Production(services),
+            Err(why) => {
+                project.unseen(why);
+                return Ok(());
+            }
+        };
+        if project.read().state.observe(observation.clone()).is_empty() {
+            project.seen();
+            return Ok(());
+        }
         let by = format!("deployer {}", self.agent).into();
         let answer = project.observe(by, observation).await;
         let end = self.end.clone();
         self.api.shared.tasks.spawn(async move {
-            // Not stored: the stream ends, and the first report of the next one says it again.
-            if !matches!(answer.await, Ok(Ok(()))) {
-                end.cancel();
+            match answer.await {
+                // Not before: what is stored would be taken for what was seen.
+                Ok(Ok(())) => project.seen(),
+                // Not stored: the stream ends, and the first report of the next one says it again.
+                Ok(Err(_)) | Err(_) => end.cancel(),
             }
         });
         Ok(())
+    }
+}
+
+/// Whether whoever has looked at production is the one that is to look now.
+fn is_of_now(project: &Project, by: LookBy) -> bool {
+    match by {
+        // A deployer of an earlier release tells no generation.
+        LookBy::Observer(generation) => {
+            generation == 0 || generation == project.observe_generation.load(Ordering::Relaxed)
+        }
+        LookBy::Step { deployment, generation } => {
+            let inner = project.read();
+            let leased = |active: &Deployment| {
+                active.number == deployment && active.generation == generation && active.lease.is_some()
+            };
+            inner.state.active().is_some_and(leased)
+        }
     }
 }
 

@@ -126,6 +126,7 @@ impl DeploymentService for Api {
             adopt,
             ..Asked::default()
         })?;
+        let wish = Wish { unseen: !project.production_is_current(), ..wish };
         let (planned, spec) = {
             let state = &project.read().state;
             (state.request_deployment(wish, &self.shared.moment()), spec_to_proto(&state.spec))

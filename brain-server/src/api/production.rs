@@ -2,12 +2,17 @@
 
 use super::{Api, Watch, cut_off};
 use crate::project::Project;
-use brain_core::{event::Change, production::Production};
+use brain_core::{
+    event::{Change, Event},
+    looks::Unobserved,
+    production::Production,
+    state::ProjectState,
+};
 use brain_proto::{
     convert::production_to_proto,
     error, name,
     v1::{
-        GetProductionRequest, GetProductionResponse, WatchProductionRequest, WatchProductionResponse,
+        self, GetProductionRequest, GetProductionResponse, WatchProductionRequest, WatchProductionResponse,
         production_service_server::ProductionService,
     },
 };
@@ -22,7 +27,7 @@ impl ProductionService for Api {
         request: Request<GetProductionRequest>,
     ) -> Result<Response<GetProductionResponse>, Status> {
         let project = self.production_named(&request.into_inner().name)?;
-        let production = production_to_proto(&project.id, project.read().state.production.as_ref());
+        let production = shown(&project, &Shown::of(&project.read().state));
         Ok(Response::new(GetProductionResponse { production: Some(production) }))
     }
 
@@ -44,15 +49,48 @@ impl Api {
     }
 }
 
+/// A state of production.
+struct Shown {
+    production: Option<Production>,
+    unobserved: Option<Unobserved>,
+}
+
+impl Shown {
+    fn of(state: &ProjectState) -> Self {
+        Self { production: state.production.clone(), unobserved: state.unobserved.clone() }
+    }
+
+    /// Goes on to what is so after `event`; answers whether that is something else.
+    fn follow(&mut self, event: &Event) -> bool {
+        match &event.change {
+            Change::ProductionObserved { services } => {
+                let production = Some(Production::new(services.clone(), event.at));
+                *self = Self { production, unobserved: None };
+            }
+            Change::ProductionUnobserved { why, since } => {
+                self.unobserved = Some(Unobserved { why: why.clone(), since: *since });
+            }
+            Change::ProductionObservedAgain => self.unobserved = None,
+            _ => return false,
+        }
+        true
+    }
+}
+
+fn shown(project: &Project, now: &Shown) -> v1::Production {
+    let Shown { production, unobserved } = now;
+    production_to_proto(&project.id, production.as_ref(), unobserved.as_ref(), project.production_seen())
+}
+
 /// Sends what runs now, then every state that production goes through, none left out.
 async fn watch(project: Arc<Project>, sender: mpsc::Sender<Result<WatchProductionResponse, Status>>) {
     let mut news = project.subscribe();
-    let (seen, now) = {
+    let (seen, mut now) = {
         let inner = project.read();
-        (inner.version, production_to_proto(&project.id, inner.state.production.as_ref()))
+        (inner.version, Shown::of(&inner.state))
     };
     let message = |production| Ok(WatchProductionResponse { production: Some(production) });
-    if sender.send(message(now)).await.is_err() {
+    if sender.send(message(shown(&project, &now))).await.is_err() {
         return;
     }
     loop {
@@ -68,9 +106,10 @@ async fn watch(project: Arc<Project>, sender: mpsc::Sender<Result<WatchProductio
             continue;
         }
         for event in &news.events {
-            let Change::ProductionObserved { services } = &event.change else { continue };
-            let production = Production::new(services.clone(), event.at);
-            if sender.send(message(production_to_proto(&project.id, Some(&production)))).await.is_err() {
+            if !now.follow(event) {
+                continue;
+            }
+            if sender.send(message(shown(&project, &now))).await.is_err() {
                 return;
             }
         }

@@ -1,19 +1,13 @@
 //! Messages to deployers, made from the projects' states.
 
-use crate::{directory::Directory, project::Project};
-use brain_core::{
-    assignment::agent_for,
-    deployment::Deployment,
-    id::{AgentName, ProjectId},
-    names::ResourceNames,
-    project::Target,
-};
+use crate::project::Project;
+use brain_core::{deployment::Deployment, id::ProjectId, names::ResourceNames, project::Target};
 use brain_proto::{
     convert::{duration_to_proto, names_to_proto, plan_to_proto, spec_to_proto, timestamp_to_proto},
     name,
-    v1::{DeploymentAssignment, ObserveProjects, ObservedProject, deployer_service_connect_response::Message},
+    v1::{DeploymentAssignment, ObservedProject},
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 /// A deployment to carry out, from the step that comes next.
 pub(super) fn assignment(project: &Project, deployment: &Deployment) -> DeploymentAssignment {
@@ -33,29 +27,14 @@ pub(super) fn assignment(project: &Project, deployment: &Deployment) -> Deployme
     }
 }
 
-/// For each deployer, the projects whose production it observes.
-pub(super) fn observe_lists<'a>(
-    directory: &Directory,
-    agents: impl Iterator<Item = &'a AgentName> + Clone,
-    interval: Duration,
-) -> Vec<(AgentName, Message)> {
-    let mut lists: BTreeMap<AgentName, Vec<ObservedProject>> =
-        agents.clone().map(|agent| (agent.clone(), Vec::new())).collect();
-    for project in directory.all() {
-        let Some(agent) = agent_for(&project.id, agents.clone()) else { break };
-        if let Some(list) = lists.get_mut(agent) {
-            list.push(observed(&project.id, &project.read().state.spec.target, interval));
-        }
-    }
-    lists.into_iter().map(|(agent, projects)| (agent, Message::Observe(ObserveProjects { projects }))).collect()
-}
-
-fn observed(id: &ProjectId, target: &Target, interval: Duration) -> ObservedProject {
+/// A project to observe, under no generation yet.
+pub(super) fn observed(id: &ProjectId, target: &Target, interval: Duration) -> ObservedProject {
     ObservedProject {
         project: name::project(id),
         region: target.region.clone(),
         role_arn: target.role_arn.clone().unwrap_or_default(),
         names: Some(names_to_proto(&ResourceNames::of(id))),
         interval: Some(duration_to_proto(interval)),
+        generation: 0,
     }
 }

@@ -132,6 +132,7 @@ impl Actor {
         }
         let shared = Arc::clone(&self.project.shared);
         let _steady = shared.line.steady().await;
+        let wish = Wish { unseen: !self.project.production_is_current(), ..wish };
         let request = self.project.read().state.request_deployment(wish, &shared.moment())?;
         self.begin(Box::new(request), Vec::new()).await
     }
@@ -212,6 +213,7 @@ impl Actor {
         let moment = shared.moment();
         let at = moment.at;
         let (by, request_id) = (name_of(&wish.requested_by), wish.request_id.clone());
+        let wish = Wish { unseen: !self.project.production_is_current(), ..wish };
         let way = self.project.read().state.request_rollback(wish, &moment)?;
         match way {
             WayBack::Cancel(number) => {

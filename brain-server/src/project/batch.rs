@@ -63,7 +63,7 @@ fn keys(observation: &Observation) -> Option<Vec<Key>> {
         Observation::Source { .. } | Observation::Images { .. } => None,
         Observation::Poll { target, .. } => Some(vec![Key::Poll(*target)]),
         Observation::TagFailed { .. } => Some(vec![Key::Head]),
-        Observation::Production(_) => Some(vec![Key::Production]),
+        Observation::Production(_) | Observation::ProductionUnobserved { .. } => Some(vec![Key::Production]),
     }
 }
 

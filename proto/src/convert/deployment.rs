@@ -109,7 +109,8 @@ fn headline(deployment: &Deployment) -> String {
     }
     match deployment.phase {
         Phase::Pending => match (deployment.awaits.first(), deployment.approvals_missing(), &deployment.waiting) {
-            (Some(first), ..) => format!("waiting for {first}"),
+            (Some(first), _, Some(why)) => format!("waiting for {first}; {why}"),
+            (Some(first), _, None) => format!("waiting for {first}"),
             (None, 1.., _) => {
                 let (has, needs) = (deployment.approvals.len(), deployment.approvals_required);
                 format!("waiting for approvals: {has} of {needs}")

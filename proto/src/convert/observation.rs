@@ -19,8 +19,9 @@ const GIT_TAG_MAX: usize = 250;
 const IMAGE_TAG_MAX: usize = 128;
 /// Most tags, or images, of one observation.
 const TAGS_MAX: usize = 20_000;
-/// Longest failure of a poll, in characters.
+/// Longest failure of a poll, and of a look at production, in characters.
 const FAILURE_MAX: usize = 500;
+const LOOK_FAILURE_MAX: usize = 600;
 /// Longest address that a repository has moved to, title and author of a commit, in characters.
 const MOVED_TO_MAX: usize = 2_000;
 const TITLE_MAX: usize = 200;
@@ -97,18 +98,55 @@ fn images_from_proto(images: v1::ImageObservation) -> Result<Observation, Conver
     Ok(Observation::Images { complete, images: images.collect::<Result<_, _>>()?, removed: removed_tags })
 }
 
-/// Project and services of a production report.
-pub fn production_report_from_proto(report: v1::ProductionReport) -> Result<(ProjectId, Observation), ConvertError> {
-    let v1::ProductionReport { project, versions } = report;
+/// A look at production.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProductionLook {
+    /// The project.
+    pub project: ProjectId,
+    /// Who has looked.
+    pub by: LookBy,
+    /// What was seen, or why nothing was.
+    pub seen: Result<Vec<ServiceState>, String>,
+}
+
+/// Who has looked at production, each with the generation that tells it from others before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LookBy {
+    /// The deployer that observes the project.
+    Observer(u64),
+    /// A deployment's step.
+    Step {
+        /// Number of the deployment.
+        deployment: u64,
+        /// Generation of its lease.
+        generation: u64,
+    },
+}
+
+/// A production report, checked whole.
+pub fn production_report_from_proto(report: v1::ProductionReport) -> Result<ProductionLook, ConvertError> {
+    let v1::ProductionReport { project, versions, generation, deployment, failure } = report;
     let project = name::parse_project(&project).map_err(|error| ConvertError::new("project", error))?;
+    let by = if deployment.is_empty() {
+        LookBy::Observer(generation)
+    } else {
+        match name::parse_deployment(&deployment).map_err(|error| ConvertError::new("deployment", error))? {
+            (of, deployment) if of == project => LookBy::Step { deployment, generation },
+            _ => return Err(ConvertError::new("deployment", "must be of the project")),
+        }
+    };
     if versions.len() > SERVICES_MAX {
         return Err(ConvertError::new("versions", format!("must be at most {SERVICES_MAX}")));
+    }
+    if !failure.is_empty() {
+        let why = failure.chars().take(LOOK_FAILURE_MAX).collect();
+        return Ok(ProductionLook { project, by, seen: Err(why) });
     }
     let service = |version: v1::VersionProduction| {
         let v1::VersionProduction { version, service, desired, running, healthy, share_percent: _ } = version;
         ServiceState { service, version, desired, running, healthy }
     };
-    Ok((project, Observation::Production(versions.into_iter().map(service).collect())))
+    Ok(ProductionLook { project, by, seen: Ok(versions.into_iter().map(service).collect()) })
 }
 
 fn check_count(field: &str, count: usize) -> Result<(), ConvertError> {

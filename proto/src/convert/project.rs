@@ -36,6 +36,7 @@ pub fn draft_from_proto(project: v1::Project) -> ProjectDraft {
         holds: _,
         drift: _,
         housekeeping: _,
+        production_unobserved: _,
     } = project;
     let v1::DeployMode { automatic } = deploy.unwrap_or_default();
     let dependency = |v1::Dependency { project, version }| DependencyDraft {
@@ -209,6 +210,7 @@ pub fn spec_to_proto(spec: &ProjectSpec) -> v1::Project {
         holds: None,
         drift: Vec::new(),
         housekeeping: None,
+        production_unobserved: None,
     }
 }
 

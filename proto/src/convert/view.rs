@@ -11,10 +11,12 @@ use brain_core::{
     hold::{Frozen, Held, Holds, Pinned, Quarantined},
     id::ProjectId,
     line::{Line, Stop},
+    looks::Unobserved,
     production::{Production, ServiceState},
     release::{Commit, Moved, Release},
     state::ProjectState,
-    status::{Sentence, Status},
+    status::{Sentence, Status, production_line},
+    time::Timestamp,
     window::Window,
 };
 
@@ -29,6 +31,7 @@ pub fn project_to_proto(state: &ProjectState) -> v1::Project {
         holds: holds_to_proto(&state.holds),
         drift: state.drift.iter().map(known_drift_to_proto).collect(),
         housekeeping: state.removed.as_ref().map(removed_to_proto),
+        production_unobserved: state.unobserved.as_ref().map(unobserved_to_proto),
         ..project
     }
 }
@@ -125,23 +128,32 @@ pub fn release_to_proto(state: &ProjectState, release: &Release<'_>) -> v1::Rele
     }
 }
 
-/// What runs.
+/// What runs, as it was last seen, `seen` at.
 #[must_use]
-pub fn production_to_proto(project: &ProjectId, production: Option<&Production>) -> v1::Production {
-    let name = name::production(project);
-    let Some(production) = production else {
-        return v1::Production { name, ..v1::Production::default() };
-    };
+pub fn production_to_proto(
+    project: &ProjectId,
+    production: Option<&Production>,
+    unobserved: Option<&Unobserved>,
+    seen: Option<Timestamp>,
+) -> v1::Production {
+    let services = production.iter().flat_map(|production| production.services.iter().zip(production.shares()));
     let with_share = |(service, share): (&ServiceState, u32)| v1::VersionProduction {
         share_percent: share,
         ..service_state_to_proto(service)
     };
     v1::Production {
-        name,
-        versions: production.services.iter().zip(production.shares()).map(with_share).collect(),
-        observe_time: Some(timestamp_to_proto(production.since)),
-        summary: production.summary(),
+        name: name::production(project),
+        versions: services.map(with_share).collect(),
+        observe_time: production.map(|production| timestamp_to_proto(production.since)),
+        summary: production_line(production, unobserved),
+        seen_time: seen.map(timestamp_to_proto),
+        unobserved: unobserved.map(unobserved_to_proto),
     }
+}
+
+fn unobserved_to_proto(unobserved: &Unobserved) -> v1::ProductionUnobserved {
+    let Unobserved { why, since } = unobserved.clone();
+    v1::ProductionUnobserved { reason: why, start_time: Some(timestamp_to_proto(since)) }
 }
 
 /// One service, without its share.
@@ -153,16 +165,18 @@ pub fn service_state_to_proto(state: &ServiceState) -> v1::VersionProduction {
 
 /// A project on the board.
 #[must_use]
-pub fn status_to_proto(project: &ProjectId, status: Status) -> v1::ProjectStatus {
+pub fn status_to_proto(state: &ProjectState, status: Status) -> v1::ProjectStatus {
     let Status { title, production, sentences } = status;
     let sentence = |sentence: Sentence| {
         let Sentence { text, since, waits_for, freed_by } = sentence;
         v1::Sentence { text, since: Some(timestamp_to_proto(since)), waits_for, freed_by }
     };
     v1::ProjectStatus {
-        project: name::project(project),
+        project: name::project(&state.spec.id),
         title,
         production,
         sentences: sentences.into_iter().map(sentence).collect(),
+        production_observe_time: state.production.as_ref().map(|production| timestamp_to_proto(production.since)),
+        production_unobserved: state.unobserved.as_ref().map(unobserved_to_proto),
     }
 }

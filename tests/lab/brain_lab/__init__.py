@@ -34,7 +34,7 @@ POST /_lab/settings        {"boot_delay_ms":100, "throttle":true, "behaviours":[
 POST /_lab/faults          {"action":"UpdateService", "fault":"error500", "count":1} or a list of such rules
     -> {"faults":[{"id":1, "action":"UpdateService", "fault":"error500", "count":1, "after":0, "probability":1.0,
     "seed":0, "delay_ms":0, "hits":0}]}
-    action: a call's name or "*". fault: throttle | error500 | slow | reset | error_after_effect | reset_after_effect.
+    action: a call's name or "*". fault: throttle | error500 | denied | slow | reset | error_after_effect | reset_after_effect.
     count: how often at most (absent: for ever). after: let so many matching calls pass first. probability with seed: a
     repeatable sequence. delay_ms: how long `slow` waits before the call. The first rule that fires wins.
 GET  /_lab/faults          -> {"faults":[...]}

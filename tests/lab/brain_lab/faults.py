@@ -2,7 +2,7 @@
 
 import random
 
-FAULTS = ("throttle", "error500", "slow", "reset", "error_after_effect", "reset_after_effect")
+FAULTS = ("throttle", "error500", "denied", "slow", "reset", "error_after_effect", "reset_after_effect")
 DEFAULTS = {"count": None, "after": 0, "probability": 1.0, "seed": 0, "delay_ms": 0}
 
 

@@ -21,6 +21,7 @@ from brain_lab.http import ConnectionBroken, Server
 
 # What each service says when it throttles and when it fails: code and status.
 THROTTLED = {"ec2": ("RequestLimitExceeded", 503), "elasticloadbalancing": ("Throttling", 400), "autoscaling": ("Throttling", 400)}
+DENIED = {"ec2": ("UnauthorizedOperation", 403), "elasticloadbalancing": ("AccessDenied", 403), "autoscaling": ("AccessDenied", 403), "sts": ("AccessDenied", 403)}
 BROKEN = {"ec2": "InternalError", "ecs": "ServerException", "ssm": "InternalServerError"}
 READS = ("Describe", "List", "Get")
 # Calls that AWS makes idempotent by token and moto does not.
@@ -55,6 +56,8 @@ class Application:
             return throttled(service)
         if fault == "error500":
             return broken(service)
+        if fault == "denied":
+            return denied(service, action)
         if fault == "reset":
             raise ConnectionBroken
         if fault == "slow":
@@ -117,6 +120,11 @@ def name_call(environ, body: bytes) -> tuple[str, str]:
 def throttled(service: str):
     code, status = THROTTLED.get(service, ("ThrottlingException", 400))
     return error(service, status, code, "Rate exceeded" if status == 400 else "Request limit exceeded.")
+
+
+def denied(service: str, action: str):
+    code, status = DENIED.get(service, ("AccessDeniedException", 400))
+    return error(service, status, code, f"User: arn:aws:iam::123456789012:user/brain is not authorized to perform: {service}:{action}")
 
 
 def broken(service: str):

@@ -151,7 +151,10 @@ impl Api {
                 let description = format!("must be of the project's repository, {expected}");
                 Err(error::invalid_field("image", description))
             }
-            _ => Ok((project, Wish { tag, requested_by, request_id, policy, outside_windows, repair_drift, adopt })),
+            _ => Ok((
+                project,
+                Wish { tag, requested_by, request_id, policy, outside_windows, repair_drift, adopt, unseen: true },
+            )),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::super::cut_off;
 use crate::project::{News, Project};
-use brain_core::{event::Change, state::ProjectState};
+use brain_core::{drift::KnownDrift, event::Change, looks::Unobserved, state::ProjectState};
 use brain_proto::{
     convert::{project_to_proto, release_to_proto},
     name,
@@ -45,6 +45,8 @@ impl Touched {
                 | Change::PollFailed { .. }
                 | Change::PollRecovered { .. }
                 | Change::ProductionObserved { .. }
+                | Change::ProductionUnobserved { .. }
+                | Change::ProductionObservedAgain
                 | Change::DriftObserved { .. }
                 | Change::HousekeepingBegan { .. }
                 | Change::DeploymentRequested(_)
@@ -65,10 +67,10 @@ pub(super) async fn watch(
     sender: mpsc::Sender<Result<WatchProjectResponse, Status>>,
 ) {
     let mut news = project.subscribe();
-    let (mut seen, mut drift, first) = {
+    let (mut seen, mut beside, first) = {
         let inner = project.read();
         let known = resume == token(&project, inner.version);
-        (inner.version, inner.state.drift.clone(), (!known).then(|| snapshot(&project, inner.version, &inner.state)))
+        (inner.version, beside(&inner.state), (!known).then(|| snapshot(&project, inner.version, &inner.state)))
     };
     if let Some(first) = first
         && sender.send(Ok(first)).await.is_err()
@@ -98,10 +100,9 @@ pub(super) async fn watch(
             }
             next = news.try_recv();
         }
-        // Deployments change it too, though few of their events do.
-        let now = project.read().state.drift.clone();
-        touched.project |= now != drift;
-        drift = now;
+        let now = self::beside(&project.read().state);
+        touched.project |= now != beside;
+        beside = now;
         if !touched.project {
             continue;
         }
@@ -111,6 +112,11 @@ pub(super) async fn watch(
             return;
         }
     }
+}
+
+/// What of the project changes with events of which few change it: those of deployments, and looks at production.
+fn beside(state: &ProjectState) -> (Vec<KnownDrift>, Option<Unobserved>) {
+    (state.drift.clone(), state.unobserved.clone())
 }
 
 fn snapshot(project: &Project, version: u64, state: &ProjectState) -> WatchProjectResponse {

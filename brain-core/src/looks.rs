@@ -1,0 +1,171 @@
+//! Whether what is known of a project's production is current.
+//!
+//! A deployer looks at production at an interval and tells how each look went. Production that has not been seen for two
+//! intervals, and a while for the look itself, is not current: one look that is lost says nothing, and a deployer that is
+//! started anew is back by then. What asks for more, as the order between projects does, also wants the latest look to have
+//! succeeded. None of this is stored: a server that begins has seen nothing yet. What is stored is that production cannot be
+//! observed, and that it can again.
+//!
+//! Times are those since looks were first expected, by a clock that no one sets.
+
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Time that a look itself may take, beside two intervals.
+const LOOK_WITHIN: Duration = Duration::from_secs(5);
+/// Time after which a reason that has changed is stored: reasons may come and go with every look.
+const OTHER_REASON_AFTER: Duration = Duration::from_mins(1);
+/// Time after which it is said again that production cannot be observed, where that was not stored.
+const SAID_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// Why and since when production cannot be observed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unobserved {
+    /// Why, and what a person can do.
+    pub why: String,
+    /// When the first look failed, or was missing.
+    pub since: Timestamp,
+}
+
+/// How long production may not have been seen and still is current, where it is looked at every `interval`.
+#[must_use]
+pub fn patience(interval: Duration) -> Duration {
+    interval.saturating_mul(2).saturating_add(LOOK_WITHIN)
+}
+
+/// How the looks at one project's production went.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Looks {
+    /// When it was last seen.
+    seen: Option<Duration>,
+    /// Why the looks since have failed.
+    failing: Option<Failing>,
+    /// When it was last said that it cannot be observed.
+    said: Option<Duration>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Failing {
+    why: String,
+    since: Duration,
+}
+
+impl Looks {
+    /// It was seen. Answers whether that ends a time in which it was not.
+    pub fn seen(&mut self, at: Duration) -> bool {
+        let back = self.failing.take().is_some() || self.seen.is_none() || self.said.is_some();
+        (self.seen, self.said) = (Some(at), None);
+        back
+    }
+
+    /// A look has failed.
+    pub fn failed(&mut self, why: String, at: Duration) {
+        let since = self.failing.take().map_or(at, |failing| failing.since);
+        self.failing = Some(Failing { why, since });
+    }
+
+    /// When it was last seen.
+    #[must_use]
+    pub fn last_seen(&self) -> Option<Duration> {
+        self.seen
+    }
+
+    /// Whether the latest look has succeeded, and is not older than `patience`.
+    #[must_use]
+    pub fn is_current(&self, at: Duration, patience: Duration) -> bool {
+        self.failing.is_none() && self.seen.is_some_and(|seen| at.saturating_sub(seen) <= patience)
+    }
+
+    /// What is to be said now of production that was not seen for longer than `patience`, where `known` is what is stored.
+    /// `silence`: why nobody says anything of it, where that is so.
+    #[must_use]
+    pub fn lost(
+        &self,
+        known: Option<&Unobserved>,
+        at: Duration,
+        patience: Duration,
+        silence: impl FnOnce() -> String,
+    ) -> Option<(String, Duration)> {
+        let seen = self.seen.unwrap_or_default();
+        if at.saturating_sub(seen) <= patience {
+            return None;
+        }
+        let (why, since) = match &self.failing {
+            Some(Failing { why, since }) => (why.clone(), *since),
+            None => (silence(), seen),
+        };
+        let again = match known {
+            Some(known) if known.why == why => return None,
+            Some(_) => OTHER_REASON_AFTER,
+            None => SAID_AGAIN_AFTER,
+        };
+        let said_lately = self.said.is_some_and(|said| at.saturating_sub(said) < again);
+        (!said_lately).then(|| (why, at.saturating_sub(since)))
+    }
+
+    /// It is said now that it cannot be observed.
+    pub fn said(&mut self, at: Duration) {
+        self.said = Some(at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(35);
+
+    fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn lost(looks: &Looks, known: Option<&Unobserved>, at: u64) -> Option<(String, u64)> {
+        let lost = looks.lost(known, s(at), PATIENCE, || "silence".to_owned());
+        lost.map(|(why, ago)| (why, at - ago.as_secs()))
+    }
+
+    #[test]
+    fn two_intervals_and_a_while_make_production_unobserved_and_one_lost_look_does_not() {
+        assert_eq!(patience(s(15)), PATIENCE);
+        let mut looks = Looks::default();
+        assert_eq!(lost(&looks, None, 35), None, "a server that begins has seen nothing yet");
+        assert_eq!(lost(&looks, None, 36), Some(("silence".to_owned(), 0)));
+        looks.seen(s(40));
+        looks.failed("denied".to_owned(), s(55));
+        assert_eq!(lost(&looks, None, 70), None);
+        assert!(looks.seen(s(70)), "the failure is over");
+        assert!(!looks.seen(s(85)), "and then it is no news");
+        looks.failed("denied".to_owned(), s(100));
+        looks.failed("denied still".to_owned(), s(115));
+        assert_eq!(lost(&looks, None, 120), None);
+        assert_eq!(lost(&looks, None, 121), Some(("denied still".to_owned(), 100)), "since the first failure");
+    }
+
+    #[test]
+    fn what_is_stored_is_not_said_again_and_another_reason_only_now_and_then() {
+        let mut looks = Looks::default();
+        looks.failed("denied".to_owned(), s(10));
+        assert!(lost(&looks, None, 40).is_some());
+        looks.said(s(40));
+        assert_eq!(lost(&looks, None, 44), None, "it is on its way to the store");
+        assert!(lost(&looks, None, 45).is_some(), "the store has not taken it");
+        let known = Unobserved { why: "denied".to_owned(), since: Timestamp(0) };
+        assert_eq!(lost(&looks, Some(&known), 1_000), None);
+        looks.failed("throttled".to_owned(), s(50));
+        assert_eq!(lost(&looks, Some(&known), 99), None);
+        assert_eq!(lost(&looks, Some(&known), 100), Some(("throttled".to_owned(), 10)));
+    }
+
+    #[test]
+    fn production_is_current_while_the_latest_look_has_succeeded_and_is_not_old() {
+        let mut looks = Looks::default();
+        assert!(!looks.is_current(s(1), PATIENCE), "nothing was seen");
+        looks.seen(s(1));
+        assert!(looks.is_current(s(36), PATIENCE) && !looks.is_current(s(37), PATIENCE));
+        looks.failed("denied".to_owned(), s(2));
+        assert!(!looks.is_current(s(3), PATIENCE), "a look has failed");
+        looks.seen(s(4));
+        assert!(looks.is_current(s(5), PATIENCE));
+    }
+}

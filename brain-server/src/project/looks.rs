@@ -1,0 +1,61 @@
+//! Whether what is known of a project's production is current: how looks at it went since the server began.
+
+use super::{Project, Shared};
+use brain_core::{
+    looks::{Looks, Unobserved},
+    observation::Observation,
+    time::Timestamp,
+};
+use std::{
+    sync::{MutexGuard, PoisonError},
+    time::Duration,
+};
+
+impl Project {
+    /// A look at production is stored, or showed nothing new. Where none had succeeded before, whoever waits for that is told.
+    pub(crate) fn seen(&self) {
+        let back = self.looks().seen(self.began.elapsed());
+        if back {
+            // Nobody may be listening.
+            let _ = self.shared.changed.send(self.id.clone());
+        }
+    }
+
+    /// A look at production has failed.
+    pub(crate) fn unseen(&self, why: String) {
+        self.looks().failed(why, self.began.elapsed());
+    }
+
+    /// Whether production was seen lately, and the latest look has succeeded.
+    pub(crate) fn production_is_current(&self) -> bool {
+        self.looks().is_current(self.began.elapsed(), self.shared.patience)
+    }
+
+    /// When production was last seen to be as it is stored, since the server began.
+    pub(crate) fn production_seen(&self) -> Option<Timestamp> {
+        let seen = self.looks().last_seen()?;
+        Some(self.shared.ago(self.began.elapsed().saturating_sub(seen)))
+    }
+
+    /// What is to be stored now, because production was not seen for too long. `silence`: why nobody says anything of it.
+    pub(crate) fn lost(&self, silence: impl FnOnce() -> String) -> Option<Observation> {
+        let known: Option<Unobserved> = self.read().state.unobserved.clone();
+        let at = self.began.elapsed();
+        let mut looks = self.looks();
+        let (why, ago) = looks.lost(known.as_ref(), at, self.shared.patience, silence)?;
+        looks.said(at);
+        Some(Observation::ProductionUnobserved { why, since: self.shared.ago(ago) })
+    }
+
+    fn looks(&self) -> MutexGuard<'_, Looks> {
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    /// The time so long ago.
+    fn ago(&self, ago: Duration) -> Timestamp {
+        let ago = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
+        Timestamp(self.clock.now().0.saturating_sub(ago))
+    }
+}

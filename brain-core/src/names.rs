@@ -72,9 +72,7 @@ impl ResourceNames {
     /// The names for `project` behind a load balancer of that kind.
     #[must_use]
     pub fn behind(project: &ProjectId, kind: LoadBalancerKind) -> Self {
-        let group = |group: TargetGroup| {
-            shortened(project.as_str(), &format!("-ecs-tg-{group}"), LOAD_BALANCER_MAX)
-        };
+        let group = |group: TargetGroup| shortened(project.as_str(), &format!("-ecs-tg-{group}"), LOAD_BALANCER_MAX);
         let target_groups = match kind {
             LoadBalancerKind::Classic => None,
             LoadBalancerKind::Application => {
@@ -164,6 +162,9 @@ mod tests {
         assert_eq!(long, name("a-service-with-quite-a-long-name-one"));
         let id = ProjectId::parse("a-service-with-quite-a-long-name-one").unwrap();
         let groups = ResourceNames::behind(&id, LoadBalancerKind::Application).target_groups.unwrap();
-        assert!(groups.a.len() <= 32 && groups.a.ends_with("-ecs-tg-a") && groups.b.ends_with("-ecs-tg-b"), "{groups:?}");
+        assert!(
+            groups.a.len() <= 32 && groups.a.ends_with("-ecs-tg-a") && groups.b.ends_with("-ecs-tg-b"),
+            "{groups:?}"
+        );
     }
 }

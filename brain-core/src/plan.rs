@@ -18,9 +18,9 @@ mod back;
 mod earlier;
 mod known;
 mod shifting;
-mod weighing;
 #[cfg(test)]
 mod tests;
+mod weighing;
 
 pub use back::{rollback, rollback_again};
 pub use known::{Known, serving_at};
@@ -284,7 +284,8 @@ pub fn plan(spec: &ProjectSpec, policy: &RolloutPolicy, goal: Goal<'_>, serving:
         max_task_failures: policy.max_task_failures,
         weighing: None,
     };
-    let to = ServiceCount { service: service.clone(), version: goal.tag.to_owned(), count: desired, known: None, group };
+    let to =
+        ServiceCount { service: service.clone(), version: goal.tag.to_owned(), count: desired, known: None, group };
     let make = [
         Step::TaskDefinition { version: goal.tag.to_owned(), image: image.clone() },
         Step::Service {
@@ -308,7 +309,8 @@ pub fn plan(spec: &ProjectSpec, policy: &RolloutPolicy, goal: Goal<'_>, serving:
             // Requests leave what is unproven, the new version too: where weights stand is not certain.
             let others: Vec<ServiceCount> = from.iter().filter(|count| count.service != service).cloned().collect();
             shifting.weighing = Weighing::back_to(&others, &from, &shifting.unproven);
-            if let Some(weighing) = shifting.weighing.take().filter(|_| from.iter().any(|count| count.known.is_some())) {
+            if let Some(weighing) = shifting.weighing.take().filter(|_| from.iter().any(|count| count.known.is_some()))
+            {
                 weighing.relieve(&mut steps, serving, floor);
             }
             shifting.settle(&mut steps, &from);

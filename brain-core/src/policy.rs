@@ -257,12 +257,7 @@ impl RolloutPolicy {
     }
 
     /// The stages of steps that are so large; `place` tells which of two is further.
-    fn stages_by(
-        &self,
-        desired: u32,
-        sized: impl Fn(Size) -> (u32, u32),
-        place: impl Fn(&Stage) -> u32,
-    ) -> Vec<Stage> {
+    fn stages_by(&self, desired: u32, sized: impl Fn(Size) -> (u32, u32), place: impl Fn(&Stage) -> u32) -> Vec<Stage> {
         let pass = |count| Stage::passed(count, desired);
         if self.steps.is_empty() {
             return (1..=desired).map(pass).collect();
@@ -364,7 +359,10 @@ mod tests {
             let kept = |stage: &Stage| stage.kept(desired, policy.ceiling(desired));
             stages.iter().map(|stage| (stage.percent, stage.count, kept(stage))).collect()
         };
-        assert_eq!(seen(&policy(vec![10, 25, 50, 99]), 3), [(10, 1, 3), (25, 1, 3), (50, 2, 2), (99, 3, 1), (100, 3, 0)]);
+        assert_eq!(
+            seen(&policy(vec![10, 25, 50, 99]), 3),
+            [(10, 1, 3), (25, 1, 3), (50, 2, 2), (99, 3, 1), (100, 3, 0)]
+        );
         assert_eq!(seen(&policy(vec![10]), 1), [(10, 1, 1), (100, 1, 0)]);
         assert_eq!(seen(&policy(vec![]), 3), [(33, 1, 3), (67, 2, 1), (100, 3, 0)]);
         let tight = RolloutPolicy { surge: 0, floor_percent: 50, ..policy(vec![10, 50]) };

@@ -183,13 +183,7 @@ pub(super) fn old_services(from: &[ServiceCount], counts: &Counts, new: &str) ->
 
 /// Counts when `stage` tasks are the new service's: the old ones share what is `left`. `unproven` ones are the first to
 /// give, and of the others the first ones.
-pub(super) fn stage_counts(
-    counts: &Counts,
-    service: &str,
-    stage: u32,
-    mut left: u32,
-    unproven: &[String],
-) -> Counts {
+pub(super) fn stage_counts(counts: &Counts, service: &str, stage: u32, mut left: u32, unproven: &[String]) -> Counts {
     let mut keeping: Vec<(&String, u32)> =
         counts.iter().rev().filter(|(name, _)| *name != service).map(|(name, count)| (name, *count)).collect();
     let gives = |name: &String| unproven.iter().rev().position(|other| other == name).map(|place| place + 1);

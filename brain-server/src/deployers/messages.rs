@@ -2,11 +2,7 @@
 
 use crate::{directory::Directory, project::Project};
 use brain_core::{
-    assignment::agent_for,
-    deployment::Deployment,
-    id::{AgentName, ProjectId},
-    names::ResourceNames,
-    project::Target,
+    assignment::agent_for, deployment::Deployment, id::AgentName, names::ResourceNames, project::ProjectSpec,
 };
 use brain_proto::{
     convert::{duration_to_proto, names_to_proto, plan_to_proto, spec_to_proto, timestamp_to_proto},
@@ -44,18 +40,19 @@ pub(super) fn observe_lists<'a>(
     for project in directory.all() {
         let Some(agent) = agent_for(&project.id, agents.clone()) else { break };
         if let Some(list) = lists.get_mut(agent) {
-            list.push(observed(&project.id, &project.read().state.spec.target, interval));
+            list.push(observed(&project.read().state.spec, interval));
         }
     }
     lists.into_iter().map(|(agent, projects)| (agent, Message::Observe(ObserveProjects { projects }))).collect()
 }
 
-fn observed(id: &ProjectId, target: &Target, interval: Duration) -> ObservedProject {
+fn observed(spec: &ProjectSpec, interval: Duration) -> ObservedProject {
+    let target = &spec.target;
     ObservedProject {
-        project: name::project(id),
+        project: name::project(&spec.id),
         region: target.region.clone(),
         role_arn: target.role_arn.clone().unwrap_or_default(),
-        names: Some(names_to_proto(&ResourceNames::of(id))),
+        names: Some(names_to_proto(&ResourceNames::for_spec(spec))),
         interval: Some(duration_to_proto(interval)),
     }
 }

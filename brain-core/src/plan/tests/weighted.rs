@@ -190,12 +190,16 @@ fn carried_out(
             _ => continue,
         }
         for group in TargetGroup::BOTH {
-            let tasks: u32 = groups.iter().filter(|(_, own)| **own == group).filter_map(|(name, _)| seen.get(name)).sum();
+            let tasks: u32 =
+                groups.iter().filter(|(_, own)| **own == group).filter_map(|(name, _)| seen.get(name)).sum();
             let weight = weights.of(group);
             // A hundredth of a request is nothing: percents are whole.
             let carried = u64::from(tasks) * 100 + u64::from(desired);
             if weight > 0 && carried < u64::from(weight) * u64::from(floor) {
-                return Err(format!("{index}: {tasks} tasks of {group} for {weight}% of {desired}: {:?}", said(&plan.steps)));
+                return Err(format!(
+                    "{index}: {tasks} tasks of {group} for {weight}% of {desired}: {:?}",
+                    said(&plan.steps)
+                ));
             }
         }
     }

@@ -161,10 +161,7 @@ fn step_to_proto(step: &Step, timeout: Duration) -> v1::Step {
             Action::Weigh(v1::WeighStep { service, target_group, percent, healthy, follows_health })
         }
         Step::Verify { service, healthy, max_task_failures } => {
-            Action::Weigh(v1::WeighStep { service, target_group, percent, healthy, follows_health }) => {
-            Step::Weigh { service, group: group_required(target_group)?, percent, healthy, follows_health }
-        }
-        Action::Verify(v1::VerifyStep { service, healthy, max_task_failures })
+            Action::Verify(v1::VerifyStep { service, healthy, max_task_failures })
         }
         Step::Bake { service, healthy, duration, max_task_failures } => {
             let duration = Some(duration_to_proto(duration));
@@ -205,6 +202,9 @@ fn step_from_proto(step: v1::Step) -> Result<Step, ConvertError> {
         }
         Action::Capacity(v1::CapacityStep { instances }) => Step::Capacity { instances },
         Action::Scale(v1::ScaleStep { service, desired, floor, idle }) => Step::Scale { service, desired, floor, idle },
+        Action::Weigh(v1::WeighStep { service, target_group, percent, healthy, follows_health }) => {
+            Step::Weigh { service, group: group_required(target_group)?, percent, healthy, follows_health }
+        }
         Action::Verify(v1::VerifyStep { service, healthy, max_task_failures }) => {
             Step::Verify { service, healthy, max_task_failures }
         }

@@ -53,6 +53,7 @@ mod tests {
             desired: 3,
             running: 3,
             healthy: *healthy,
+            route: None,
         };
         Production::new(healthy.iter().map(service).collect(), Timestamp(0))
     }

@@ -417,7 +417,7 @@ impl Deployment {
     /// When the last step of the plan that moved traffic was done.
     #[must_use]
     pub fn shifted(&self) -> Option<Timestamp> {
-        let moves = |(step, times): (&Step, &StepTimes)| times.ended.filter(|_| matches!(step, Step::Scale { .. }));
+        let moves = |(step, times): (&Step, &StepTimes)| times.ended.filter(|_| step.moves_traffic());
         self.plan.steps.iter().zip(&self.times).filter_map(moves).max()
     }
 

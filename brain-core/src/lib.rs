@@ -31,5 +31,6 @@ pub mod state;
 pub mod status;
 pub mod stream;
 pub mod time;
+pub mod traffic;
 pub mod version;
 pub mod window;

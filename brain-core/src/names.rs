@@ -1,11 +1,16 @@
 //! Names of AWS resources, the app's name first as in the seed.
 
-use crate::{id::ProjectId, image::Digest};
+use crate::{
+    id::ProjectId,
+    image::Digest,
+    project::ProjectSpec,
+    traffic::{LoadBalancerKind, TargetGroup},
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 
-/// Longest name of a classic load balancer (an AWS limit).
+/// Longest name of a load balancer of either kind, and of a target group (an AWS limit).
 const LOAD_BALANCER_MAX: usize = 32;
 /// Longest AWS client token (an AWS limit: 36 ASCII characters).
 const CLIENT_TOKEN_MAX: usize = 36;
@@ -17,7 +22,7 @@ pub struct ResourceNames {
     pub cluster: String,
     /// Security group.
     pub security_group: String,
-    /// Classic load balancer.
+    /// Load balancer.
     pub load_balancer: String,
     /// Launch template.
     pub launch_template: String,
@@ -27,10 +32,57 @@ pub struct ResourceNames {
     pub task_family: String,
     /// Container in the task definition.
     pub container: String,
+    /// Target groups of an application load balancer; `None` behind a classic one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_groups: Option<TargetGroupNames>,
+}
+
+/// Names of the two target groups.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "named by the fields")]
+pub struct TargetGroupNames {
+    pub a: String,
+    pub b: String,
+}
+
+impl TargetGroupNames {
+    /// The name of a group.
+    #[must_use]
+    pub fn of(&self, group: TargetGroup) -> &str {
+        match group {
+            TargetGroup::A => &self.a,
+            TargetGroup::B => &self.b,
+        }
+    }
+
+    /// The group of that name.
+    #[must_use]
+    pub fn group(&self, name: &str) -> Option<TargetGroup> {
+        TargetGroup::BOTH.into_iter().find(|group| self.of(*group) == name)
+    }
 }
 
 impl ResourceNames {
-    /// The names for `project`. Two projects' names differ, load balancers' shortened ones up to a hash collision, which
+    /// The names for a project of that definition.
+    #[must_use]
+    pub fn for_spec(spec: &ProjectSpec) -> Self {
+        Self::behind(&spec.id, spec.target.load_balancer_kind)
+    }
+
+    /// The names for `project` behind a load balancer of that kind.
+    #[must_use]
+    pub fn behind(project: &ProjectId, kind: LoadBalancerKind) -> Self {
+        let group = |group: TargetGroup| shortened(project.as_str(), &format!("-ecs-tg-{group}"), LOAD_BALANCER_MAX);
+        let target_groups = match kind {
+            LoadBalancerKind::Classic => None,
+            LoadBalancerKind::Application => {
+                Some(TargetGroupNames { a: group(TargetGroup::A), b: group(TargetGroup::B) })
+            }
+        };
+        Self { target_groups, ..Self::of(project) }
+    }
+
+    /// The names for `project` behind a classic load balancer. Two projects' names differ, load balancers' shortened ones up to a hash collision, which
     /// the server refuses.
     #[must_use]
     pub fn of(project: &ProjectId) -> Self {
@@ -43,6 +95,7 @@ impl ResourceNames {
             auto_scaling_group: named("asg"),
             task_family: named("task"),
             container: named("container"),
+            target_groups: None,
         }
     }
 }
@@ -107,5 +160,11 @@ mod tests {
         assert!(long.len() <= 32 && long.ends_with("-ecs-lb"), "{long}");
         assert_ne!(long, name("a-service-with-quite-a-long-name-two"));
         assert_eq!(long, name("a-service-with-quite-a-long-name-one"));
+        let id = ProjectId::parse("a-service-with-quite-a-long-name-one").unwrap();
+        let groups = ResourceNames::behind(&id, LoadBalancerKind::Application).target_groups.unwrap();
+        assert!(
+            groups.a.len() <= 32 && groups.a.ends_with("-ecs-tg-a") && groups.b.ends_with("-ecs-tg-b"),
+            "{groups:?}"
+        );
     }
 }

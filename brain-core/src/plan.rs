@@ -9,6 +9,7 @@ use crate::{
     names::{self, ResourceNames},
     policy::{RolloutPolicy, Stage},
     project::ProjectSpec,
+    traffic::TargetGroup,
 };
 use serde::{Deserialize, Serialize};
 use std::{fmt, time::Duration};
@@ -19,11 +20,13 @@ mod known;
 mod shifting;
 #[cfg(test)]
 mod tests;
+mod weighing;
 
 pub use back::{rollback, rollback_again};
 pub use known::{Known, serving_at};
 use known::{beginning, counts_of};
 use shifting::{Shifting, old_services, stage_counts, unproven};
+use weighing::{Places, Weighing};
 
 /// The steps of a deployment or of its rollback.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +65,9 @@ pub struct ServiceCount {
     /// What is known of them where that is less than that all of them serve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<Known>,
+    /// Its target group behind an application load balancer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<TargetGroup>,
 }
 
 /// One step: a goal that can be observed, and reached by acting once.
@@ -78,8 +84,15 @@ pub enum Step {
     },
     /// The security group and its rules exist.
     SecurityGroup,
-    /// The classic load balancer exists.
+    /// The load balancer exists; an application one with its two target groups and the listener.
     LoadBalancer,
+    /// The rule of an application load balancer exists, which forwards everything to the two target groups.
+    Rule {
+        /// The group that a new rule sends everything to.
+        group: TargetGroup,
+        /// Whether an existing one is to send everything there too: otherwise its weights are set on the way.
+        settled: bool,
+    },
     /// The launch template exists.
     LaunchTemplate,
     /// The auto-scaling group exists.
@@ -108,6 +121,9 @@ pub enum Step {
         image: String,
         /// Idempotency token for AWS.
         client_token: String,
+        /// Its target group behind an application load balancer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<TargetGroup>,
     },
     /// So many instances have joined the cluster.
     Capacity {
@@ -125,6 +141,21 @@ pub enum Step {
         /// Whether it may be lowered all the same while none of its tasks is healthy: it was not seen to serve.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         idle: bool,
+    },
+    /// Requests are weighted, and that is read back: a target group has so many percent of them, the other one the rest.
+    Weigh {
+        /// The service that its percentage is told of.
+        service: String,
+        /// Its target group.
+        group: TargetGroup,
+        /// Percent.
+        percent: u32,
+        /// Healthy tasks that the group has to have before it gets more.
+        healthy: u32,
+        /// Whether that is not waited for: a group without a healthy task gets nothing while the other has one, and nothing is
+        /// changed where the group that gains has none.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        follows_health: bool,
     },
     /// The service runs exactly so many tasks, all healthy.
     Verify {
@@ -190,6 +221,7 @@ impl Step {
         match self {
             Self::SecurityGroup
             | Self::LoadBalancer
+            | Self::Rule { .. }
             | Self::LaunchTemplate
             | Self::AutoScalingGroup { .. }
             | Self::Cluster => true,
@@ -198,6 +230,7 @@ impl Step {
             | Self::Service { .. }
             | Self::Capacity { .. }
             | Self::Scale { .. }
+            | Self::Weigh { .. }
             | Self::Verify { .. }
             | Self::Bake { .. }
             | Self::Gate { .. }
@@ -210,6 +243,12 @@ impl Step {
     #[must_use]
     pub fn only_waits(&self) -> bool {
         matches!(self, Self::Bake { .. } | Self::Gate { .. } | Self::Hold)
+    }
+
+    /// Whether it moves traffic.
+    #[must_use]
+    pub fn moves_traffic(&self) -> bool {
+        matches!(self, Self::Scale { .. } | Self::Weigh { .. })
     }
 
     /// Time that the step takes by itself, beyond which its timeout counts.
@@ -230,39 +269,64 @@ pub fn plan(spec: &ProjectSpec, policy: &RolloutPolicy, goal: Goal<'_>, serving:
     let image = spec.image_repository.with_digest(goal.digest);
     let floor = policy.floor(desired);
     let from = beginning(serving, floor);
-    let mut steps = set_up_steps(spec);
-    steps.extend([
-        Step::TaskDefinition { version: goal.tag.to_owned(), image: image.clone() },
-        Step::Service {
-            client_token: names::client_token(&spec.id, goal.deployment, &service),
-            service: service.clone(),
-            version: goal.tag.to_owned(),
-            image,
-        },
-    ]);
-    let to = ServiceCount { service: service.clone(), version: goal.tag.to_owned(), count: desired, known: None };
+    let places = Places::of(spec.target.load_balancer_kind, &service, &from);
+    let group = places.as_ref().map(|places| places.new);
+    let mut steps = set_up_steps(spec, places.as_ref());
     let mut unproven = unproven(&from);
     // Its own failures are counted, and it is what others give way to.
     unproven.retain(|other| *other != service);
-    let shifting = Shifting {
+    let mut shifting = Shifting {
         floor,
         keeps: floor,
         ceiling: policy.ceiling(desired),
         watched: service.clone(),
         unproven,
         max_task_failures: policy.max_task_failures,
+        weighing: None,
     };
-    shifting.settle(&mut steps, &from);
+    let to =
+        ServiceCount { service: service.clone(), version: goal.tag.to_owned(), count: desired, known: None, group };
+    let make = [
+        Step::TaskDefinition { version: goal.tag.to_owned(), image: image.clone() },
+        Step::Service {
+            client_token: names::client_token(&spec.id, goal.deployment, &service),
+            service: service.clone(),
+            version: goal.tag.to_owned(),
+            image,
+            group,
+        },
+    ];
     let mut counts = counts_of(&from);
     let already = counts.get(&service).copied().unwrap_or(0);
-    let full = Stage::passed(desired);
+    match &places {
+        // The new service cannot be in its group before that is empty.
+        Some(Places { keeps: Some(keeps), .. }) => {
+            counts = shifting.evacuate(&mut steps, serving, &from, keeps, desired);
+            steps.extend(make);
+        }
+        Some(_) => {
+            steps.extend(make);
+            // Requests leave what is unproven, the new version too: where weights stand is not certain.
+            let others: Vec<ServiceCount> = from.iter().filter(|count| count.service != service).cloned().collect();
+            shifting.weighing = Weighing::back_to(&others, &from, &shifting.unproven);
+            if let Some(weighing) = shifting.weighing.take().filter(|_| from.iter().any(|count| count.known.is_some()))
+            {
+                weighing.relieve(&mut steps, serving, floor);
+            }
+            shifting.settle(&mut steps, &from);
+        }
+        None => {
+            steps.extend(make);
+            shifting.settle(&mut steps, &from);
+        }
+    }
+    shifting.weighing = group.map(|group| Weighing::towards(&service, group, &from, &shifting.unproven));
     // Where nothing serves there is no traffic to move in stages.
     let nothing = from.iter().all(|old| old.count == 0);
-    let mut stages = if nothing { vec![full] } else { policy.stages(desired) };
-    stages.retain(|stage| stage.count > already || stage.count == desired);
-    for stage in stages {
-        let target = stage_counts(&counts, &service, stage.count, desired, &shifting.unproven);
-        shifting.append(&mut steps, &counts, &target);
+    for stage in stages(policy, desired, already, places.is_some(), nothing) {
+        let left = if places.is_some() { stage.kept(desired, shifting.ceiling) } else { desired - stage.count };
+        let target = stage_counts(&counts, &service, stage.count, left, &shifting.unproven);
+        shifting.append(&mut steps, &counts, &target, stage.percent);
         let old = old_services(&from, &target, &service);
         shifting.wait(&mut steps, &service, old, stage);
         counts = target;
@@ -277,7 +341,7 @@ pub fn plan(spec: &ProjectSpec, policy: &RolloutPolicy, goal: Goal<'_>, serving:
         steps.insert(0, Step::Preflight { instances, max_instances: spec.target.max_instances, serving });
     }
     Plan {
-        names: ResourceNames::of(&spec.id),
+        names: ResourceNames::for_spec(spec),
         from,
         to: vec![to],
         steps,
@@ -288,25 +352,39 @@ pub fn plan(spec: &ProjectSpec, policy: &RolloutPolicy, goal: Goal<'_>, serving:
     }
 }
 
+/// The stages that are still to come for a version that has so many tasks already.
+fn stages(policy: &RolloutPolicy, desired: u32, already: u32, weighted: bool, nothing: bool) -> Vec<Stage> {
+    if nothing {
+        return vec![Stage::passed(desired, desired)];
+    }
+    let mut stages = if weighted { policy.weighted_stages(desired) } else { policy.stages(desired) };
+    stages.retain(|stage| stage.count > already || stage.count == desired);
+    stages
+}
+
 /// What a project has once, in the order in which it is made.
-fn set_up_steps(spec: &ProjectSpec) -> Vec<Step> {
-    vec![
-        Step::SecurityGroup,
-        Step::LoadBalancer,
+fn set_up_steps(spec: &ProjectSpec, places: Option<&Places>) -> Vec<Step> {
+    let rule = places.map(|places| Step::Rule { group: places.serving, settled: places.settled });
+    let mut steps = vec![Step::SecurityGroup, Step::LoadBalancer];
+    steps.extend(rule);
+    steps.extend([
         Step::LaunchTemplate,
         Step::AutoScalingGroup { instances: spec.target.desired_count, max_instances: spec.target.max_instances },
         Step::Cluster,
-    ]
+    ]);
+    steps
 }
 
-/// A look at the set-up alone.
+/// A look at the set-up alone, while that serves.
 #[must_use]
-pub fn look_at_set_up(spec: &ProjectSpec) -> Plan {
+pub fn look_at_set_up(spec: &ProjectSpec, serving: &[ServiceCount]) -> Plan {
+    // No service has that name: only where the others are is asked for.
+    let places = Places::of(spec.target.load_balancer_kind, "", serving);
     Plan {
-        names: ResourceNames::of(&spec.id),
+        names: ResourceNames::for_spec(spec),
         from: Vec::new(),
         to: Vec::new(),
-        steps: set_up_steps(spec),
+        steps: set_up_steps(spec, places.as_ref()),
         step_timeout: spec.rollout_policy.step_timeout,
         set_up: SetUp::Check,
         adopt: false,
@@ -320,6 +398,7 @@ impl fmt::Display for Step {
             Self::Preflight { instances, .. } => write!(f, "see that there is room for {instances} instances"),
             Self::SecurityGroup => f.write_str("set up the security group"),
             Self::LoadBalancer => f.write_str("set up the load balancer"),
+            Self::Rule { .. } => f.write_str("set up the rule of the load balancer"),
             Self::LaunchTemplate => f.write_str("set up the launch template"),
             Self::AutoScalingGroup { .. } => f.write_str("set up the auto-scaling group"),
             Self::Cluster => f.write_str("set up the cluster"),
@@ -327,6 +406,7 @@ impl fmt::Display for Step {
             Self::Service { service, .. } => write!(f, "set up service {service}"),
             Self::Capacity { instances } => write!(f, "have {instances} instances"),
             Self::Scale { service, desired, .. } => write!(f, "scale {service} to {desired}"),
+            Self::Weigh { service, percent, .. } => write!(f, "send {percent}% of requests to {service}"),
             Self::Verify { service, healthy: 0, .. } => write!(f, "see {service} drained"),
             Self::Verify { service, healthy, .. } => write!(f, "see {healthy} healthy tasks of {service}"),
             Self::Bake { service, duration, .. } => write!(f, "watch {service} for {} s", duration.as_secs()),

@@ -142,6 +142,8 @@ impl RolloutStep {
 pub struct Stage {
     /// Tasks of the new version.
     pub count: u32,
+    /// Percent of the requests that are the new version's, where those are weighted.
+    pub percent: u32,
     /// See [`RolloutStep`].
     pub bake: Duration,
     /// See [`RolloutStep`].
@@ -152,8 +154,23 @@ pub struct Stage {
 
 impl Stage {
     /// A stage that waits for nothing.
-    pub(crate) fn passed(count: u32) -> Self {
-        Self { count, bake: Duration::ZERO, gates: Vec::new(), hold: false }
+    pub(crate) fn passed(count: u32, desired: u32) -> Self {
+        let percent = percent_of(count, desired);
+        Self { count, percent, bake: Duration::ZERO, gates: Vec::new(), hold: false }
+    }
+
+    /// Whether it waits for nothing.
+    fn passes(&self) -> bool {
+        self.bake.is_zero() && self.gates.is_empty() && !self.hold
+    }
+
+    /// Tasks that the old versions keep in it where requests are weighted: enough for the rest of the requests, as far as
+    /// `most` tasks of all versions allow.
+    #[must_use]
+    pub fn kept(&self, desired: u32, most: u32) -> u32 {
+        let rest = u64::from(desired) * u64::from(100 - self.percent.min(100));
+        let rest = u32::try_from(rest.div_ceil(100)).unwrap_or(desired);
+        rest.min(most.saturating_sub(self.count))
     }
 }
 
@@ -219,26 +236,70 @@ impl RolloutPolicy {
     /// count, those that wait for nothing fall away.
     #[must_use]
     pub fn stages(&self, desired: u32) -> Vec<Stage> {
-        let pass = Stage::passed;
+        self.stages_by(desired, |size| (size.count(desired), size.percent(desired)), |stage| stage.count)
+    }
+
+    /// The same where requests are weighted: each step sends exactly its percentage, to tasks enough for it. Only where the
+    /// surge leaves no room for one task more are they as many as without weights.
+    #[must_use]
+    pub fn weighted_stages(&self, desired: u32) -> Vec<Stage> {
+        let sized = |size: Size| match size {
+            Size::Count(_) => (size.count(desired), size.percent(desired)),
+            // The last task of the old version takes all of the rest.
+            Size::Percent(..100) if desired == 1 && self.surge == 0 => (desired, 100),
+            Size::Percent(percent) if self.surge > 0 => {
+                let enough = (u64::from(desired) * u64::from(percent.min(100))).div_ceil(100);
+                (u32::try_from(enough).unwrap_or(desired).clamp(1, desired.max(1)), size.percent(desired))
+            }
+            Size::Percent(_) => (size.count(desired), size.percent(desired)),
+        };
+        self.stages_by(desired, sized, |stage| stage.percent)
+    }
+
+    /// The stages of steps that are so large; `place` tells which of two is further.
+    fn stages_by(&self, desired: u32, sized: impl Fn(Size) -> (u32, u32), place: impl Fn(&Stage) -> u32) -> Vec<Stage> {
+        let pass = |count| Stage::passed(count, desired);
         if self.steps.is_empty() {
             return (1..=desired).map(pass).collect();
         }
         let mut stages: Vec<Stage> = Vec::new();
         for RolloutStep { size, bake, gates, hold } in &self.steps {
-            let stage = Stage { count: size.count(desired), bake: *bake, gates: gates.clone(), hold: *hold };
-            stages.pop_if(|last| *last == pass(stage.count));
-            if stages.last().is_none_or(|last| last.count < stage.count || stage != pass(stage.count)) {
+            let (count, percent) = sized(*size);
+            // A count and a percentage that come to nearly the same may be in either order.
+            let (least, share) = stages.last().map_or((0, 0), |last| (last.count, last.percent));
+            let (count, percent) = (count.max(least), percent.max(share));
+            let stage = Stage { count, percent, bake: *bake, gates: gates.clone(), hold: *hold };
+            stages.pop_if(|last| place(last) == place(&stage) && last.passes());
+            if stages.last().is_none_or(|last| place(last) < place(&stage) || !stage.passes()) {
                 stages.push(stage);
             }
         }
-        if stages.last().is_none_or(|last| last.count < desired) {
-            stages.push(pass(desired));
+        let full = pass(desired);
+        if stages.last().is_none_or(|last| place(last) < place(&full)) {
+            stages.push(full);
         }
         stages
     }
 }
 
+/// Percent, to the nearest one, and neither none nor all for a part.
+fn percent_of(count: u32, desired: u32) -> u32 {
+    if count >= desired {
+        return 100;
+    }
+    let nearest = (u64::from(count) * 200 + u64::from(desired)) / (u64::from(desired) * 2);
+    u32::try_from(nearest).unwrap_or(100).clamp(1, 99)
+}
+
 impl Size {
+    /// Percent of the requests.
+    fn percent(self, desired: u32) -> u32 {
+        match self {
+            Self::Count(count) => percent_of(count.clamp(1, desired.max(1)), desired),
+            Self::Percent(percent) => u32::from(percent).clamp(1, 100),
+        }
+    }
+
     /// Tasks of `desired`: at least one, and all of them only at 100 percent (a canary of 99 percent leaves one instance on
     /// the old version).
     #[must_use]
@@ -289,6 +350,24 @@ mod tests {
         let stages = RolloutPolicy { steps, ..RolloutPolicy::default() }.stages(3);
         let seen: Vec<(u32, u64)> = stages.iter().map(|stage| (stage.count, stage.bake.as_secs())).collect();
         assert_eq!(seen, [(1, 60), (3, 0)]);
+    }
+
+    #[test]
+    fn weighted_stages_have_exact_percentages_and_tasks_enough_for_both_sides() {
+        let seen = |policy: &RolloutPolicy, desired| -> Vec<(u32, u32, u32)> {
+            let stages = policy.weighted_stages(desired);
+            let kept = |stage: &Stage| stage.kept(desired, policy.ceiling(desired));
+            stages.iter().map(|stage| (stage.percent, stage.count, kept(stage))).collect()
+        };
+        assert_eq!(
+            seen(&policy(vec![10, 25, 50, 99]), 3),
+            [(10, 1, 3), (25, 1, 3), (50, 2, 2), (99, 3, 1), (100, 3, 0)]
+        );
+        assert_eq!(seen(&policy(vec![10]), 1), [(10, 1, 1), (100, 1, 0)]);
+        assert_eq!(seen(&policy(vec![]), 3), [(33, 1, 3), (67, 2, 1), (100, 3, 0)]);
+        let tight = RolloutPolicy { surge: 0, floor_percent: 50, ..policy(vec![10, 50]) };
+        assert_eq!(seen(&tight, 3), [(10, 1, 2), (50, 2, 1), (100, 3, 0)], "no task more than are wanted");
+        assert_eq!(seen(&RolloutPolicy { floor_percent: 0, ..tight }, 1), [(100, 1, 0)]);
     }
 
     #[test]

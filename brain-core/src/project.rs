@@ -7,6 +7,7 @@ use crate::{
     image::ImageRepository,
     names::hash_hex,
     policy::{OnFailure, Preset, RolloutPolicy},
+    traffic::LoadBalancerKind,
     version::VersionPart,
 };
 use serde::{Deserialize, Serialize};
@@ -83,6 +84,7 @@ pub struct TargetDraft {
     pub registry_credential: String,
     pub role_arn: String,
     pub launch_kind: LaunchKind,
+    pub load_balancer_kind: LoadBalancerKind,
 }
 
 /// [`RolloutPolicy`] as a person defines it. What is left out is as the preset has it.
@@ -276,6 +278,9 @@ pub struct Target {
     /// What instances are launched from.
     #[serde(default)]
     pub launch_kind: LaunchKind,
+    /// Kind of the load balancer.
+    #[serde(default, skip_serializing_if = "LoadBalancerKind::is_default")]
+    pub load_balancer_kind: LoadBalancerKind,
 }
 
 /// What instances are launched from.

@@ -446,7 +446,7 @@ impl ProjectState {
     /// Names of this project's AWS resources.
     #[must_use]
     pub fn resource_names(&self) -> names::ResourceNames {
-        names::ResourceNames::of(&self.spec.id)
+        names::ResourceNames::for_spec(&self.spec)
     }
 }
 

@@ -14,6 +14,7 @@ use std::{
 };
 use tokio::time::Instant;
 
+mod application;
 mod balancer;
 mod containers;
 mod group;
@@ -43,6 +44,7 @@ pub struct Aws {
     ec2: aws_sdk_ec2::Client,
     scaling: aws_sdk_autoscaling::Client,
     balancing: aws_sdk_elasticloadbalancing::Client,
+    applications: aws_sdk_elasticloadbalancingv2::Client,
     ssm: aws_sdk_ssm::Client,
     watch: aws_sdk_cloudwatch::Client,
     /// Of the account and region, shared with other roles there.
@@ -57,6 +59,8 @@ pub struct Aws {
     clusters: Mutex<HashMap<String, crate::cloud::Cluster>>,
     /// Load balancers by name that were seen to carry tags, with the time of their making.
     tagged: Mutex<HashMap<String, (String, Tags)>>,
+    /// ARNs of application load balancers, target groups and brain's rules.
+    arns: application::Arns,
     /// Versions of launch templates by id and number, which never change.
     versions: Mutex<HashMap<(String, i64), crate::cloud::LaunchSettings>>,
     /// Security groups by VPC and name, and when they were seen.
@@ -82,6 +86,7 @@ impl Aws {
             ec2: aws_sdk_ec2::Client::new(&config),
             scaling: aws_sdk_autoscaling::Client::new(&config),
             balancing: aws_sdk_elasticloadbalancing::Client::new(&config),
+            applications: aws_sdk_elasticloadbalancingv2::Client::new(&config),
             ssm: aws_sdk_ssm::Client::new(&config),
             watch: aws_sdk_cloudwatch::Client::new(&config),
             limits,
@@ -90,6 +95,7 @@ impl Aws {
             answered: Mutex::default(),
             clusters: Mutex::default(),
             tagged: Mutex::default(),
+            arns: application::Arns::default(),
             versions: Mutex::default(),
             groups: Mutex::default(),
             listed: Mutex::default(),

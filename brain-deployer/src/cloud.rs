@@ -14,9 +14,11 @@ use std::{
 };
 use thiserror::Error;
 
+mod application;
 mod instances;
 mod tagging;
 
+pub use application::{Application, ApplicationPort, Forward, Front, NewTargets, RequestRule, TargetCheck, Targets};
 pub use instances::InstancePort;
 pub use tagging::{TagPort, Tagged};
 
@@ -180,7 +182,8 @@ pub enum Launch {
 pub struct NewGroup {
     pub name: String,
     pub launch: Launch,
-    pub load_balancer: String,
+    /// Classic load balancer that its instances are attached to; `None`: ECS registers them with a target group.
+    pub load_balancer: Option<String>,
     pub subnets: Vec<String>,
     pub desired: u32,
     pub max: u32,
@@ -260,6 +263,8 @@ pub struct Service {
     pub running: u32,
     pub pending: u32,
     pub task_definition: String,
+    /// Name of the target group that it is in; `None` behind a classic load balancer.
+    pub target_group: Option<String>,
     pub tags: Tags,
     /// ECS's newest events, newest first.
     pub events: Vec<ServiceEvent>,
@@ -290,11 +295,30 @@ pub struct NewService {
     pub cluster: String,
     pub name: String,
     pub task_definition: String,
-    pub load_balancer: String,
+    pub behind: Behind,
     pub container: String,
     pub container_port: u16,
     pub client_token: String,
     pub tags: Tags,
+}
+
+/// What sends requests to a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "by name")]
+pub enum Behind {
+    LoadBalancer(String),
+    TargetGroup(String),
+}
+
+impl Behind {
+    /// The target group.
+    #[must_use]
+    pub fn target_group(&self) -> Option<&String> {
+        match self {
+            Self::LoadBalancer(_) => None,
+            Self::TargetGroup(name) => Some(name),
+        }
+    }
 }
 
 /// A task.
@@ -465,6 +489,8 @@ pub trait ContainerPort: Send + Sync {
     async fn set_desired(&self, cluster: &str, service: &str, desired: u32) -> Result<Service>;
     /// Sets the task definition.
     async fn set_task_definition(&self, cluster: &str, service: &str, definition: &str) -> Result<()>;
+    /// Moves a service to another target group, by its name. Only for one that has no task: others would be replaced.
+    async fn set_target_group(&self, cluster: &str, service: &str, group: &str, container: (&str, u16)) -> Result<()>;
     /// Tasks of a service, or of the whole cluster: those that are to run, or those that are not.
     async fn tasks(&self, cluster: &str, service: Option<&str>, stopped: bool) -> Result<Vec<Task>>;
 }
@@ -479,5 +505,11 @@ pub trait WatchPort: Send + Sync {
 }
 
 /// All of it.
-pub trait Cloud: NetworkPort + InstancePort + BalancerPort + GroupPort + ContainerPort + WatchPort + TagPort {}
-impl<T: NetworkPort + InstancePort + BalancerPort + GroupPort + ContainerPort + WatchPort + TagPort> Cloud for T {}
+pub trait Cloud:
+    NetworkPort + InstancePort + BalancerPort + ApplicationPort + GroupPort + ContainerPort + WatchPort + TagPort
+{
+}
+impl<T: NetworkPort + InstancePort + BalancerPort + ApplicationPort + GroupPort + ContainerPort + WatchPort + TagPort>
+    Cloud for T
+{
+}

@@ -389,7 +389,10 @@ async fn rehearsed(context: &Context, plan: &Plan) -> (Vec<v1::PlannedStep>, Str
 /// Names of the services that a plan is about.
 fn services_of(plan: &Plan) -> Vec<String> {
     let made = plan.steps.iter().filter_map(|step| match step {
-        Step::Service { service, .. } | Step::Scale { service, .. } | Step::Verify { service, .. } => Some(service),
+        Step::Service { service, .. }
+        | Step::Scale { service, .. }
+        | Step::Weigh { service, .. }
+        | Step::Verify { service, .. } => Some(service),
         _ => None,
     });
     let served = plan.from.iter().chain(&plan.to).map(|count| &count.service);

@@ -5,10 +5,10 @@
 
 use self::stage::Stage;
 use crate::{
-    cloud::{ContainerPort, GroupPort, Result},
-    step::{self, Context, Observed},
+    cloud::{ApplicationPort, ContainerPort, GroupPort, Result},
+    step::{self, Context, Observed, application},
 };
-use brain_core::{drift::Drift, plan::Step};
+use brain_core::{drift::Drift, plan::Step, traffic::Weights};
 use std::sync::Arc;
 
 mod stage;
@@ -49,6 +49,7 @@ pub(crate) async fn rehearse(context: &Context, steps: &[Step]) -> Result<Vec<Re
         let mut drift = Vec::new();
         let fault = match step {
             Step::Scale { service, desired, .. } => scale(&context, &stage, service, *desired).await?,
+            Step::Weigh { group, percent, .. } => weigh(&context, &stage, Weights::percent(*group, *percent)).await?,
             Step::ReturnCapacity { instances } => give_back(&context, &stage, *instances).await?,
             Step::Verify { .. } | Step::Bake { .. } | Step::Gate { .. } | Step::Hold => None,
             _ => act_out(&mut context, step, &mut drift).await?,
@@ -89,6 +90,18 @@ async fn scale(context: &Context, stage: &Stage, name: &str, desired: u32) -> Re
         Some(service) if service.desired == desired => {}
         Some(_) => drop(stage.set_desired(cluster, name, desired).await?),
         None => return Ok(Some(format!("service {name} is not there"))),
+    }
+    Ok(None)
+}
+
+/// Who will be healthy then is not known, so the plan's weights are taken.
+async fn weigh(context: &Context, stage: &Stage, weights: Weights) -> Result<Option<String>> {
+    let (name, Some(groups)) = (&context.names.load_balancer, &context.names.target_groups) else { return Ok(None) };
+    let Some(rule) = stage.rule(name, context.spec.id.as_str()).await? else {
+        return Ok(Some(format!("the rule of {name} is not there")));
+    };
+    if application::weights_of(&rule, groups) != Some(weights) {
+        stage.set_forward(&rule.arn, &application::forward(groups, weights)).await?;
     }
     Ok(None)
 }

@@ -16,6 +16,7 @@ use std::{
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 mod act;
+mod application;
 mod ports;
 mod world;
 

@@ -15,6 +15,7 @@ use brain_core::{
     plan::Step,
     project::{ProjectSpec, Target},
     time::Timestamp,
+    traffic::LoadBalancerKind,
 };
 use futures::future::BoxFuture;
 use std::{
@@ -26,6 +27,7 @@ use std::{
     time::Duration,
 };
 
+pub(crate) mod application;
 pub(crate) mod capacity;
 mod failures;
 mod gate;
@@ -36,6 +38,7 @@ mod resource;
 mod setup;
 pub mod shift;
 mod version;
+mod weigh;
 
 /// What is so.
 pub enum Observed {
@@ -168,18 +171,26 @@ pub async fn observe(context: &Context, step: &Step) -> Result<Observed> {
             preflight::preflight(context, *instances, *max_instances, *serving).await
         }
         Step::SecurityGroup => setup::security_group(context).await,
-        Step::LoadBalancer => setup::load_balancer(context).await,
+        Step::LoadBalancer => match context.target().load_balancer_kind {
+            LoadBalancerKind::Classic => setup::load_balancer(context).await,
+            LoadBalancerKind::Application => application::load_balancer(context).await,
+        },
+        Step::Rule { group, settled } => application::rule(context, *group, *settled).await,
         Step::LaunchTemplate => setup::launch(context).await,
         Step::AutoScalingGroup { instances, max_instances } => {
             setup::auto_scaling_group(context, *instances, *max_instances).await
         }
         Step::Cluster => setup::cluster(context).await,
         Step::TaskDefinition { version, image } => version::task_definition(context, version, image).await,
-        Step::Service { service, version, image, client_token } => {
-            version::service(context, service, version, image, client_token).await
+        Step::Service { service, version, image, client_token, group } => {
+            version::service(context, service, version, image, client_token, *group).await
         }
         Step::Capacity { instances } => capacity::capacity(context, *instances).await,
         Step::Scale { service, desired, floor, idle } => shift::scale(context, service, *desired, *floor, *idle).await,
+        Step::Weigh { service, group, percent, healthy, follows_health } => {
+            let goal = weigh::Goal { group: *group, percent: *percent, healthy: *healthy };
+            weigh::weigh(context, service, goal, *follows_health).await
+        }
         Step::Verify { service, healthy, max_task_failures } => {
             shift::verify(context, service, *healthy, *max_task_failures).await
         }

@@ -67,7 +67,7 @@ pub(crate) async fn run(mut work: Work, reporter: Arc<Reporter>, lease: Arc<Leas
             }
         };
         work.context.made = made;
-        if matches!(step, Step::Scale { .. }) {
+        if step.moves_traffic() {
             work.context.shifted = Some((work.now)());
         }
         work.key.step += 1;

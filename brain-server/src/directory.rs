@@ -33,7 +33,7 @@ pub struct Directory {
 #[derive(Debug, Default)]
 struct Claims {
     ports: HashMap<u16, ProjectId>,
-    load_balancers: HashMap<String, ProjectId>,
+    shortened: HashMap<String, ProjectId>,
 }
 
 /// Why a project was not created.
@@ -166,24 +166,39 @@ impl Claims {
     }
 
     fn check_names(&self, spec: &ProjectSpec) -> Result<(), CreateError> {
-        let name = ResourceNames::of(&spec.id).load_balancer;
-        match self.load_balancers.get(&name) {
-            Some(owner) if *owner == spec.id => Err(CreateError::Exists(spec.id.clone())),
-            Some(owner) => Err(CreateError::Invalid(vec![Violation {
-                field: "project.name".to_owned(),
-                description: format!("would share the load balancer name {name} with projects/{owner}: choose another"),
-            }])),
-            None => Ok(()),
+        for name in shortened_names(spec) {
+            match self.shortened.get(&name) {
+                Some(owner) if *owner == spec.id => return Err(CreateError::Exists(spec.id.clone())),
+                Some(owner) => {
+                    return Err(CreateError::Invalid(vec![Violation {
+                        field: "project.name".to_owned(),
+                        description: format!(
+                            "would share the load balancer name {name} with projects/{owner}: choose another"
+                        ),
+                    }]));
+                }
+                None => {}
+            }
         }
+        Ok(())
     }
 
     fn take(&mut self, spec: &ProjectSpec) {
         self.ports.insert(spec.target.host_port, spec.id.clone());
-        self.load_balancers.insert(ResourceNames::of(&spec.id).load_balancer, spec.id.clone());
+        self.shortened.extend(shortened_names(spec).into_iter().map(|name| (name, spec.id.clone())));
     }
 
     fn give_up(&mut self, spec: &ProjectSpec) {
         self.ports.remove(&spec.target.host_port);
-        self.load_balancers.remove(&ResourceNames::of(&spec.id).load_balancer);
+        for name in shortened_names(spec) {
+            self.shortened.remove(&name);
+        }
     }
+}
+
+/// The names that may have been shortened to what another project's are shortened to: of load balancer and target groups.
+fn shortened_names(spec: &ProjectSpec) -> Vec<String> {
+    let ResourceNames { load_balancer, target_groups, .. } = ResourceNames::for_spec(spec);
+    let groups = target_groups.into_iter().flat_map(|groups| [groups.a, groups.b]);
+    std::iter::once(load_balancer).chain(groups).collect()
 }

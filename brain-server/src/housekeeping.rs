@@ -103,7 +103,7 @@ fn request(project: &Project) -> Option<(Keep, HousekeepingRequest)> {
     let request = HousekeepingRequest {
         id: 0,
         project: Some(spec_to_proto(&state.spec)),
-        plan: Some(plan_to_proto(&plan::look_at_set_up(&state.spec))),
+        plan: Some(plan_to_proto(&plan::look_at_set_up(&state.spec, &state.serving))),
         keep_services: services.into_iter().collect(),
         keep_images: images.into_iter().collect(),
         keep_task_definitions: task_definitions,

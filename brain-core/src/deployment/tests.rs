@@ -25,7 +25,7 @@ fn spec() -> ProjectSpec {
 
 fn deployment(spec: &ProjectSpec) -> Deployment {
     let digest = Digest::parse(&format!("sha256:{}", "a1".repeat(32))).unwrap();
-    let serving = [ServiceCount { service: "old".into(), version: "0.0.4".into(), count: 3, known: None }];
+    let serving = [ServiceCount { service: "old".into(), version: "0.0.4".into(), count: 3, known: None, group: None }];
     let plan = plan(spec, &spec.rollout_policy, Goal { deployment: 1, tag: "0.0.5", digest: &digest }, &serving);
     let request = Request {
         number: 1,

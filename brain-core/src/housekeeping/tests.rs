@@ -116,7 +116,8 @@ fn what_is_pinned_or_runs_stays_however_old_it_is() {
     assert_eq!(kept(&state), [3, 4], "the latest deployment and what it came from");
     let pinned = Pinned { tag: tag(0), digest: digest(0) };
     take(&mut state, Change::HoldSet { hold: Hold::Pin(pinned), why: String::new() });
-    let running = ServiceState { service: service(1), version: tag(1), desired: 0, running: 1, healthy: 0 };
+    let running =
+        ServiceState { service: service(1), version: tag(1), desired: 0, running: 1, healthy: 0, route: None };
     take(&mut state, Change::ProductionObserved { services: vec![running] });
     assert_eq!(kept(&state), [0, 1, 3, 4]);
 }

@@ -4,6 +4,7 @@ use super::{
     Plan, ServiceCount, Step, earlier,
     known::{beginning, counts_of, serving_at},
     shifting::{Shifting, unproven},
+    weighing::{Weighing, restored},
 };
 use crate::{policy::RolloutPolicy, project::ProjectSpec};
 
@@ -14,11 +15,14 @@ pub fn rollback(spec: &ProjectSpec, policy: &RolloutPolicy, failed: &Plan, curso
     if !failed.settles {
         return earlier::rollback(spec, policy, failed, cursor);
     }
-    let mut back = back_to(spec, policy, failed, cursor, failed.from.clone());
-    let moved = |step: &Step| matches!(step, Step::Capacity { .. } | Step::Scale { .. });
+    let made = failed.makes().unwrap_or_default();
+    let to = restored(failed.from.clone(), made, spec.target.desired_count);
+    let mut back = back_to(spec, policy, failed, cursor, to);
+    let moved = |step: &Step| matches!(step, Step::Capacity { .. } | Step::Scale { .. } | Step::Weigh { .. });
     if !failed.steps.iter().take(cursor + 1).any(moved) {
-        // No instance was asked for and no count changed: there is nothing to undo.
+        // No instance was asked for, and no count or weight changed: there is nothing to undo.
         back.steps.clear();
+        back.to.clone_from(&failed.from);
     }
     back
 }
@@ -42,16 +46,21 @@ fn back_to(spec: &ProjectSpec, policy: &RolloutPolicy, failed: &Plan, cursor: us
         keeps: floor.min(sure),
         ceiling: policy.ceiling(desired.max(total)),
         watched: String::new(),
+        weighing: Weighing::back_to(&to, &from, &unproven(&serving)),
         unproven: unproven(&serving),
         max_task_failures: 0,
     };
     let mut steps = Vec::new();
+    if let Some(weighing) = &shifting.weighing {
+        // Traffic first.
+        weighing.relieve(&mut steps, &serving, shifting.floor);
+    }
     shifting.settle(&mut steps, &from);
     let mut target = counts_of(&to);
     for count in &from {
         target.entry(count.service.clone()).or_insert(0);
     }
-    shifting.append(&mut steps, &counts_of(&from), &target);
+    shifting.append(&mut steps, &counts_of(&from), &target, 100);
     let original = counts_of(&to);
     for service in target.keys().filter(|service| !original.contains_key(*service)) {
         shifting.close(&mut steps, service, 0, total);
@@ -61,7 +70,7 @@ fn back_to(spec: &ProjectSpec, policy: &RolloutPolicy, failed: &Plan, cursor: us
         let sees = |step: &Step| matches!(step, Step::Verify { service: seen, .. } if seen == service);
         let before = failed.steps.iter().take(cursor + 1).any(touches);
         // What an attempt before was to see and did not is seen by this one.
-        before || steps.iter().any(touches) || (!failed.makes_a_service() && failed.steps.iter().any(sees))
+        before || steps.iter().any(touches) || (failed.makes().is_none() && failed.steps.iter().any(sees))
     };
     for (service, count) in original.iter().filter(|(service, _)| !shifting.gives(service)) {
         if changed(service, &steps) {
@@ -82,8 +91,11 @@ fn back_to(spec: &ProjectSpec, policy: &RolloutPolicy, failed: &Plan, cursor: us
 }
 
 impl Plan {
-    /// Whether it brings a version, and is no way back.
-    fn makes_a_service(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step, Step::Service { .. }))
+    /// The service of the version that it brings; `None` of a way back.
+    fn makes(&self) -> Option<&str> {
+        self.steps.iter().find_map(|step| match step {
+            Step::Service { service, .. } => Some(service.as_str()),
+            _ => None,
+        })
     }
 }

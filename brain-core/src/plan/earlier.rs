@@ -25,12 +25,13 @@ pub(super) fn rollback(spec: &ProjectSpec, policy: &RolloutPolicy, failed: &Plan
         watched: String::new(),
         unproven: Vec::new(),
         max_task_failures: 0,
+        weighing: None,
     };
     let mut target = original.clone();
     for service in counts.keys() {
         target.entry(service.clone()).or_insert(0);
     }
-    shifting.append(&mut steps, &counts, &target);
+    shifting.append(&mut steps, &counts, &target, 100);
     for service in reached.begun.keys().filter(|service| !original.contains_key(*service)) {
         shifting.verify(&mut steps, service, 0);
     }

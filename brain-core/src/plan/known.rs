@@ -60,7 +60,7 @@ impl ServiceCount {
     /// A service of which that is known, counted by the most that it may have.
     #[must_use]
     pub fn of(service: String, version: String, known: Known) -> Self {
-        Self { service, version, count: known.most, known: (!known.is_certain()).then_some(known) }
+        Self { service, version, count: known.most, known: (!known.is_certain()).then_some(known), group: None }
     }
 }
 
@@ -68,11 +68,13 @@ impl ServiceCount {
 /// may have, with what is known of it.
 #[must_use]
 pub fn serving_at(plan: &Plan, cursor: usize) -> Vec<ServiceCount> {
-    let versions: BTreeMap<&str, &str> =
-        plan.from.iter().chain(&plan.to).map(|count| (count.service.as_str(), count.version.as_str())).collect();
+    let named: BTreeMap<&str, &ServiceCount> =
+        plan.from.iter().chain(&plan.to).map(|count| (count.service.as_str(), count)).collect();
     let count = |(service, known): (String, Known)| {
-        let version = versions.get(service.as_str()).copied().unwrap_or_default().to_owned();
-        ServiceCount::of(service, version, known)
+        let named = named.get(service.as_str());
+        let version = named.map(|named| named.version.clone()).unwrap_or_default();
+        let group = named.and_then(|named| named.group);
+        ServiceCount { group, ..ServiceCount::of(service, version, known) }
     };
     known_at(plan, cursor).into_iter().map(count).collect()
 }

@@ -1,9 +1,9 @@
 //! How traffic is shifted: the steps that set counts and see them reached, and who gives way first.
 
-use super::{ServiceCount, Step};
+use super::{ServiceCount, Step, known::counts_of, weighing::Weighing};
 use crate::{
     policy::Stage,
-    shift::{Counts, moves},
+    shift::{Counts, Move, moves},
 };
 
 /// How one shift is carried out.
@@ -18,6 +18,8 @@ pub(super) struct Shifting {
     /// Services that no deployment has succeeded with: they give way first, in this order, and nobody waits for their health.
     pub(super) unproven: Vec<String>,
     pub(super) max_task_failures: u32,
+    /// How requests move where they are weighted.
+    pub(super) weighing: Option<Weighing>,
 }
 
 impl Shifting {
@@ -46,11 +48,26 @@ impl Shifting {
         }
     }
 
-    pub(super) fn append(&self, steps: &mut Vec<Step>, from: &Counts, to: &Counts) {
+    /// Moves counts from some to others. Where requests are weighted, `share` percent of them are the gaining side's at the end,
+    /// and on the way as many as it has tasks.
+    pub(super) fn append(&self, steps: &mut Vec<Step>, from: &Counts, to: &Counts, share: u32) {
         let floor = self.floor.min(from.values().sum());
-        for step in moves(from, to, floor, self.ceiling, &self.unproven) {
+        let moves = moves(from, to, floor, self.ceiling, &self.unproven);
+        let loses = |step: &Move| {
+            !step.raises() && self.weighing.as_ref().is_some_and(|weighing| weighing.loses(&step.service))
+        };
+        let last = moves.iter().rposition(loses);
+        let mut counts = from.clone();
+        for (index, step) in moves.iter().enumerate() {
+            counts.insert(step.service.clone(), step.to);
             if step.raises() {
                 steps.push(Step::Capacity { instances: step.total });
+            }
+            if let Some(weighing) = self.weighing.as_ref().filter(|_| loses(step))
+                && let Some((part, healthy)) = weighing.part(&counts, share)
+            {
+                let arrives = Some(index) == last && moves[index..].iter().all(|step| !step.raises());
+                weighing.weigh(steps, if arrives { share } else { part }, healthy);
             }
             let keeps = if step.raises() { 0 } else { self.keeps.min(floor) };
             steps.push(self.scale(&step.service, step.to, keeps));
@@ -58,6 +75,39 @@ impl Shifting {
                 self.verify(steps, &step.service, step.to);
             }
         }
+        if let Some(weighing) = &self.weighing
+            && let Some((_, healthy)) = weighing.part(&counts, share)
+        {
+            weighing.weigh(steps, share, healthy);
+        }
+    }
+
+    /// Empties a target group: all requests and tasks are `keeps`' alone, as many as are wanted. Answers the counts then.
+    pub(super) fn evacuate(
+        &mut self,
+        steps: &mut Vec<Step>,
+        serving: &[ServiceCount],
+        from: &[ServiceCount],
+        keeps: &ServiceCount,
+        desired: u32,
+    ) -> Counts {
+        let weighing = Weighing::back_to(std::slice::from_ref(keeps), from, &self.unproven);
+        if let Some(weighing) = &weighing {
+            weighing.relieve(steps, serving, self.floor);
+        }
+        self.weighing = weighing;
+        self.settle(steps, from);
+        let counts = counts_of(from);
+        let mut target: Counts = counts.keys().map(|service| (service.clone(), 0)).collect();
+        let total: u32 = counts.values().sum();
+        target.insert(keeps.service.clone(), keeps.count.max(total.min(desired)));
+        self.append(steps, &counts, &target, 100);
+        let left: Vec<&String> = target.iter().filter(|(_, count)| **count == 0).map(|(service, _)| service).collect();
+        for service in left {
+            self.close(steps, service, 0, total);
+        }
+        self.weighing = None;
+        target
     }
 
     /// What is so at the end: the count, which is set if no step before has set it, and the tasks.
@@ -83,7 +133,9 @@ impl Shifting {
     pub(super) fn verify(&self, steps: &mut Vec<Step>, service: &str, healthy: u32) {
         let max_task_failures = if service == self.watched { self.max_task_failures } else { 0 };
         let step = Step::Verify { service: service.to_owned(), healthy, max_task_failures };
-        if steps.last() != Some(&step) {
+        // Weights change nothing of the tasks.
+        let last = steps.iter().rev().find(|last| !matches!(last, Step::Weigh { .. }));
+        if last != Some(&step) {
             steps.push(step);
         }
     }
@@ -129,10 +181,9 @@ pub(super) fn old_services(from: &[ServiceCount], counts: &Counts, new: &str) ->
     old.into_iter().map(|old| old.service.clone()).collect()
 }
 
-/// Counts when `stage` of `desired` tasks are the new service's: the old ones share the rest. `unproven` ones are the first
-/// to give, and of the others the first ones.
-pub(super) fn stage_counts(counts: &Counts, service: &str, stage: u32, desired: u32, unproven: &[String]) -> Counts {
-    let mut left = desired - stage;
+/// Counts when `stage` tasks are the new service's: the old ones share what is `left`. `unproven` ones are the first to
+/// give, and of the others the first ones.
+pub(super) fn stage_counts(counts: &Counts, service: &str, stage: u32, mut left: u32, unproven: &[String]) -> Counts {
     let mut keeping: Vec<(&String, u32)> =
         counts.iter().rev().filter(|(name, _)| *name != service).map(|(name, count)| (name, *count)).collect();
     let gives = |name: &String| unproven.iter().rev().position(|other| other == name).map(|place| place + 1);

@@ -26,7 +26,7 @@ fn digest() -> Digest {
 }
 
 fn serving(count: u32) -> Vec<ServiceCount> {
-    vec![ServiceCount { service: "old".into(), version: "0.0.4".into(), count, known: None }]
+    vec![ServiceCount { service: "old".into(), version: "0.0.4".into(), count, known: None, group: None }]
 }
 
 fn goal(digest: &Digest) -> Goal<'_> {
@@ -119,7 +119,7 @@ fn a_gate_stands_between_bake_and_hold_and_knows_whom_to_compare() {
     let steps = vec![waits(Size::Count(1)), waits(Size::Percent(100))];
     let policy = RolloutPolicy { steps, ..RolloutPolicy::default() };
     let mut from = serving(1);
-    from.push(ServiceCount { service: "older".into(), version: "0.0.3".into(), count: 2, known: None });
+    from.push(ServiceCount { service: "older".into(), version: "0.0.3".into(), count: 2, known: None, group: None });
     let plan = plan(&spec(3), &policy, goal(&digest), &from);
     let waits: Vec<&Step> = plan.steps.iter().filter(|step| step.only_waits()).collect();
     let said: Vec<String> = waits.iter().map(ToString::to_string).collect();
@@ -277,3 +277,5 @@ proptest! {
         prop_assert_eq!(&counts, &counts_of(&plan.from));
     }
 }
+
+mod weighted;

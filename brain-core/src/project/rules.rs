@@ -9,9 +9,10 @@ use crate::{
     id::ProjectId,
     image::ImageRepository,
     policy::RolloutPolicy,
+    traffic::LoadBalancerKind,
     version::version_of,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use url::Url;
 
 mod policy;
@@ -26,6 +27,8 @@ const AGENT_SETTINGS_MAX: usize = 50;
 /// Longest single value: user data as a whole may be 16 KiB (an AWS limit).
 const VALUE_MAX: usize = 2_000;
 const NAME_MAX: usize = 255;
+/// Zones that an application load balancer needs (an AWS limit), and so subnets.
+const APPLICATION_SUBNETS_MIN: usize = 2;
 
 /// Collects faults while values are taken.
 struct Faults {
@@ -194,6 +197,7 @@ fn check_target(
     policy: &RolloutPolicy,
     claim_port: impl FnOnce(Option<u16>) -> Result<u16, String>,
 ) -> Target {
+    check_application(faults, &draft);
     faults.require(!draft.region.is_empty(), "target.region", "is required, such as \"us-east-1\"");
     let container_port = faults.port("target.container_port", draft.container_port);
     let desired_count = faults.within("target.desired_count", draft.desired_count, 1, DESIRED_MAX);
@@ -244,7 +248,31 @@ fn check_target(
         registry_credential: faults.optional_word("target.registry_credential", draft.registry_credential),
         role_arn: check_role(faults, draft.role_arn),
         launch_kind: draft.launch_kind,
+        load_balancer_kind: draft.load_balancer_kind,
     }
+}
+
+/// What AWS asks of an application load balancer beyond what it asks of a classic one.
+fn check_application(faults: &mut Faults, draft: &TargetDraft) {
+    if draft.load_balancer_kind != LoadBalancerKind::Application {
+        return;
+    }
+    let subnets: BTreeSet<&String> = draft.subnet_ids.iter().collect();
+    faults.require(
+        subnets.is_empty() || subnets.len() >= APPLICATION_SUBNETS_MIN,
+        "target.subnet_ids",
+        "must be none, or at least 2 in different zones: an application load balancer needs two",
+    );
+    let certificate = &draft.certificate_arn;
+    faults.require(
+        certificate.is_empty() || [":acm:", ":iam:"].iter().any(|service| is_arn_of(certificate, service)),
+        "target.certificate_arn",
+        "must be the ARN of a certificate in ACM or IAM, such as \"arn:aws:acm:us-east-1:123456789012:certificate/…\"",
+    );
+}
+
+fn is_arn_of(text: &str, service: &str) -> bool {
+    text.starts_with("arn:") && text.contains(service)
 }
 
 fn check_role(faults: &mut Faults, role: String) -> Option<String> {

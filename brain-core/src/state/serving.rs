@@ -53,7 +53,9 @@ fn observed(serving: &[ServiceCount], services: &[ServiceState]) -> Vec<ServiceC
     for service in seen.into_values().filter(|service| service.desired > 0) {
         let healthy = service.healthy.min(service.desired);
         let known = Known { least: service.desired, most: service.desired, healthy, proven: false };
-        counts.push(ServiceCount::of(service.service.clone(), service.version.clone(), known));
+        let group = service.route.map(|route| route.group);
+        let count = ServiceCount::of(service.service.clone(), service.version.clone(), known);
+        counts.push(ServiceCount { group, ..count });
     }
     counts
 }

@@ -1,9 +1,9 @@
 //! ECS: clusters, hosts, task definitions, services, tasks.
 
-use super::{Aws, balancer::unbuilt, collect_tags, count, port, signed};
+use super::{Aws, application::group_name, balancer::unbuilt, collect_tags, count, port, signed};
 use crate::cloud::{
-    CloudError, Cluster, ClusterCounts, ContainerPort, Host, HostStatus, NewService, Result, Service, ServiceEvent,
-    ServiceStatus, Stopped, Tags, Task, TaskDefinition,
+    Behind, CloudError, Cluster, ClusterCounts, ContainerPort, Host, HostStatus, NewService, Result, Service,
+    ServiceEvent, ServiceStatus, Stopped, Tags, Task, TaskDefinition,
 };
 use async_trait::async_trait;
 use aws_sdk_ecs::types::{
@@ -197,10 +197,12 @@ impl ContainerPort for Aws {
     }
 
     async fn create_service(&self, service: &NewService) -> Result<Service> {
-        let balancer = LoadBalancer::builder()
-            .load_balancer_name(&service.load_balancer)
-            .container_name(&service.container)
-            .container_port(service.container_port.into());
+        let balancer =
+            LoadBalancer::builder().container_name(&service.container).container_port(service.container_port.into());
+        let balancer = match &service.behind {
+            Behind::LoadBalancer(name) => balancer.load_balancer_name(name),
+            Behind::TargetGroup(name) => balancer.target_group_arn(self.group_arn(name).await?),
+        };
         // Tasks of one version only, each on a host of its own: nothing may wait for a second one to start.
         let deployment = DeploymentConfiguration::builder().minimum_healthy_percent(0).maximum_percent(100);
         let request = self
@@ -244,6 +246,19 @@ impl ContainerPort for Aws {
 
     async fn set_task_definition(&self, cluster: &str, service: &str, definition: &str) -> Result<()> {
         let request = self.ecs.update_service().cluster(cluster).service(service).task_definition(definition);
+        self.call("UpdateService", request.send()).await.map(drop)
+    }
+
+    async fn set_target_group(
+        &self,
+        cluster: &str,
+        service: &str,
+        group: &str,
+        (container, port): (&str, u16),
+    ) -> Result<()> {
+        let balancer = LoadBalancer::builder().container_name(container).container_port(port.into());
+        let balancer = balancer.target_group_arn(self.group_arn(group).await?).build();
+        let request = self.ecs.update_service().cluster(cluster).service(service).load_balancers(balancer);
         self.call("UpdateService", request.send()).await.map(drop)
     }
 
@@ -459,6 +474,11 @@ fn service_of(service: &aws_sdk_ecs::types::Service) -> Service {
         running: count(service.running_count()),
         pending: count(service.pending_count()),
         task_definition: service.task_definition().unwrap_or_default().to_owned(),
+        target_group: service
+            .load_balancers()
+            .iter()
+            .find_map(|balancer| balancer.target_group_arn())
+            .map(|arn| group_name(arn).to_owned()),
         tags: collect_tags(service.tags().iter().map(|tag| (tag.key(), tag.value()))),
         events: service.events().iter().map(event_of).collect(),
     }

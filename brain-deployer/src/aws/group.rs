@@ -137,7 +137,7 @@ impl GroupPort for Aws {
             .desired_capacity(signed(group.desired))
             .max_size(signed(group.max))
             .vpc_zone_identifier(group.subnets.join(","))
-            .load_balancer_names(&group.load_balancer)
+            .set_load_balancer_names(group.load_balancer.clone().map(|name| vec![name]))
             .health_check_type("EC2");
         for (key, value) in &group.tags {
             let tag = GroupTag::builder()

@@ -59,13 +59,27 @@ impl Class {
             "DescribeTaskDefinition" | "ListTaskDefinitions" => Self::DefinitionLook,
             "CreateCluster" | "DeleteCluster" => Self::ClusterChange,
             "DescribeClusters" => Self::ClusterLook,
-            "DescribeLoadBalancers" | "DescribeLoadBalancerAttributes" | "DescribeTags" | "DescribeInstanceHealth" => {
-                Self::BalancerLook
-            }
+            "DescribeLoadBalancers"
+            | "DescribeLoadBalancerAttributes"
+            | "DescribeTags"
+            | "DescribeInstanceHealth"
+            | "DescribeTargetGroups"
+            | "DescribeTargetGroupAttributes"
+            | "DescribeTargetHealth"
+            | "DescribeListeners"
+            | "DescribeRules" => Self::BalancerLook,
             "CreateLoadBalancer" => Self::BalancerCreate,
-            "CreateLoadBalancerListeners" | "ConfigureHealthCheck" | "ModifyLoadBalancerAttributes" | "AddTags" => {
-                Self::BalancerChange
-            }
+            "CreateLoadBalancerListeners"
+            | "ConfigureHealthCheck"
+            | "ModifyLoadBalancerAttributes"
+            | "AddTags"
+            | "CreateTargetGroup"
+            | "ModifyTargetGroup"
+            | "ModifyTargetGroupAttributes"
+            | "CreateListener"
+            | "ModifyListener"
+            | "CreateRule"
+            | "ModifyRule" => Self::BalancerChange,
             "DescribeVpcs"
             | "DescribeSubnets"
             | "DescribeSecurityGroups"

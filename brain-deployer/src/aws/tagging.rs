@@ -7,6 +7,7 @@ use std::sync::PoisonError;
 
 impl Aws {
     fn forget_tags(&self) {
+        self.arns.forget();
         self.tagged.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.groups.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.clusters.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -31,6 +32,11 @@ impl TagPort for Aws {
                     let tag = aws_sdk_elasticloadbalancing::types::Tag::builder().key(key).value(value);
                     request = request.tags(tag.build().map_err(unbuilt(call))?);
                 }
+                self.call(call, request.send()).await.map(drop)
+            }
+            Tagged::Application { arn } => {
+                let request = self.applications.add_tags().resource_arns(arn);
+                let request = request.set_tags(Some(super::application::aws_tags(tags)));
                 self.call(call, request.send()).await.map(drop)
             }
             Tagged::AutoScalingGroup { name } => {

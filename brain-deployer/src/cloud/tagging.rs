@@ -7,12 +7,28 @@ use async_trait::async_trait;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "named by the variants")]
 pub enum Tagged {
-    SecurityGroup { id: String },
-    LoadBalancer { name: String },
-    LaunchTemplate { id: String },
-    AutoScalingGroup { name: String },
-    Cluster { arn: String },
-    Service { arn: String },
+    SecurityGroup {
+        id: String,
+    },
+    LoadBalancer {
+        name: String,
+    },
+    /// A part of an application load balancer.
+    Application {
+        arn: String,
+    },
+    LaunchTemplate {
+        id: String,
+    },
+    AutoScalingGroup {
+        name: String,
+    },
+    Cluster {
+        arn: String,
+    },
+    Service {
+        arn: String,
+    },
 }
 
 impl Tagged {
@@ -21,7 +37,7 @@ impl Tagged {
     pub fn call(&self) -> &'static str {
         match self {
             Self::SecurityGroup { .. } | Self::LaunchTemplate { .. } => "CreateTags",
-            Self::LoadBalancer { .. } => "AddTags",
+            Self::LoadBalancer { .. } | Self::Application { .. } => "AddTags",
             Self::AutoScalingGroup { .. } => "CreateOrUpdateTags",
             Self::Cluster { .. } | Self::Service { .. } => "TagResource",
         }
@@ -33,7 +49,7 @@ impl Tagged {
         match self {
             Self::SecurityGroup { id } | Self::LaunchTemplate { id } => id,
             Self::LoadBalancer { name } | Self::AutoScalingGroup { name } => name,
-            Self::Cluster { arn } | Self::Service { arn } => arn,
+            Self::Cluster { arn } | Self::Service { arn } | Self::Application { arn } => arn,
         }
     }
 }

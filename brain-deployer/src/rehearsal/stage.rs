@@ -3,7 +3,7 @@
 use super::Call;
 use crate::{
     cloud::{
-        Alarm, BalancerPort, Cloud, Cluster, ClusterCounts, ContainerPort, Group, GroupPort, Host, HostStatus,
+        Alarm, BalancerPort, Behind, Cloud, Cluster, ClusterCounts, ContainerPort, Group, GroupPort, Host, HostStatus,
         InstancePort, Launch, LaunchSettings, LaunchTemplate, Listener, LoadBalancer, Network, NetworkPort, NewGroup,
         NewService, Result, Rule, SecurityGroup, Service, ServiceStatus, TagPort, Tagged, Tags, Task, TaskDefinition,
         WatchPort,
@@ -20,6 +20,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+mod application;
+
 /// Stands for the id of what is not made yet.
 const NEW: &str = "(new)";
 
@@ -35,6 +37,7 @@ struct Made {
     calls: Vec<Call>,
     security_group: Option<SecurityGroup>,
     load_balancer: Option<LoadBalancer>,
+    application: application::Made,
     template: Option<LaunchTemplate>,
     configuration: Option<(String, LaunchSettings)>,
     group: Option<Group>,
@@ -74,6 +77,7 @@ fn new_service(name: &str, task_definition: &str, tags: &Tags) -> Service {
         running: 0,
         pending: 0,
         task_definition: task_definition.to_owned(),
+        target_group: None,
         tags: tags.clone(),
         events: Vec::new(),
     }
@@ -298,7 +302,7 @@ impl GroupPort for Stage {
         let mut made = self.made();
         let differences = vec![
             difference("launch", "none", launch_text(launch)),
-            difference("load balancer", "none", load_balancer),
+            difference("load balancer", "none", load_balancer.as_deref().unwrap_or("by target groups")),
             difference("subnets", "none", subnets.join(", ")),
             difference("desired capacity", "none", desired),
             difference("maximum", "none", max),
@@ -481,10 +485,14 @@ impl ContainerPort for Stage {
         let differences = vec![
             difference("desired count", "none", 0),
             difference("task definition", "none", &service.task_definition),
-            difference("load balancer", "none", &service.load_balancer),
+            match &service.behind {
+                Behind::LoadBalancer(name) => difference("load balancer", "none", name),
+                Behind::TargetGroup(name) => difference("target group", "none", name),
+            },
         ];
         made.note("CreateService", &service.name, differences);
-        let new = new_service(&service.name, &service.task_definition, &service.tags);
+        let target_group = service.behind.target_group().cloned();
+        let new = Service { target_group, ..new_service(&service.name, &service.task_definition, &service.tags) };
         made.services.insert(service.name.clone(), new.clone());
         Ok(new)
     }
@@ -517,6 +525,17 @@ impl ContainerPort for Stage {
         Ok(())
     }
 
+    async fn set_target_group(&self, _: &str, service: &str, group: &str, _: (&str, u16)) -> Result<()> {
+        let mut made = self.made();
+        let is = made.services.get(service).and_then(|service| service.target_group.clone());
+        let difference = difference("target group", is.as_deref().unwrap_or("none"), group);
+        made.note("UpdateService", service, vec![difference]);
+        if let Some(service) = made.services.get_mut(service) {
+            service.target_group = Some(group.to_owned());
+        }
+        Ok(())
+    }
+
     async fn tasks(&self, cluster: &str, service: Option<&str>, stopped: bool) -> Result<Vec<Task>> {
         self.cloud.tasks(cluster, service, stopped).await
     }
@@ -530,6 +549,7 @@ impl TagPort for Stage {
         made.note(resource.call(), resource.name(), differences);
         let tagged = match resource {
             Tagged::SecurityGroup { .. } => made.security_group.as_mut().map(|group| &mut group.tags),
+            Tagged::Application { arn } => made.application.tags_of(arn),
             Tagged::LoadBalancer { .. } => made.load_balancer.as_mut().map(|balancer| &mut balancer.tags),
             Tagged::LaunchTemplate { .. } => made.template.as_mut().map(|template| &mut template.tags),
             Tagged::AutoScalingGroup { .. } => made.group.as_mut().map(|group| &mut group.tags),

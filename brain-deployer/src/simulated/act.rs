@@ -3,8 +3,9 @@
 use super::world::ServiceState;
 use super::{error, world::World};
 use crate::cloud::{
-    ErrorKind, Group, HostStatus, Launch, LaunchSettings, LaunchTemplate, Listener, LoadBalancer, NewGroup, NewService,
-    Result, Rule, SecurityGroup, Service, ServiceStatus, Tagged, Tags, TaskDefinition,
+    ErrorKind, Forward, Group, HostStatus, Launch, LaunchSettings, LaunchTemplate, Listener, LoadBalancer, NewGroup,
+    NewService, NewTargets, Result, Rule, SecurityGroup, Service, ServiceStatus, Tagged, Tags, TargetCheck,
+    TaskDefinition,
 };
 
 /// A call that changes something; see the ports.
@@ -36,6 +37,15 @@ pub enum Act {
     SetDesired { service: String, desired: u32 },
     SetTaskDefinition { service: String, definition: String },
     Tag { resource: Tagged, tags: Tags },
+    SetTargetGroup { service: String, group: String },
+    CreateApplication { name: String, tags: Tags },
+    CreateTargets(NewTargets),
+    SetTargetCheck { name: String, check: TargetCheck },
+    SetTargetDraining { name: String, seconds: u32 },
+    CreateFront { balancer: String, port: u16, certificate: Option<String>, tags: Tags },
+    SetFront { front: String, port: u16, certificate: Option<String> },
+    CreateRule { front: String, priority: u32, forward: Forward, tags: Tags },
+    SetForward { rule: String, forward: Forward },
 }
 
 impl Act {
@@ -64,7 +74,15 @@ impl Act {
             Self::DeregisterTaskDefinition { .. } => "DeregisterTaskDefinition",
             Self::DeleteService { .. } => "DeleteService",
             Self::CreateService(_) => "CreateService",
-            Self::SetDesired { .. } | Self::SetTaskDefinition { .. } => "UpdateService",
+            Self::SetDesired { .. } | Self::SetTaskDefinition { .. } | Self::SetTargetGroup { .. } => "UpdateService",
+            Self::CreateApplication { .. } => "CreateLoadBalancer",
+            Self::CreateTargets(_) => "CreateTargetGroup",
+            Self::SetTargetCheck { .. } => "ModifyTargetGroup",
+            Self::SetTargetDraining { .. } => "ModifyTargetGroupAttributes",
+            Self::CreateFront { .. } => "CreateListener",
+            Self::SetFront { .. } => "ModifyListener",
+            Self::CreateRule { .. } => "CreateRule",
+            Self::SetForward { .. } => "ModifyRule",
             Self::Tag { resource, .. } => resource.call(),
         }
     }
@@ -75,6 +93,7 @@ impl Act {
             Self::CreateService(_)
             | Self::DeleteService { .. }
             | Self::SetDesired { .. }
+            | Self::SetTargetGroup { .. }
             | Self::SetTaskDefinition { .. } => self.apply_to_services(world, now_ms),
             Self::CreateGroup(_)
             | Self::SetGroupMax { .. }
@@ -83,6 +102,14 @@ impl Act {
             | Self::SetGroupDesired { .. }
             | Self::Terminate { .. }
             | Self::SetDraining { .. } => self.apply_to_capacity(world, now_ms),
+            Self::CreateApplication { .. }
+            | Self::CreateTargets(_)
+            | Self::SetTargetCheck { .. }
+            | Self::SetTargetDraining { .. }
+            | Self::CreateFront { .. }
+            | Self::SetFront { .. }
+            | Self::CreateRule { .. }
+            | Self::SetForward { .. } => self.apply_to_application(world),
             _ => self.apply_to_setup(world),
         };
         applied.map_err(|code| error(self.name(), kind(code), code))
@@ -214,7 +241,11 @@ impl Act {
     fn apply_to_services(&self, world: &mut World, now_ms: i64) -> Result<(), &'static str> {
         match self.clone() {
             Self::CreateService(service) => {
-                let NewService { cluster, name, task_definition, client_token, tags, .. } = service;
+                let NewService { cluster, name, task_definition, behind, client_token, tags, .. } = service;
+                let target_group = behind.target_group().cloned();
+                if target_group.as_ref().is_some_and(|group| !world.is_forwarded_to(group)) {
+                    return Err("InvalidParameterException");
+                }
                 if !world.clusters.contains_key(&cluster) {
                     return Err("ClusterNotFoundException");
                 }
@@ -236,6 +267,7 @@ impl Act {
                     running: 0,
                     pending: 0,
                     task_definition,
+                    target_group,
                     tags,
                     events: Vec::new(),
                 };
@@ -252,6 +284,13 @@ impl Act {
             }
             Self::SetDesired { service, desired } => {
                 active(world, &service)?.shown.desired = desired;
+                Ok(())
+            }
+            Self::SetTargetGroup { service, group } => {
+                if !world.is_forwarded_to(&group) {
+                    return Err("InvalidParameterException");
+                }
+                active(world, &service)?.shown.target_group = Some(group);
                 Ok(())
             }
             Self::SetTaskDefinition { service, definition } => {
@@ -278,6 +317,7 @@ impl World {
             Tagged::LaunchTemplate { id } => {
                 self.templates.values_mut().find(|template| template.id == *id).map(|template| &mut template.tags)
             }
+            Tagged::Application { arn } => self.application_tags(arn),
             Tagged::LoadBalancer { name } => self.balancers.get_mut(name).map(|balancer| &mut balancer.tags),
             Tagged::AutoScalingGroup { name } => self.groups.get_mut(name).map(|group| &mut group.tags),
             Tagged::Cluster { arn } => self.clusters.get_mut(arn),
@@ -293,7 +333,7 @@ fn active<'a>(world: &'a mut World, name: &str) -> Result<&'a mut ServiceState, 
 }
 
 /// What is made must not have been there.
-fn new<T>(former: Option<T>, code: &'static str) -> Result<(), &'static str> {
+pub(super) fn new<T>(former: Option<T>, code: &'static str) -> Result<(), &'static str> {
     former.map_or(Ok(()), |_| Err(code))
 }
 

@@ -13,14 +13,14 @@ use brain_core::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The only zone, and the CPU of every host.
-const ZONE: &str = "zone-1";
+/// The zones, with a subnet each, and the CPU of every host.
+const ZONES: [&str; 2] = ["zone-1", "zone-2"];
 const CPU_UNITS: u32 = 2_048;
 
 #[async_trait]
 impl NetworkPort for Client {
     async fn network(&self, _: Option<&str>, _: &[String]) -> Result<Result<Network, String>> {
-        let subnets = vec!["subnet-1".to_owned()];
+        let subnets = ZONES.iter().map(|zone| zone.replace("zone", "subnet")).collect();
         let network = Network { vpc: "vpc-1".to_owned(), cidr: "10.0.0.0/16".to_owned(), subnets };
         self.look("DescribeVpcs", |_| Ok(network)).await
     }
@@ -38,7 +38,7 @@ impl NetworkPort for Client {
     }
 }
 
-/// One type of instances, in one zone.
+/// One type of instances, in every zone.
 #[async_trait]
 impl InstancePort for Client {
     async fn instance_size(&self, _: &str) -> Result<Option<Size>> {
@@ -47,11 +47,11 @@ impl InstancePort for Client {
     }
 
     async fn zones_offering(&self, _: &str) -> Result<BTreeSet<String>> {
-        self.look("DescribeInstanceTypeOfferings", |_| [ZONE.to_owned()].into()).await
+        self.look("DescribeInstanceTypeOfferings", |_| ZONES.map(ToOwned::to_owned).into()).await
     }
 
     async fn zones_of(&self, subnets: &[String]) -> Result<BTreeMap<String, String>> {
-        let zones = subnets.iter().map(|subnet| (subnet.clone(), ZONE.to_owned())).collect();
+        let zones = subnets.iter().map(|subnet| (subnet.clone(), subnet.replace("subnet", "zone"))).collect();
         self.look("DescribeSubnets", |_| zones).await
     }
 }
@@ -267,6 +267,10 @@ impl ContainerPort for Client {
     async fn set_task_definition(&self, _: &str, service: &str, definition: &str) -> Result<()> {
         let (service, definition) = (service.to_owned(), definition.to_owned());
         self.act(Act::SetTaskDefinition { service, definition }).await
+    }
+
+    async fn set_target_group(&self, _: &str, service: &str, group: &str, _: (&str, u16)) -> Result<()> {
+        self.act(Act::SetTargetGroup { service: service.to_owned(), group: group.to_owned() }).await
     }
 
     async fn tasks(&self, cluster: &str, service: Option<&str>, stopped: bool) -> Result<Vec<Task>> {

@@ -1,8 +1,8 @@
 //! What there is in the account, and its control loop: scheduler, agents, scaling and health checks.
 
 use crate::cloud::{
-    Group, HostStatus, LaunchSettings, LaunchTemplate, LoadBalancer, SecurityGroup, Service, ServiceEvent,
-    ServiceStatus, Stopped, Tags, TaskDefinition,
+    Application, Front, Group, HostStatus, LaunchSettings, LaunchTemplate, LoadBalancer, RequestRule, SecurityGroup,
+    Service, ServiceEvent, ServiceStatus, Stopped, Tags, Targets, TaskDefinition,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -91,6 +91,14 @@ pub struct TaskState {
 pub struct World {
     pub security_groups: BTreeMap<String, SecurityGroup>,
     pub balancers: BTreeMap<String, LoadBalancer>,
+    /// Application load balancers by name.
+    pub applications: BTreeMap<String, Application>,
+    /// Target groups by name.
+    pub targets: BTreeMap<String, Targets>,
+    /// Listeners by ARN, each with its load balancer.
+    pub fronts: BTreeMap<String, (String, Front)>,
+    /// Rules by ARN, each with its listener.
+    pub rules: BTreeMap<String, (String, RequestRule)>,
     pub templates: BTreeMap<String, LaunchTemplate>,
     pub configurations: BTreeMap<String, LaunchSettings>,
     pub groups: BTreeMap<String, Group>,

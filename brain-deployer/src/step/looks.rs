@@ -7,6 +7,7 @@
 
 use super::{Context, health::Health};
 use crate::cloud::{Group, Host, HostStatus, Result, Service, Task};
+use brain_core::traffic::Weights;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -54,6 +55,8 @@ struct Seen {
     group: Option<(Instant, Group)>,
     /// Healthy tasks by service.
     health: Option<Health>,
+    /// Weights of the rule.
+    weights: Option<(Instant, Weights)>,
     suspects: Option<Suspects>,
     /// Tasks of each service that were seen to be all healthy.
     well: BTreeMap<String, (Instant, u32)>,
@@ -151,6 +154,16 @@ impl Looks {
         let mut seen = self.seen();
         (seen.services, seen.health) = (None, None);
         seen.well.clear();
+    }
+
+    /// The rule was seen to have these weights.
+    pub(super) fn seen_weights(&self, weights: Weights) {
+        self.seen().weights = Some((Instant::now(), weights));
+    }
+
+    /// What is known of the weights is in doubt.
+    pub(super) fn forget_weights(&self) {
+        self.seen().weights = None;
     }
 
     /// AWS's answer to the making of a service, or to a new desired count.
@@ -302,6 +315,18 @@ impl Context {
         let hosts = self.cloud.hosts(&self.names.cluster).await?;
         self.looks.seen().hosts = Some((began, hosts.clone()));
         Ok(hosts)
+    }
+
+    /// The weights, which only brain's own acts change while it deploys; `None` behind a classic load balancer, or without a
+    /// rule that is brain's.
+    pub(super) async fn weights(&self) -> Result<Option<Weights>> {
+        let known = self.looks.seen().weights;
+        if let Some((_, weights)) = known.filter(|(at, _)| at.elapsed() < WELL_FOR) {
+            return Ok(Some(weights));
+        }
+        let weights = super::health::weights(&*self.cloud, &self.names, self.spec.id.as_str()).await?;
+        self.looks.seen().weights = weights.map(|weights| (Instant::now(), weights));
+        Ok(weights)
     }
 
     /// The hosts that were there a while ago.

@@ -106,6 +106,14 @@ async fn growth(context: &Context, group: Option<&Group>) -> Result<Result<Growt
     Ok(Ok(Growth { size, zones, missing, named, offering }))
 }
 
+/// The first of these subnets in each zone.
+pub(super) async fn one_of_each_zone(context: &Context, subnets: &[String]) -> Result<Vec<String>> {
+    let zones = context.cloud.zones_of(subnets).await?;
+    let mut seen = BTreeSet::new();
+    let first = |subnet: &&String| zones.get(*subnet).is_some_and(|zone| seen.insert(zone.clone()));
+    Ok(subnets.iter().filter(first).cloned().collect())
+}
+
 /// Subnets of a new group: where a person has named none, those in zones that offer its instances.
 pub(super) async fn subnets_of_a_group(context: &Context, subnets: Vec<String>) -> Result<Vec<String>> {
     let target = context.target();

@@ -20,6 +20,11 @@ impl<'a> Resource<'a> {
         Self { context, name: format!("{kind} {name}"), told: Vec::new() }
     }
 
+    /// The same resource, of which nothing is told yet.
+    pub(super) fn again(&self) -> Self {
+        Self { context: self.context, name: self.name.clone(), told: Vec::new() }
+    }
+
     /// The resource is missing. Once it is seen to be made again, all of it is, whatever else set-up may do.
     pub(super) fn make<F>(self, act: impl FnOnce(Context) -> F) -> Observed
     where
@@ -67,6 +72,20 @@ impl<'a> Resource<'a> {
                 None
             }
         }
+    }
+
+    /// What is told of what a deployment sets in any case, since it is what it is there for.
+    pub(super) fn sets(&self, difference: String) -> Vec<Drift> {
+        match self.mode() {
+            SetUp::Make => Vec::new(),
+            SetUp::Check | SetUp::Repair => vec![self.drift(difference, Remedy::Repaired)],
+        }
+    }
+
+    /// Tells a difference, and leaves it whatever set-up may do.
+    pub(super) fn leaves(&mut self, difference: String) {
+        let told = self.drift(difference, Remedy::Told);
+        self.told.push(told);
     }
 
     /// What is told of a setting that this deployer's own configuration has changed. It is followed whatever set-up may do,

@@ -115,7 +115,7 @@ pub(super) async fn load_balancer(context: &Context) -> Result<Observed> {
 }
 
 /// Subnets and the project's security group.
-async fn places(context: &Context) -> Result<Result<(Vec<String>, String), Observed>> {
+pub(super) async fn places(context: &Context) -> Result<Result<(Vec<String>, String), Observed>> {
     let target = context.target();
     let network = match context.cloud.network(target.vpc_id.as_deref(), &target.subnet_ids).await? {
         Ok(network) => network,
@@ -314,7 +314,7 @@ pub(super) async fn auto_scaling_group(context: &Context, instances: u32, max_in
             let group = NewGroup {
                 name: names.auto_scaling_group.clone(),
                 launch,
-                load_balancer: names.load_balancer.clone(),
+                load_balancer: names.target_groups.is_none().then(|| names.load_balancer.clone()),
                 subnets,
                 desired: instances,
                 max: max_instances,

@@ -29,7 +29,7 @@ pub(super) async fn scale(context: &Context, name: &str, desired: u32, floor: u3
     }
     if desired < before && desired < floor {
         let health = health::health(context, began, &services).await?;
-        let seen = health::look(began, services, &health, context.spec.id.as_str());
+        let seen = health::look(context, began, services, &health).await?;
         let healthy_of = |own: bool| -> u32 {
             let those = seen.services.iter().filter(|service| (service.service == name) == own);
             those.map(|service| service.healthy).sum()
@@ -69,7 +69,7 @@ pub(super) async fn verify(context: &Context, name: &str, healthy: u32, max_task
         let health = health_of(context, began, &services, max_task_failures > 0).await?;
         let (own, own_well) = health.of(name);
         (live, well) = (own, Some(own_well));
-        look = Some(health::look(began, services, &health, context.spec.id.as_str()));
+        look = Some(health::look(context, began, services, &health).await?);
     }
     let reached = settled && live == healthy && well == Some(healthy);
     if reached && healthy == 0 {

@@ -1,7 +1,8 @@
 //! What a version has: its task definition, and its service, made at desired count 0.
 
 use super::{Context, Observed, blocked, done, resource::Resource, wait};
-use crate::cloud::{NewService, Result, ServiceStatus, Tagged};
+use crate::cloud::{Behind, NewService, Result, Service, ServiceStatus, Tagged};
+use brain_core::traffic::TargetGroup;
 
 /// The task definition. An equal revision is used again, so that a repeated step registers no second one.
 pub(super) async fn task_definition(context: &Context, version: &str, image: &str) -> Result<Observed> {
@@ -22,7 +23,12 @@ pub(super) async fn service(
     version: &str,
     image: &str,
     client_token: &str,
+    group: Option<TargetGroup>,
 ) -> Result<Observed> {
+    let behind = match context.target_group(group) {
+        Ok(behind) => behind,
+        Err(why) => return Ok(blocked(why)),
+    };
     let Some(definition) = context.cloud.find_task_definition(&context.definition(image)).await? else {
         return Ok(wait(format!("the task definition of {version} does not show yet")));
     };
@@ -38,7 +44,7 @@ pub(super) async fn service(
                 return Ok(claim);
             }
             if found.task_definition == definition {
-                return Ok(done());
+                return Ok(in_group(context, &found, &behind));
             }
             if found.desired > 0 {
                 // ECS would replace the tasks in place, past floor and gates.
@@ -59,7 +65,7 @@ pub(super) async fn service(
                 cluster: context.names.cluster.clone(),
                 name: name.to_owned(),
                 task_definition: definition,
-                load_balancer: context.names.load_balancer.clone(),
+                behind,
                 container: context.names.container.clone(),
                 container_port: context.target().container_port,
                 client_token: client_token.to_owned(),
@@ -73,4 +79,26 @@ pub(super) async fn service(
             }))
         }
     }
+}
+
+/// The service has its task definition, and is in its target group or can be moved there.
+fn in_group(context: &Context, found: &Service, behind: &Behind) -> Observed {
+    let (Some(group), name) = (behind.target_group(), &found.name) else { return done() };
+    if found.target_group.as_ref() == Some(group) {
+        return done();
+    }
+    let is = found.target_group.as_deref().unwrap_or("none");
+    if found.desired > 0 || found.running > 0 || found.pending > 0 {
+        // ECS would replace the tasks, and they would get another part of the requests.
+        return blocked(format!(
+            "service {name} has tasks in target group {is}, and is to be in {group}: scale it to 0 first"
+        ));
+    }
+    let (name, group) = (name.clone(), group.clone());
+    context.ready(format!("move {name} from target group {is} to {group}"), |context| async move {
+        let container = (context.names.container.as_str(), context.target().container_port);
+        let set = context.cloud.set_target_group(&context.names.cluster, &name, &group, container).await;
+        context.looks.forget_services();
+        set
+    })
 }

@@ -1,7 +1,7 @@
 //! Messages to deployers, made from the projects' states.
 
 use crate::project::Project;
-use brain_core::{deployment::Deployment, id::ProjectId, names::ResourceNames, project::Target};
+use brain_core::{deployment::Deployment, names::ResourceNames, project::ProjectSpec};
 use brain_proto::{
     convert::{duration_to_proto, names_to_proto, plan_to_proto, spec_to_proto, timestamp_to_proto},
     name,
@@ -28,12 +28,13 @@ pub(super) fn assignment(project: &Project, deployment: &Deployment) -> Deployme
 }
 
 /// A project to observe, under no generation yet.
-pub(super) fn observed(id: &ProjectId, target: &Target, interval: Duration) -> ObservedProject {
+pub(super) fn observed(spec: &ProjectSpec, interval: Duration) -> ObservedProject {
+    let target = &spec.target;
     ObservedProject {
-        project: name::project(id),
+        project: name::project(&spec.id),
         region: target.region.clone(),
         role_arn: target.role_arn.clone().unwrap_or_default(),
-        names: Some(names_to_proto(&ResourceNames::of(id))),
+        names: Some(names_to_proto(&ResourceNames::for_spec(spec))),
         interval: Some(duration_to_proto(interval)),
         generation: 0,
     }

@@ -61,7 +61,7 @@ impl Hub {
             let Some(agent) = agent_for(&project.id, self.deployers.keys()) else { break };
             let Some(deployer) = self.deployers.get(agent) else { continue };
             let stream = deployer.connection.stream;
-            let mut told = messages::observed(&project.id, &project.read().state.spec.target, self.times.observe);
+            let mut told = messages::observed(&project.read().state.spec, self.times.observe);
             let known = before.remove(&project.id);
             let same = known.filter(|known| {
                 told.generation = known.told.generation;

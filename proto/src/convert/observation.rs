@@ -1,6 +1,6 @@
 //! Observations, from agents.
 
-use super::ConvertError;
+use super::{ConvertError, plan::group_from_proto};
 use crate::{
     name,
     v1::{self, observation::What},
@@ -11,6 +11,7 @@ use brain_core::{
     observation::{Observation, ObservedBranch, ObservedHead, PollTarget},
     production::ServiceState,
     release::{AheadOf, Commit},
+    traffic::Route,
 };
 
 /// Longest git tag.
@@ -30,6 +31,8 @@ const AUTHOR_MAX: usize = 100;
 const COMMITS_MAX: usize = 20;
 /// Most services of a production report.
 const SERVICES_MAX: usize = 1_000;
+/// Most that a target group weighs (an AWS limit).
+const WEIGHT_MAX: u32 = 999;
 
 /// Project and observation, checked whole.
 pub fn observation_from_proto(observation: v1::Observation) -> Result<(ProjectId, Observation), ConvertError> {
@@ -143,8 +146,19 @@ pub fn production_report_from_proto(report: v1::ProductionReport) -> Result<Prod
         return Ok(ProductionLook { project, by, seen: Err(why) });
     }
     let service = |version: v1::VersionProduction| {
-        let v1::VersionProduction { version, service, desired, running, healthy, share_percent: _ } = version;
-        ServiceState { service, version, desired, running, healthy }
+        let v1::VersionProduction {
+            version,
+            service,
+            desired,
+            running,
+            healthy,
+            share_percent: _,
+            target_group,
+            target_group_weight,
+        } = version;
+        let weight = target_group_weight.min(WEIGHT_MAX);
+        let route = group_from_proto(target_group).map(|group| Route { group, weight });
+        ServiceState { service, version, desired, running, healthy, route }
     };
     Ok(ProductionLook { project, by, seen: Ok(versions.into_iter().map(service).collect()) })
 }

@@ -8,8 +8,9 @@ use super::{
 };
 use crate::v1::{self, step::Action};
 use brain_core::{
-    names::ResourceNames,
+    names::{ResourceNames, TargetGroupNames},
     plan::{Plan, ServiceCount, Step},
+    traffic::TargetGroup,
 };
 use std::time::Duration;
 
@@ -56,7 +57,9 @@ pub fn names_to_proto(names: &ResourceNames) -> v1::ResourceNames {
         auto_scaling_group,
         task_family,
         container,
+        target_groups,
     } = names.clone();
+    let (target_group_a, target_group_b) = target_groups.map(|groups| (groups.a, groups.b)).unwrap_or_default();
     v1::ResourceNames {
         cluster,
         security_group,
@@ -65,6 +68,8 @@ pub fn names_to_proto(names: &ResourceNames) -> v1::ResourceNames {
         auto_scaling_group,
         task_family,
         container,
+        target_group_a,
+        target_group_b,
     }
 }
 
@@ -79,7 +84,11 @@ pub fn names_from_proto(names: v1::ResourceNames) -> ResourceNames {
         auto_scaling_group,
         task_family,
         container,
+        target_group_a,
+        target_group_b,
     } = names;
+    let none = target_group_a.is_empty() || target_group_b.is_empty();
+    let target_groups = (!none).then_some(TargetGroupNames { a: target_group_a, b: target_group_b });
     ResourceNames {
         cluster,
         security_group,
@@ -88,17 +97,40 @@ pub fn names_from_proto(names: v1::ResourceNames) -> ResourceNames {
         auto_scaling_group,
         task_family,
         container,
+        target_groups,
     }
 }
 
+/// A target group, or none.
+pub(super) fn group_to_proto(group: Option<TargetGroup>) -> v1::TargetGroup {
+    match group {
+        None => v1::TargetGroup::Unspecified,
+        Some(TargetGroup::A) => v1::TargetGroup::A,
+        Some(TargetGroup::B) => v1::TargetGroup::B,
+    }
+}
+
+/// A target group; one that this version does not know is none.
+pub(super) fn group_from_proto(group: i32) -> Option<TargetGroup> {
+    match v1::TargetGroup::try_from(group) {
+        Ok(v1::TargetGroup::A) => Some(TargetGroup::A),
+        Ok(v1::TargetGroup::B) => Some(TargetGroup::B),
+        Ok(v1::TargetGroup::Unspecified) | Err(_) => None,
+    }
+}
+
+fn group_required(group: i32) -> Result<TargetGroup, ConvertError> {
+    group_from_proto(group).ok_or_else(|| ConvertError::missing("plan.steps.target_group"))
+}
+
 fn count_to_proto(count: &ServiceCount) -> v1::ServiceCount {
-    let ServiceCount { service, version, count, known: _ } = count.clone();
-    v1::ServiceCount { service, version, count }
+    let ServiceCount { service, version, count, known: _, group } = count.clone();
+    v1::ServiceCount { service, version, count, target_group: group_to_proto(group).into() }
 }
 
 fn count_from_proto(count: v1::ServiceCount) -> ServiceCount {
-    let v1::ServiceCount { service, version, count } = count;
-    ServiceCount { service, version, count, known: None }
+    let v1::ServiceCount { service, version, count, target_group } = count;
+    ServiceCount { service, version, count, known: None, group: group_from_proto(target_group) }
 }
 
 fn step_to_proto(step: &Step, timeout: Duration) -> v1::Step {
@@ -109,17 +141,25 @@ fn step_to_proto(step: &Step, timeout: Duration) -> v1::Step {
         }
         Step::SecurityGroup => Action::SecurityGroup(v1::SecurityGroupStep {}),
         Step::LoadBalancer => Action::LoadBalancer(v1::LoadBalancerStep {}),
+        Step::Rule { group, settled } => {
+            Action::Rule(v1::RuleStep { target_group: group_to_proto(Some(group)).into(), settled })
+        }
         Step::LaunchTemplate => Action::LaunchTemplate(v1::LaunchTemplateStep {}),
         Step::AutoScalingGroup { instances, max_instances } => {
             Action::AutoScalingGroup(v1::AutoScalingGroupStep { instances, max_instances })
         }
         Step::Cluster => Action::Cluster(v1::ClusterStep {}),
         Step::TaskDefinition { version, image } => Action::TaskDefinition(v1::TaskDefinitionStep { version, image }),
-        Step::Service { service, version, image, client_token } => {
-            Action::Service(v1::ServiceStep { service, version, image, client_token })
+        Step::Service { service, version, image, client_token, group } => {
+            let target_group = group_to_proto(group).into();
+            Action::Service(v1::ServiceStep { service, version, image, client_token, target_group })
         }
         Step::Capacity { instances } => Action::Capacity(v1::CapacityStep { instances }),
         Step::Scale { service, desired, floor, idle } => Action::Scale(v1::ScaleStep { service, desired, floor, idle }),
+        Step::Weigh { service, group, percent, healthy, follows_health } => {
+            let target_group = group_to_proto(Some(group)).into();
+            Action::Weigh(v1::WeighStep { service, target_group, percent, healthy, follows_health })
+        }
         Step::Verify { service, healthy, max_task_failures } => {
             Action::Verify(v1::VerifyStep { service, healthy, max_task_failures })
         }
@@ -148,17 +188,23 @@ fn step_from_proto(step: v1::Step) -> Result<Step, ConvertError> {
         }
         Action::SecurityGroup(v1::SecurityGroupStep {}) => Step::SecurityGroup,
         Action::LoadBalancer(v1::LoadBalancerStep {}) => Step::LoadBalancer,
+        Action::Rule(v1::RuleStep { target_group, settled }) => {
+            Step::Rule { group: group_required(target_group)?, settled }
+        }
         Action::LaunchTemplate(v1::LaunchTemplateStep {}) => Step::LaunchTemplate,
         Action::AutoScalingGroup(v1::AutoScalingGroupStep { instances, max_instances }) => {
             Step::AutoScalingGroup { instances, max_instances }
         }
         Action::Cluster(v1::ClusterStep {}) => Step::Cluster,
         Action::TaskDefinition(v1::TaskDefinitionStep { version, image }) => Step::TaskDefinition { version, image },
-        Action::Service(v1::ServiceStep { service, version, image, client_token }) => {
-            Step::Service { service, version, image, client_token }
+        Action::Service(v1::ServiceStep { service, version, image, client_token, target_group }) => {
+            Step::Service { service, version, image, client_token, group: group_from_proto(target_group) }
         }
         Action::Capacity(v1::CapacityStep { instances }) => Step::Capacity { instances },
         Action::Scale(v1::ScaleStep { service, desired, floor, idle }) => Step::Scale { service, desired, floor, idle },
+        Action::Weigh(v1::WeighStep { service, target_group, percent, healthy, follows_health }) => {
+            Step::Weigh { service, group: group_required(target_group)?, percent, healthy, follows_health }
+        }
         Action::Verify(v1::VerifyStep { service, healthy, max_task_failures }) => {
             Step::Verify { service, healthy, max_task_failures }
         }
@@ -174,4 +220,23 @@ fn step_from_proto(step: v1::Step) -> Result<Step, ConvertError> {
         Action::Hold(v1::HoldStep {}) => Step::Hold,
         Action::ReturnCapacity(v1::ReturnCapacityStep { instances }) => Step::ReturnCapacity { instances },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_of_weighted_requests_that_went_over_the_wire_are_the_same() {
+        let group = TargetGroup::B;
+        let (service, version, image) = ("s".to_owned(), "0.0.5".to_owned(), "i".to_owned());
+        let steps = [
+            Step::Rule { group, settled: true },
+            Step::Weigh { service: service.clone(), group, percent: 10, healthy: 1, follows_health: true },
+            Step::Service { service, version, image, client_token: "t".to_owned(), group: Some(group) },
+        ];
+        for step in steps {
+            assert_eq!(step_from_proto(step_to_proto(&step, Duration::ZERO)), Ok(step));
+        }
+    }
 }

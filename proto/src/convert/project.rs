@@ -16,6 +16,7 @@ use brain_core::{
         DependencyDraft, DeployMode, LaunchKind, ProjectDraft, ProjectSpec, RolloutPolicyDraft, RolloutStepDraft,
         SizeDraft, Source, Target, TargetDraft,
     },
+    traffic::LoadBalancerKind,
     version::VersionPart,
 };
 
@@ -79,6 +80,10 @@ fn version_part_to_proto(part: Option<VersionPart>) -> v1::VersionPart {
 }
 
 fn target_from_proto(target: v1::Target) -> TargetDraft {
+    let load_balancer_kind = match target.load_balancer_kind() {
+        v1::LoadBalancerKind::Unspecified | v1::LoadBalancerKind::Classic => LoadBalancerKind::Classic,
+        v1::LoadBalancerKind::Application => LoadBalancerKind::Application,
+    };
     let launch_kind = match target.launch_kind() {
         v1::LaunchKind::Unspecified | v1::LaunchKind::Template => LaunchKind::Template,
         v1::LaunchKind::Configuration => LaunchKind::Configuration,
@@ -107,6 +112,7 @@ fn target_from_proto(target: v1::Target) -> TargetDraft {
         registry_credential,
         role_arn,
         launch_kind: _,
+        load_balancer_kind: _,
     } = target;
     TargetDraft {
         region,
@@ -132,6 +138,7 @@ fn target_from_proto(target: v1::Target) -> TargetDraft {
         registry_credential,
         role_arn,
         launch_kind,
+        load_balancer_kind,
     }
 }
 
@@ -245,7 +252,12 @@ fn target_to_proto(target: &Target) -> v1::Target {
         registry_credential,
         role_arn,
         launch_kind,
+        load_balancer_kind,
     } = target.clone();
+    let load_balancer_kind = match load_balancer_kind {
+        LoadBalancerKind::Classic => v1::LoadBalancerKind::Classic,
+        LoadBalancerKind::Application => v1::LoadBalancerKind::Application,
+    };
     let launch_kind = match launch_kind {
         LaunchKind::Template => v1::LaunchKind::Template,
         LaunchKind::Configuration => v1::LaunchKind::Configuration,
@@ -274,6 +286,7 @@ fn target_to_proto(target: &Target) -> v1::Target {
         registry_credential: registry_credential.unwrap_or_default(),
         role_arn: role_arn.unwrap_or_default(),
         launch_kind: launch_kind.into(),
+        load_balancer_kind: load_balancer_kind.into(),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{
     drift::{known_drift_to_proto, removed_to_proto},
     duration_to_proto,
+    plan::group_to_proto,
     project::spec_to_proto,
     timestamp_to_proto,
 };
@@ -159,8 +160,17 @@ fn unobserved_to_proto(unobserved: &Unobserved) -> v1::ProductionUnobserved {
 /// One service, without its share.
 #[must_use]
 pub fn service_state_to_proto(state: &ServiceState) -> v1::VersionProduction {
-    let ServiceState { service, version, desired, running, healthy } = state.clone();
-    v1::VersionProduction { version, service, desired, running, healthy, share_percent: 0 }
+    let ServiceState { service, version, desired, running, healthy, route } = state.clone();
+    v1::VersionProduction {
+        version,
+        service,
+        desired,
+        running,
+        healthy,
+        share_percent: 0,
+        target_group: group_to_proto(route.map(|route| route.group)).into(),
+        target_group_weight: route.map(|route| route.weight).unwrap_or_default(),
+    }
 }
 
 /// A project on the board.

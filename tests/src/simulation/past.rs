@@ -55,6 +55,7 @@ fn serve(world: &mut World, name: &str, definition: &str, tags: Tags) {
         running: 0,
         pending: 0,
         task_definition: definition.to_owned(),
+        target_group: None,
         tags,
         events: Vec::new(),
     };

@@ -69,6 +69,7 @@ impl Cloud {
             desired: *desired,
             running: *desired,
             healthy: self.healthy(service),
+            route: None,
         };
         busy.map(state).collect()
     }

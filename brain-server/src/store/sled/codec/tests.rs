@@ -91,7 +91,8 @@ fn every_kind() -> Transition {
         approvals_required: 0,
         outside_windows: None,
     };
-    let service = ServiceState { service: "s".into(), version: "0.0.5".into(), desired: 3, running: 2, healthy: 1 };
+    let service =
+        ServiceState { service: "s".into(), version: "0.0.5".into(), desired: 3, running: 2, healthy: 1, route: None };
     let reported = |outcome| Fact::Reported { generation: 1, rollback: false, step: 2, outcome };
     let lease = Lease { agent: AgentName::parse("deployer-1").unwrap(), instance: "i".into() };
     let facts = [
@@ -258,7 +259,7 @@ fn preflight() -> Transition {
 fn request_of(spec: &ProjectSpec) -> Request {
     let digest = Digest::parse(&format!("sha256:{}", "a1".repeat(32))).unwrap();
     let goal = Goal { deployment: 1, tag: "0.0.5", digest: &digest };
-    let from = ServiceCount { service: "old".into(), version: "0.0.4".into(), count: 3, known: None };
+    let from = ServiceCount { service: "old".into(), version: "0.0.4".into(), count: 3, known: None, group: None };
     Request {
         number: 1,
         tag: "0.0.5".into(),
@@ -345,9 +346,10 @@ fn left() -> Transition {
     let spec = spec();
     let digest = Digest::parse(&format!("sha256:{}", "a1".repeat(32))).unwrap();
     let goal = Goal { deployment: 2, tag: "0.0.6", digest: &digest };
-    let old = ServiceCount { service: "old".into(), version: "0.0.4".into(), count: 3, known: None };
+    let old = ServiceCount { service: "old".into(), version: "0.0.4".into(), count: 3, known: None, group: None };
     let known = Known { least: 0, most: 1, healthy: 0, proven: false };
-    let left = ServiceCount { service: "left".into(), version: "0.0.5".into(), count: 1, known: Some(known) };
+    let left =
+        ServiceCount { service: "left".into(), version: "0.0.5".into(), count: 1, known: Some(known), group: None };
     let settles = plan::plan(&spec, &spec.rollout_policy, goal, &[old.clone(), left.clone()]).settles;
     let plan = Plan { settles, ..plan(&spec, &spec.rollout_policy, goal, &[old, left]) };
     transition(vec![Change::DeploymentRequested(Box::new(Request { plan, ..request_of(&spec) }))])

@@ -1,0 +1,234 @@
+//! Set-up of an application load balancer: the balancer, two target groups, a listener, and the one rule that is brain's.
+
+use super::{Context, Observed, blocked, preflight, resource::Resource, setup, wait};
+use crate::{
+    cloud::{Behind, Forward, Front, NewTargets, RequestRule, Result, TAG_PROJECT, Tagged, TargetCheck},
+    difference::difference,
+};
+use brain_core::{
+    names::TargetGroupNames,
+    traffic::{TargetGroup, Weights},
+};
+
+/// Seconds that requests under way may take when a target is taken out.
+const DRAINING_SECONDS: u32 = 30;
+/// The last place of a rule (an AWS limit). Brain's takes every request, so those of others come before it.
+const LAST_PLACE: u32 = 50_000;
+/// Zones that an application load balancer needs (an AWS limit).
+const ZONES_MIN: usize = 2;
+/// Without a path, whoever answers is well: a target group knows no check by a bare connection.
+const ANY_PATH: &str = "/";
+const ANY_ANSWER: &str = "200-499";
+const OK: &str = "200";
+
+impl Context {
+    /// Names of the target groups.
+    pub(super) fn groups(&self) -> Result<&TargetGroupNames, String> {
+        self.names.target_groups.as_ref().ok_or_else(|| "the plan names no target groups: deploy again".to_owned())
+    }
+
+    /// What a service in that group is behind.
+    pub(super) fn target_group(&self, group: Option<TargetGroup>) -> Result<Behind, String> {
+        Ok(match group {
+            None => Behind::LoadBalancer(self.names.load_balancer.clone()),
+            Some(group) => Behind::TargetGroup(self.groups()?.of(group).to_owned()),
+        })
+    }
+
+    fn is_ours(&self, tags: &crate::cloud::Tags) -> bool {
+        tags.get(TAG_PROJECT).is_some_and(|owner| owner == self.spec.id.as_str())
+    }
+}
+
+/// Weights by the groups' names.
+pub(crate) fn forward(groups: &TargetGroupNames, weights: Weights) -> Forward {
+    TargetGroup::BOTH.into_iter().map(|group| (groups.of(group).to_owned(), weights.of(group))).collect()
+}
+
+/// The weights of a rule that takes every request and forwards to these groups alone; `None` for any other.
+pub(crate) fn weights_of(rule: &RequestRule, groups: &TargetGroupNames) -> Option<Weights> {
+    let weight = |group: TargetGroup| rule.forward.get(groups.of(group)).copied();
+    let weights = Weights { a: weight(TargetGroup::A)?, b: weight(TargetGroup::B)? };
+    (rule.everything && rule.forward.len() == TargetGroup::BOTH.len()).then_some(weights)
+}
+
+/// The load balancer, its target groups and its listener.
+pub(super) async fn load_balancer(context: &Context) -> Result<Observed> {
+    let name = &context.names.load_balancer;
+    let resource = Resource::new(context, "load balancer", name);
+    let Some(found) = context.cloud.application(name).await? else {
+        let (subnets, group) = match setup::places(context).await? {
+            Ok(places) => places,
+            Err(observed) => return Ok(observed),
+        };
+        let subnets = match preflight::one_of_each_zone(context, &subnets).await? {
+            subnets if subnets.len() >= ZONES_MIN => subnets,
+            subnets => {
+                return Ok(blocked(format!(
+                    "an application load balancer needs subnets in {ZONES_MIN} zones, and there are some in {}: name \
+                     others in target.subnet_ids",
+                    subnets.len()
+                )));
+            }
+        };
+        return Ok(resource.make(|context| async move {
+            let name = &context.names.load_balancer;
+            context.cloud.create_application(name, &subnets, &group, &context.tags()).await
+        }));
+    };
+    if let Some(claim) = resource.claim(&found.tags, Tagged::Application { arn: found.arn }, context.tags()) {
+        return Ok(claim);
+    }
+    let mut told = resource;
+    for group in TargetGroup::BOTH {
+        let name = match context.groups() {
+            Ok(names) => names.of(group),
+            Err(why) => return Ok(blocked(why)),
+        };
+        let mut resource = Resource::new(context, "target group", name);
+        if let Some(observed) = target_group(context, &mut resource, name).await? {
+            return Ok(observed);
+        }
+        told.absorb(resource);
+    }
+    listener(context, told).await
+}
+
+/// What is to be done about a target group; `None`: it is as it has to be, or what differs is told.
+async fn target_group(context: &Context, resource: &mut Resource<'_>, name: &str) -> Result<Option<Observed>> {
+    let target = context.target();
+    let check = match &target.health_check_path {
+        Some(path) => TargetCheck { path: path.clone(), codes: OK.to_owned() },
+        None => TargetCheck { path: ANY_PATH.to_owned(), codes: ANY_ANSWER.to_owned() },
+    };
+    let Some(found) = context.cloud.targets(name).await? else {
+        let network = match context.cloud.network(target.vpc_id.as_deref(), &target.subnet_ids).await? {
+            Ok(network) => network,
+            Err(why) => return Ok(Some(blocked(why))),
+        };
+        let (name, port, tags) = (name.to_owned(), target.host_port, context.tags());
+        let new = NewTargets { name, vpc: network.vpc, port, check, tags };
+        let create = |context: Context| async move { context.cloud.create_targets(&new).await };
+        return Ok(Some(resource.again().make(create)));
+    };
+    if let Some(claim) = resource.claim(&found.tags, Tagged::Application { arn: found.arn }, context.tags()) {
+        return Ok(Some(claim));
+    }
+    let name = name.to_owned();
+    if found.check != check
+        && let Some(drift) = resource.mends([difference("health check", &found.check, &check)])
+    {
+        let what = format!("set the health check of {name} to {check}");
+        let set = |context: Context| async move { context.cloud.set_target_check(&name, &check).await };
+        return Ok(Some(context.ready(what, set).telling(drift)));
+    }
+    if found.draining_seconds != DRAINING_SECONDS
+        && let Some(drift) =
+            resource.mends([difference("seconds of draining", found.draining_seconds, DRAINING_SECONDS)])
+    {
+        let what = format!("let targets of {name} drain for {DRAINING_SECONDS} s");
+        let set = |context: Context| async move { context.cloud.set_target_draining(&name, DRAINING_SECONDS).await };
+        return Ok(Some(context.ready(what, set).telling(drift)));
+    }
+    Ok(None)
+}
+
+/// The listener that is the project's, or would be: by its tag, wherever it listens, or by its port.
+async fn front(context: &Context) -> Result<Option<Front>> {
+    let mut fronts = context.cloud.fronts(&context.names.load_balancer).await?;
+    let port = context.target().listener_port;
+    let own = fronts.iter().position(|front| context.is_ours(&front.tags));
+    let own = own.or_else(|| fronts.iter().position(|front| front.port == port));
+    Ok(own.map(|index| fronts.swap_remove(index)))
+}
+
+async fn listener(context: &Context, told: Resource<'_>) -> Result<Observed> {
+    let (name, target) = (&context.names.load_balancer, context.target());
+    let (port, certificate) = (target.listener_port, target.certificate_arn.clone());
+    let mut resource = Resource::new(context, "listener of", name);
+    resource.absorb(told);
+    let Some(found) = front(context).await? else {
+        return Ok(resource.make(move |context| async move {
+            let name = &context.names.load_balancer;
+            context.cloud.create_front(name, port, certificate.as_deref(), &context.tags()).await
+        }));
+    };
+    let tagged = Tagged::Application { arn: found.arn.clone() };
+    if let Some(claim) = resource.claim(&found.tags, tagged, context.tags()) {
+        return Ok(claim);
+    }
+    let text = |port: u16, certificate: &Option<String>| match certificate {
+        Some(arn) => format!("{port} with {arn}"),
+        None => port.to_string(),
+    };
+    let (is, will_be) = (text(found.port, &found.certificate), text(port, &certificate));
+    if is != will_be
+        && let Some(drift) = resource.mends([difference("port", is, &will_be)])
+    {
+        let what = format!("let the listener of {name} listen on {will_be}");
+        let set = move |context: Context| async move {
+            context.cloud.set_front(&found.arn, port, certificate.as_deref()).await
+        };
+        return Ok(context.ready(what, set).telling(drift));
+    }
+    Ok(resource.done())
+}
+
+/// The rule. A new one sends everything to `group`, where the tasks are; one that exists does so once that is `settled`.
+pub(super) async fn rule(context: &Context, group: TargetGroup, settled: bool) -> Result<Observed> {
+    let name = &context.names.load_balancer;
+    let groups = match context.groups() {
+        Ok(groups) => groups,
+        Err(why) => return Ok(blocked(why)),
+    };
+    let Some(front) = front(context).await? else {
+        return Ok(wait(format!("the listener of {name} does not show yet")));
+    };
+    let rules = context.cloud.rules(&front.arn).await?;
+    let own = rules.iter().find(|rule| context.is_ours(&rule.tags));
+    let own = own.or_else(|| rules.iter().find(|rule| rule.priority.is_some() && weights_of(rule, groups).is_some()));
+    let mut resource = Resource::new(context, "rule of", name);
+    let wanted = Weights::percent(group, 100);
+    let forward = forward(groups, wanted);
+    let Some(found) = own.cloned() else {
+        let taken = |place: &u32| rules.iter().any(|rule| rule.priority == Some(*place));
+        let Some(place) = (1..=LAST_PLACE).rev().find(|place| !taken(place)) else {
+            return Ok(blocked(format!("the listener of {name} has no place for a rule: remove one")));
+        };
+        return Ok(resource.make(move |context| async move {
+            context.cloud.create_rule(&front.arn, place, &forward, &context.tags()).await
+        }));
+    };
+    if let Some(claim) = resource.claim(&found.tags, Tagged::Application { arn: found.arn.clone() }, context.tags()) {
+        return Ok(claim);
+    }
+    let set = |arn: String| move |context: Context| async move { context.cloud.set_forward(&arn, &forward).await };
+    let Some(weights) = weights_of(&found, groups) else {
+        let to = if found.everything { "" } else { "not every request " };
+        let is = found.forward.keys().cloned().collect::<Vec<_>>().join(", ");
+        let both = format!("{}, {}", groups.a, groups.b);
+        return Ok(match resource.mends([difference("forwards", format!("{to}to {is}"), format!("to {both}"))]) {
+            Some(drift) => {
+                context.ready(format!("let the rule of {name} forward to {both}"), set(found.arn)).telling(drift)
+            }
+            // Without it no weight can be set, so nothing is begun.
+            None => blocked(format!(
+                "the rule of {name} forwards {to}to {is}, and not every request to {both}: deploy with repair_drift"
+            )),
+        });
+    };
+    if settled && weights != wanted {
+        let difference = difference("weights", weights, wanted);
+        let healthy = context.cloud.healthy_targets(groups.of(group)).await?;
+        if healthy.is_empty() && !context.cloud.healthy_targets(groups.of(group.other())).await?.is_empty() {
+            resource.leaves(difference);
+            return Ok(resource.done());
+        }
+        // Weights are what deployments set, so this one begins from those that its plan knows, whoever has changed them.
+        let drift = resource.sets(difference);
+        return Ok(context
+            .ready(format!("set the weights of the rule of {name} to {wanted}"), set(found.arn))
+            .telling(drift));
+    }
+    Ok(resource.done())
+}

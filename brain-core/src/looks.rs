@@ -41,14 +41,16 @@ pub struct Looks {
     seen: Option<Duration>,
     /// Why the looks since have failed.
     failing: Option<Failing>,
-    /// When it was last said that it cannot be observed.
-    said: Option<Duration>,
+    /// When it was last said that it cannot be observed, and whether because a look had failed.
+    said: Option<(Duration, bool)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Failing {
     why: String,
     since: Duration,
+    /// When the latest look failed.
+    latest: Duration,
 }
 
 impl Looks {
@@ -62,7 +64,7 @@ impl Looks {
     /// A look has failed.
     pub fn failed(&mut self, why: String, at: Duration) {
         let since = self.failing.take().map_or(at, |failing| failing.since);
-        self.failing = Some(Failing { why, since });
+        self.failing = Some(Failing { why, since, latest: at });
     }
 
     /// When it was last seen.
@@ -77,11 +79,10 @@ impl Looks {
         self.failing.is_none() && self.seen.is_some_and(|seen| at.saturating_sub(seen) <= patience)
     }
 
-    /// What is to be said now of production that was not seen for longer than `patience`, where `known` is what is stored.
-    /// `silence`: why nobody says anything of it, where that is so.
-    #[must_use]
+    /// What is to be said now of production that was not seen for longer than `patience`, where `known` is what is stored: why,
+    /// and how long ago the first look failed or was missing. `silence`: why nobody says anything of it, where that is so.
     pub fn lost(
-        &self,
+        &mut self,
         known: Option<&Unobserved>,
         at: Duration,
         patience: Duration,
@@ -91,22 +92,21 @@ impl Looks {
         if at.saturating_sub(seen) <= patience {
             return None;
         }
-        let (why, since) = match &self.failing {
-            Some(Failing { why, since }) => (why.clone(), *since),
-            None => (silence(), seen),
+        let since = self.failing.as_ref().map_or(seen, |failing| failing.since);
+        // Whoever has said nothing for so long says nothing any more: its deployer may be gone.
+        let heard = self.failing.as_ref().filter(|failing| at.saturating_sub(failing.latest) <= patience);
+        let failed = heard.is_some();
+        let why = heard.map_or_else(silence, |failing| failing.why.clone());
+        let again = match (known, self.said) {
+            (Some(known), _) if known.why == why => return None,
+            (Some(_), Some((_, true))) if failed => OTHER_REASON_AFTER,
+            _ => SAID_AGAIN_AFTER,
         };
-        let again = match known {
-            Some(known) if known.why == why => return None,
-            Some(_) => OTHER_REASON_AFTER,
-            None => SAID_AGAIN_AFTER,
-        };
-        let said_lately = self.said.is_some_and(|said| at.saturating_sub(said) < again);
-        (!said_lately).then(|| (why, at.saturating_sub(since)))
-    }
-
-    /// It is said now that it cannot be observed.
-    pub fn said(&mut self, at: Duration) {
-        self.said = Some(at);
+        if self.said.is_some_and(|(said, _)| at.saturating_sub(said) < again) {
+            return None;
+        }
+        self.said = Some((at, failed));
+        Some((why, at.saturating_sub(since)))
     }
 }
 
@@ -120,7 +120,7 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    fn lost(looks: &Looks, known: Option<&Unobserved>, at: u64) -> Option<(String, u64)> {
+    fn lost(looks: &mut Looks, known: Option<&Unobserved>, at: u64) -> Option<(String, u64)> {
         let lost = looks.lost(known, s(at), PATIENCE, || "silence".to_owned());
         lost.map(|(why, ago)| (why, at - ago.as_secs()))
     }
@@ -129,32 +129,42 @@ mod tests {
     fn two_intervals_and_a_while_make_production_unobserved_and_one_lost_look_does_not() {
         assert_eq!(patience(s(15)), PATIENCE);
         let mut looks = Looks::default();
-        assert_eq!(lost(&looks, None, 35), None, "a server that begins has seen nothing yet");
-        assert_eq!(lost(&looks, None, 36), Some(("silence".to_owned(), 0)));
+        assert_eq!(lost(&mut looks, None, 35), None, "a server that begins has seen nothing yet");
+        assert_eq!(lost(&mut looks, None, 36), Some(("silence".to_owned(), 0)));
         looks.seen(s(40));
         looks.failed("denied".to_owned(), s(55));
-        assert_eq!(lost(&looks, None, 70), None);
+        assert_eq!(lost(&mut looks, None, 70), None);
         assert!(looks.seen(s(70)), "the failure is over");
         assert!(!looks.seen(s(85)), "and then it is no news");
         looks.failed("denied".to_owned(), s(100));
         looks.failed("denied still".to_owned(), s(115));
-        assert_eq!(lost(&looks, None, 120), None);
-        assert_eq!(lost(&looks, None, 121), Some(("denied still".to_owned(), 100)), "since the first failure");
+        assert_eq!(lost(&mut looks, None, 120), None);
+        assert_eq!(lost(&mut looks, None, 121), Some(("denied still".to_owned(), 100)), "since the first failure");
     }
 
     #[test]
-    fn what_is_stored_is_not_said_again_and_another_reason_only_now_and_then() {
+    fn what_is_stored_is_not_said_again_and_another_failure_only_now_and_then() {
         let mut looks = Looks::default();
-        looks.failed("denied".to_owned(), s(10));
-        assert!(lost(&looks, None, 40).is_some());
-        looks.said(s(40));
-        assert_eq!(lost(&looks, None, 44), None, "it is on its way to the store");
-        assert!(lost(&looks, None, 45).is_some(), "the store has not taken it");
-        let known = Unobserved { why: "denied".to_owned(), since: Timestamp(0) };
-        assert_eq!(lost(&looks, Some(&known), 1_000), None);
-        looks.failed("throttled".to_owned(), s(50));
-        assert_eq!(lost(&looks, Some(&known), 99), None);
-        assert_eq!(lost(&looks, Some(&known), 100), Some(("throttled".to_owned(), 10)));
+        let stored = |why: &str| Some(Unobserved { why: why.to_owned(), since: Timestamp(0) });
+        let said = |why: &str, since| Some((why.to_owned(), since));
+        assert_eq!(lost(&mut looks, None, 40), said("silence", 0));
+        looks.failed("denied".to_owned(), s(41));
+        let silent = stored("silence");
+        assert_eq!(
+            lost(&mut looks, silent.as_ref(), 45),
+            said("denied", 41),
+            "what a look says is better than nothing"
+        );
+        assert_eq!(lost(&mut looks, None, 49), None, "it is on its way to the store");
+        assert_eq!(lost(&mut looks, None, 50), said("denied", 41), "the store has not taken it");
+        let denied = stored("denied");
+        assert_eq!(lost(&mut looks, denied.as_ref(), 60), None);
+        looks.failed("throttled".to_owned(), s(90));
+        assert_eq!(lost(&mut looks, denied.as_ref(), 109), None, "it may change with every look");
+        assert_eq!(lost(&mut looks, denied.as_ref(), 110), said("throttled", 41));
+        let throttled = stored("throttled");
+        assert_eq!(lost(&mut looks, throttled.as_ref(), 125), None);
+        assert_eq!(lost(&mut looks, throttled.as_ref(), 126), said("silence", 41), "nobody says anything any more");
     }
 
     #[test]

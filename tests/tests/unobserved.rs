@@ -114,3 +114,16 @@ async fn production_of_a_project_whose_deployer_is_gone_is_told_as_last_observed
     })
     .await
 }
+
+#[tokio::test]
+async fn production_behind_a_role_that_cannot_be_taken_is_told_with_what_sts_says() -> Result<()> {
+    let world = World::start().await?;
+    world.lab.faults(json!({"action": "AssumeRole", "fault": "denied"})).await?;
+    let mut project = world.definition();
+    project["target"]["roleArn"] = json!("arn:aws:iam::123456789012:role/brain");
+    world.create(project).await?;
+    let (line, sentence) = lost(&world, "projects/user", "the role cannot be taken").await?;
+    ensure!(line.is_empty() && sentence.contains("AccessDenied") && sentence.contains("sts:AssumeRole"), "{sentence}");
+    world.lab.heal().await?;
+    seen(&world, "projects/user", "").await
+}

@@ -41,9 +41,7 @@ impl Project {
     pub(crate) fn lost(&self, silence: impl FnOnce() -> String) -> Option<Observation> {
         let known: Option<Unobserved> = self.read().state.unobserved.clone();
         let at = self.began.elapsed();
-        let mut looks = self.looks();
-        let (why, ago) = looks.lost(known.as_ref(), at, self.shared.patience, silence)?;
-        looks.said(at);
+        let (why, ago) = self.looks().lost(known.as_ref(), at, self.shared.patience, silence)?;
         Some(Observation::ProductionUnobserved { why, since: self.shared.ago(ago) })
     }
 

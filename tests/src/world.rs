@@ -144,10 +144,15 @@ impl World {
 
     /// Creates the project and brings 0.0.4 into production.
     pub async fn first_deployment(&self) -> Result<()> {
-        self.create_project().await?;
+        self.first_deployment_of(self.definition()).await.map(drop)
+    }
+
+    /// Creates project `user` by this definition and brings 0.0.4 into production; answers the deployment.
+    pub async fn first_deployment_of(&self, project: Value) -> Result<Value> {
+        self.create(project).await?;
         self.image_known("0.0.4").await?;
         let first = self.deploy("flowcommerce/user:0.0.4").await?;
-        self.succeeded(&first).await.map(drop)
+        self.succeeded(&first).await
     }
 
     /// Pushes the image of 0.0.5 and asks for its deployment; answers the deployment's name.

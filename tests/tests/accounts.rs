@@ -10,10 +10,7 @@ async fn a_project_of_another_account_is_deployed_with_its_role_and_launch_confi
     let mut project = world.definition();
     project["target"]["roleArn"] = json!("arn:aws:iam::123456789012:role/brain");
     project["target"]["launchKind"] = json!("LAUNCH_KIND_CONFIGURATION");
-    world.create(project).await?;
-    world.image_known("0.0.4").await?;
-    let first = world.deploy("flowcommerce/user:0.0.4").await?;
-    world.succeeded(&first).await?;
+    world.first_deployment_of(project).await?;
     let shift = world.begin_shift().await?;
     world.succeeded(&shift).await?;
     let calls = world.lab.record().await?["calls"].clone();

@@ -60,10 +60,7 @@ async fn drift_is_told_and_left_until_a_deployment_is_asked_to_repair_it() -> Re
     let world = World::start().await?;
     let mut definition = world.definition();
     definition["target"]["maxInstances"] = json!(5);
-    world.create(definition).await?;
-    world.image_known("0.0.4").await?;
-    let first = world.deploy("flowcommerce/user:0.0.4").await?;
-    let first = world.succeeded(&first).await?;
+    let first = world.first_deployment_of(definition).await?;
     assert_eq!(drift(&first), [""; 0], "a set-up that is made for the first time has no drift");
     world.lab.boto3(LB_OFF).await?;
     world.lab.boto3(MAX_LOWER).await?;

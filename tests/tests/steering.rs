@@ -42,10 +42,7 @@ async fn world_with(policy: Value) -> Result<World> {
     let world = World::start().await?;
     let mut project = world.definition();
     project["rolloutPolicy"] = policy;
-    world.create(project).await?;
-    world.image_known("0.0.4").await?;
-    let first = world.deploy("flowcommerce/user:0.0.4").await?;
-    world.succeeded(&first).await?;
+    world.first_deployment_of(project).await?;
     Ok(world)
 }
 

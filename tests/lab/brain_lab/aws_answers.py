@@ -98,8 +98,13 @@ def patch(cloud: Cloud) -> None:
         if self._get_param("desiredCount") is not None:
             service.desired_count = self._get_int_param("desiredCount")
         service.deployment_configuration.update(self._get_param("deploymentConfiguration") or {})
-        if arn != service.task_definition or self._get_param("forceNewDeployment"):
-            service.task_definition = arn
+        balancers = self._get_param("loadBalancers")
+        balancers = service.load_balancers if balancers is None else balancers
+        for balancer in balancers:
+            validate_balancer(cloud, ecs.describe_task_definition(arn), balancer)
+        moved = arn != service.task_definition or balancers != service.load_balancers
+        if moved or self._get_param("forceNewDeployment"):
+            service.task_definition, service.load_balancers = arn, balancers
             begin_deployment(service)
         service.lab_failures, service.lab_not_before, service.lab_steady, service.lab_unplaced = 0, 0, False, None
         control_loop.count(cloud, service)

@@ -56,6 +56,21 @@ def test_targets_come_and_go_with_the_tasks(project, lab, alb):
     wait_for(lambda: states(elbv2, a) == [], "no target")
 
 
+def test_a_service_without_a_task_is_moved_to_another_group(project, lab, alb):
+    elbv2, _, (a, b) = alb
+    web = project(hosts=1)
+    web.wait_hosts(1)
+    service = start(lab, web, a, "0.0.3", 0)
+    moved = lab.ecs.update_service(cluster=web.cluster, service=service, loadBalancers=behind(b))["service"]
+    assert [balancer["targetGroupArn"] for balancer in moved["loadBalancers"]] == [b]
+    with pytest.raises(lab.ecs.exceptions.InvalidParameterException, match="does not exist"):
+        lab.ecs.update_service(cluster=web.cluster, service=service, loadBalancers=behind(b + "x"))
+    web.scale(service, 1)
+    wait_for(lambda: states(elbv2, b) == ["healthy"], "a healthy target in the other group")
+    assert states(elbv2, a) == []
+    web.scale(service, 0)
+
+
 def test_a_sick_task_is_never_a_healthy_target_and_is_stopped(project, lab, alb):
     elbv2, _, (a, _) = alb
     web = project(hosts=1)

@@ -82,8 +82,8 @@ impl ResourceNames {
         Self { target_groups, ..Self::of(project) }
     }
 
-    /// The names for `project` behind a classic load balancer. Two projects' names differ, load balancers' shortened ones up to a hash collision, which
-    /// the server refuses.
+    /// The names for `project` behind a classic load balancer. Two projects' names differ, load balancers' shortened ones up to
+    /// a hash collision, which the server refuses.
     #[must_use]
     pub fn of(project: &ProjectId) -> Self {
         let named = |suffix: &str| format!("{project}-ecs-{suffix}");

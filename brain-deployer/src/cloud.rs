@@ -15,10 +15,12 @@ use std::{
 use thiserror::Error;
 
 mod application;
+mod balancer;
 mod instances;
 mod tagging;
 
 pub use application::{Application, ApplicationPort, Forward, Front, NewTargets, RequestRule, TargetCheck, Targets};
+pub use balancer::{BalancerPort, Listener, LoadBalancer};
 pub use instances::InstancePort;
 pub use tagging::{TagPort, Tagged};
 
@@ -105,28 +107,6 @@ pub struct SecurityGroup {
     pub id: String,
     pub rules: BTreeSet<Rule>,
     pub tags: Tags,
-}
-
-/// A classic load balancer, in the parts that brain sets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs, reason = "named by the fields")]
-pub struct LoadBalancer {
-    pub listeners: BTreeSet<Listener>,
-    pub health_check: String,
-    pub draining: bool,
-    pub cross_zone: bool,
-    pub tags: Tags,
-}
-
-/// A listener.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Listener {
-    /// Port of the load balancer.
-    pub port: u16,
-    /// Port of the instance.
-    pub instance_port: u16,
-    /// Certificate, for HTTPS.
-    pub certificate: Option<String>,
 }
 
 /// What instances are launched from.
@@ -388,30 +368,6 @@ pub trait NetworkPort: Send + Sync {
     async fn create_security_group(&self, vpc: &str, name: &str, tags: &Tags) -> Result<()>;
     /// Adds rules.
     async fn allow(&self, group: &str, rules: &[Rule]) -> Result<()>;
-}
-
-/// Classic load balancers.
-#[async_trait]
-pub trait BalancerPort: Send + Sync {
-    /// The load balancer of that name.
-    async fn load_balancer(&self, name: &str) -> Result<Option<LoadBalancer>>;
-    /// Makes one.
-    async fn create_load_balancer(
-        &self,
-        name: &str,
-        listener: &Listener,
-        subnets: &[String],
-        group: &str,
-        tags: &Tags,
-    ) -> Result<()>;
-    /// Adds a listener.
-    async fn create_listener(&self, name: &str, listener: &Listener) -> Result<()>;
-    /// Sets the health check's target, `HTTP:6041/path` or `TCP:6041`.
-    async fn set_health_check(&self, name: &str, target: &str) -> Result<()>;
-    /// Switches connection draining and cross-zone balancing on.
-    async fn set_attributes(&self, name: &str) -> Result<()>;
-    /// Instances in service.
-    async fn healthy_instances(&self, name: &str) -> Result<BTreeSet<String>>;
 }
 
 /// Launch templates and auto-scaling groups.

@@ -129,6 +129,8 @@ async fn observe(cloud: &dyn Cloud, reporter: &Reporter, projects: watch::Receiv
             looks.push(look(cloud, reporter, observed, counts));
         }
         tokio::select! {
+            // In one order, so that a simulation's seed runs the same way each time.
+            biased;
             counted = &mut round => {
                 let Some(Counted { projects, began, list, counts }) = counted else { return };
                 let interval = list.iter().map(|observed| observed.interval).min().unwrap_or(INTERVAL_MIN);
@@ -158,6 +160,7 @@ struct Counted {
 /// Waits for the next round, or for another list, and asks for the counts of all clusters. `None`: no project is left.
 async fn count(cloud: &dyn Cloud, mut projects: watch::Receiver<Arc<[Observed]>>, at: Instant) -> Option<Counted> {
     tokio::select! {
+        biased;
         () = sleep_until(at) => {}
         changed = projects.changed() => changed.ok()?,
     }

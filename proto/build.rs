@@ -3,12 +3,13 @@
 use prost::Message;
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 13] = [
+const FILES: [&str; 14] = [
     "brain/v1/agent.proto",
     "brain/v1/board.proto",
     "brain/v1/deployer.proto",
     "brain/v1/deployment.proto",
     "brain/v1/drift.proto",
+    "brain/v1/event.proto",
     "brain/v1/hold.proto",
     "brain/v1/line.proto",
     "brain/v1/plan.proto",

@@ -17,6 +17,10 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
+mod told;
+
+pub use told::{Told, Topic};
+
 /// Something that happened to a project, or to the line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {

@@ -13,6 +13,7 @@ mod agent;
 mod board;
 mod deployer;
 mod deployment;
+mod event;
 mod line;
 mod page;
 mod production;

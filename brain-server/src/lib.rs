@@ -11,6 +11,7 @@ use anyhow::Context;
 use brain_proto::v1::{
     agent_service_server::AgentServiceServer, board_service_server::BoardServiceServer,
     deployer_service_server::DeployerServiceServer, deployment_service_server::DeploymentServiceServer,
+    event_service_server::EventServiceServer,
     line_service_server::LineServiceServer, production_service_server::ProductionServiceServer,
     project_service_server::ProjectServiceServer, watcher_service_server::WatcherServiceServer,
 };
@@ -188,6 +189,7 @@ where
         .add_service(DeploymentServiceServer::new(api.clone()))
         .add_service(ProductionServiceServer::new(api.clone()))
         .add_service(BoardServiceServer::new(api.clone()))
+        .add_service(EventServiceServer::new(api.clone()))
         .add_service(AgentServiceServer::new(api.clone()))
         .add_service(LineServiceServer::new(api.clone()))
         .add_service(WatcherServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_MAX))
@@ -233,6 +235,7 @@ async fn set_health(health: &HealthReporter, serving: bool) {
         brain_proto::v1::board_service_server::SERVICE_NAME,
         brain_proto::v1::deployer_service_server::SERVICE_NAME,
         brain_proto::v1::deployment_service_server::SERVICE_NAME,
+        brain_proto::v1::event_service_server::SERVICE_NAME,
         brain_proto::v1::line_service_server::SERVICE_NAME,
         brain_proto::v1::production_service_server::SERVICE_NAME,
         brain_proto::v1::project_service_server::SERVICE_NAME,

@@ -156,6 +156,15 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Every commit after `after`, in order: those that are in the log, then those to come.
     fn watch(&self, after: Revision) -> Commits;
 
+    /// The latest commits before `before`, at most `most`, the latest first: of one stream, or of all. Fewer: the log holds no
+    /// more.
+    async fn earlier(
+        &self,
+        before: Revision,
+        of: Option<Stream>,
+        most: usize,
+    ) -> Result<Vec<Arc<Committed>>, StoreError>;
+
     /// Keeps states, so that a load need not fold the log up to `covers`; the log before it may be dropped, up to a tail for
     /// watches. The states and those of earlier checkpoints must hold every commit up to `covers`.
     async fn checkpoint(&self, entries: Vec<CheckpointEntry>, covers: Revision) -> Result<(), StoreError>;

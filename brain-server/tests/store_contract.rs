@@ -77,6 +77,36 @@ async fn a_batch_is_all_or_nothing_and_a_conflict_names_the_actual_version(#[cas
     assert_eq!(store.commit(vec![creation("b")]).await.unwrap(), Revision(3), "what was refused took no revision");
 }
 
+#[rstest]
+#[case::memory(memory())]
+#[case::sled(sled())]
+#[tokio::test]
+async fn earlier_commits_are_read_backwards_of_one_stream_or_of_all(#[case] fixture: Fixture) {
+    let store = fixture.store;
+    // Revisions 1 to 3 in one record, then one record each.
+    store.commit(vec![creation("a"), tagging("a", 1, "1"), creation("b")]).await.unwrap();
+    for version in 1..=3 {
+        store.commit(vec![tagging("b", version, version.to_string())]).await.unwrap();
+    }
+    // A record in several parts.
+    store.commit(vec![tagging("a", 2, "x".repeat(100_000))]).await.unwrap();
+    let read = async |before: u64, of: Option<&str>, most| {
+        let of = of.map(|id| ProjectId::parse(id).unwrap().into());
+        let commits = store.earlier(Revision(before), of, most).await.unwrap();
+        commits.iter().map(|commit| (commit.revision.0, commit.stream.to_string(), commit.version)).collect::<Vec<_>>()
+    };
+    let all = read(u64::MAX - 1, None, 100).await;
+    let revisions: Vec<u64> = all.iter().map(|(revision, ..)| *revision).collect();
+    assert_eq!(revisions, [7, 6, 5, 4, 3, 2, 1]);
+    assert_eq!(read(7, None, 2).await, all[1..3]);
+    assert_eq!(read(3, None, 100).await, all[5..], "from within a record");
+    let of_a = read(u64::MAX - 1, Some("a"), 100).await;
+    assert_eq!(of_a.iter().map(|(revision, ..)| *revision).collect::<Vec<_>>(), [7, 2, 1]);
+    assert_eq!(read(7, Some("a"), 1).await, of_a[1..2]);
+    assert_eq!(read(1, None, 100).await, []);
+    assert_eq!(read(u64::MAX - 1, Some("c"), 100).await, []);
+}
+
 fn line(expected: u64, change: Change) -> Transition {
     Transition { stream: Stream::Line, expected, events: vec![event(change)] }
 }

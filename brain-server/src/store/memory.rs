@@ -74,6 +74,19 @@ impl Store for MemoryStore {
         })
     }
 
+    async fn earlier(
+        &self,
+        before: Revision,
+        of: Option<Stream>,
+        most: usize,
+    ) -> Result<Vec<Arc<Committed>>, StoreError> {
+        let inner = self.lock();
+        let wanted = |commit: &&Arc<Committed>| {
+            commit.revision < before && of.as_ref().is_none_or(|stream| commit.stream == *stream)
+        };
+        Ok(inner.log.iter().rev().filter(wanted).take(most).cloned().collect())
+    }
+
     async fn checkpoint(&self, _: Vec<CheckpointEntry>, covers: Revision) -> Result<(), StoreError> {
         let mut inner = self.lock();
         let oldest = covers.0.saturating_sub(super::sled::TAIL);

@@ -10,14 +10,14 @@
 //! | `log` | first revision, part | transitions |
 //! | `checkpoint` | name of the stream (a project's id, or the line's), part | version and state |
 
-use super::{CheckpointEntry, Commits, Loaded, Revision, Store, StoreError, Transition, live::Live};
+use super::{CheckpointEntry, Commits, Committed, Loaded, Revision, Store, StoreError, Transition, live::Live};
 use async_trait::async_trait;
 use brain_core::stream::Stream;
 use std::{
     collections::HashMap,
     fs::{self, File, TryLockError},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError, mpsc},
+    sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
 };
 use tokio::sync::oneshot;
@@ -59,7 +59,7 @@ struct Files {
     log: sled::Tree,
     checkpoint: sled::Tree,
     /// Holds the lock on the directory for as long as the store is open.
-    _lock: std::sync::Arc<File>,
+    _lock: Arc<File>,
 }
 
 impl SledStore {
@@ -155,6 +155,18 @@ impl Store for SledStore {
 
     fn watch(&self, after: Revision) -> Commits {
         self.live.watch(after, || load::history(&self.files.log, &self.files.path, after))
+    }
+
+    async fn earlier(
+        &self,
+        before: Revision,
+        of: Option<Stream>,
+        most: usize,
+    ) -> Result<Vec<Arc<Committed>>, StoreError> {
+        let files = self.files.clone();
+        let read = move || load::earlier(&files.log, &files.path, before, of.as_ref(), most);
+        let read = tokio::task::spawn_blocking(read).await;
+        read.map_err(|error| StoreError::Unavailable(error.to_string()))?
     }
 
     async fn checkpoint(&self, entries: Vec<CheckpointEntry>, covers: Revision) -> Result<(), StoreError> {

@@ -2,8 +2,9 @@
 
 use super::{faults::Deliberate, referee::Referee};
 use async_trait::async_trait;
+use brain_core::stream::Stream;
 use brain_server::store::{
-    CheckpointEntry, Commits, Loaded, Revision, Store, StoreError, Transition, memory::MemoryStore,
+    CheckpointEntry, Commits, Committed, Loaded, Revision, Store, StoreError, Transition, memory::MemoryStore,
 };
 use std::sync::{
     Arc,
@@ -65,6 +66,15 @@ impl Store for Ledger {
 
     fn watch(&self, after: Revision) -> Commits {
         self.store.watch(after)
+    }
+
+    async fn earlier(
+        &self,
+        before: Revision,
+        of: Option<Stream>,
+        most: usize,
+    ) -> Result<Vec<Arc<Committed>>, StoreError> {
+        self.store.earlier(before, of, most).await
     }
 
     async fn checkpoint(&self, entries: Vec<CheckpointEntry>, covers: Revision) -> Result<(), StoreError> {

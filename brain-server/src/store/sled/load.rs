@@ -148,3 +148,53 @@ pub(super) fn history(tree: &sled::Tree, path: &Path, after: Revision) -> Result
     }
     Ok(commits)
 }
+
+/// The latest commits before `before` that are in the log, of one stream or of all.
+pub(super) fn earlier(
+    tree: &sled::Tree,
+    path: &Path,
+    before: Revision,
+    of: Option<&Stream>,
+    most: usize,
+) -> Result<Vec<Arc<Committed>>, StoreError> {
+    read_earlier(tree, before.0, of, most).map_err(|what| StoreError::Corrupt { file: path.join("db"), what })
+}
+
+fn read_earlier(
+    tree: &sled::Tree,
+    before: u64,
+    of: Option<&Stream>,
+    most: usize,
+) -> Result<Vec<Arc<Committed>>, Fault> {
+    let mut commits = Vec::new();
+    let mut behind = before;
+    while commits.len() < most
+        && let Some((key, _)) = tree.get_lt(codec::log_key(behind, 0)).map_err(|error| error.to_string())?
+    {
+        let first = codec::log_revision(&key)?;
+        let record = record(tree, first)?;
+        let raw = codec::decode_transitions(&record)?;
+        for (revision, raw) in (first..).zip(raw).collect::<Vec<_>>().into_iter().rev() {
+            if revision >= before || commits.len() == most || of.is_some_and(|stream| raw.stream != *stream) {
+                continue;
+            }
+            let events = raw.events()?;
+            let revision = Revision(revision);
+            commits.push(Arc::new(Committed { revision, stream: raw.stream, version: raw.version, events }));
+        }
+        behind = first;
+    }
+    Ok(commits)
+}
+
+/// The record that begins with revision `first`.
+fn record(tree: &sled::Tree, first: u64) -> Result<Vec<u8>, Fault> {
+    let mut assembly = Assembly::default();
+    for entry in tree.range(codec::log_key(first, 0)..codec::log_key(first + 1, 0)) {
+        let (_, value) = entry.map_err(|error| error.to_string())?;
+        if let Some(record) = assembly.push(&value)? {
+            return Ok(record);
+        }
+    }
+    Err("a part of a record is missing".to_owned())
+}

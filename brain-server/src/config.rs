@@ -13,7 +13,7 @@ use thiserror::Error;
 
 /// Where the API listens unless told otherwise. Loopback: whoever reaches the API can deploy.
 const LISTEN: &str = "127.0.0.1:7443";
-/// Where webhooks are taken unless told otherwise.
+/// Where the board is and webhooks are taken unless told otherwise.
 const HTTP_LISTEN: &str = "127.0.0.1:7480";
 /// Shortest webhook secret: what is shorter can be guessed.
 const SECRET_MIN: usize = 16;
@@ -23,7 +23,7 @@ const SECRET_MIN: usize = 16;
 pub struct Config {
     /// Address of the API.
     pub listen: SocketAddr,
-    /// Address of the HTTP port: webhooks and health.
+    /// Address of the HTTP port: board, webhooks and health.
     pub http_listen: SocketAddr,
     /// What GitHub signs with, and what the paths of the other webhooks are made of; `None`: no webhook is taken.
     pub webhook_secret: Option<SecretString>,
@@ -37,6 +37,8 @@ pub struct Config {
     pub observe_interval: Duration,
     /// Time between two turns of a project's housekeeping; zero: there is none.
     pub housekeeping_interval: Duration,
+    /// Whether the board is for reading only.
+    pub board_read_only: bool,
     /// Host ports that brain allocates.
     pub host_ports: RangeInclusive<u16>,
 }
@@ -48,7 +50,7 @@ pub struct Settings {
     /// Address of the API [default: 127.0.0.1:7443]
     #[arg(long, env = "BRAIN_LISTEN")]
     pub listen: Option<String>,
-    /// Address of the HTTP port, for webhooks and health [default: 127.0.0.1:7480]
+    /// Address of the HTTP port, for the board, webhooks and health [default: 127.0.0.1:7480]
     #[arg(long, env = "BRAIN_HTTP_LISTEN")]
     pub http_listen: Option<String>,
     /// File with the secret of the webhooks, 16 characters or more; without it none is taken
@@ -69,6 +71,9 @@ pub struct Settings {
     /// Time between two turns of a project's housekeeping, 1s to 24h, or 0s for none [default: 1h]
     #[arg(long, env = "BRAIN_HOUSEKEEPING_INTERVAL")]
     pub housekeeping_interval: Option<String>,
+    /// Whether nothing can be done on the board, but only be read [default: false]
+    #[arg(long, env = "BRAIN_BOARD_READ_ONLY", num_args = 0..=1, default_missing_value = "true")]
+    pub board_read_only: Option<bool>,
     /// Host ports that brain allocates to projects [default: 6000-9999]
     #[arg(long, env = "BRAIN_HOST_PORTS")]
     pub host_ports: Option<String>,
@@ -98,6 +103,7 @@ impl Settings {
             poll_interval,
             observe_interval,
             housekeeping_interval,
+            board_read_only,
             host_ports,
         } = self;
         Self {
@@ -109,6 +115,7 @@ impl Settings {
             poll_interval: poll_interval.or(file.poll_interval),
             observe_interval: observe_interval.or(file.observe_interval),
             housekeeping_interval: housekeeping_interval.or(file.housekeeping_interval),
+            board_read_only: board_read_only.or(file.board_read_only),
             host_ports: host_ports.or(file.host_ports),
         }
     }
@@ -159,6 +166,7 @@ impl Settings {
                 poll_interval,
                 observe_interval,
                 housekeeping_interval,
+                board_read_only: self.board_read_only.unwrap_or(false),
                 host_ports,
             }),
             _ => Err(Mistakes(mistakes)),

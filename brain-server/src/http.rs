@@ -1,6 +1,6 @@
-//! The HTTP port: webhooks, and health for load balancers.
+//! The HTTP port: the board, webhooks, and health for load balancers.
 
-use crate::{directory::Directory, watchers::WatchersHandle};
+use crate::{api::Api, directory::Directory, project::Shared};
 use anyhow::Context;
 use axum::{
     Router,
@@ -11,11 +11,11 @@ use axum::{
 use hooks::Hooks;
 use std::{sync::Arc, time::Duration};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 use tracing::info;
 
+mod board;
 pub mod hooks;
 mod payload;
 mod webhooks;
@@ -32,7 +32,7 @@ const AT_ONCE: usize = 256;
 #[derive(Debug)]
 struct Port {
     directory: Arc<Directory>,
-    watchers: WatchersHandle,
+    watchers: crate::watchers::WatchersHandle,
     hooks: Arc<Hooks>,
 }
 
@@ -40,12 +40,16 @@ struct Port {
 pub(crate) async fn serve(
     incoming: TcpListener,
     directory: Arc<Directory>,
-    watchers: WatchersHandle,
+    shared: Arc<Shared>,
     hooks: Arc<Hooks>,
-    shutdown: CancellationToken,
+    read_only: bool,
 ) -> anyhow::Result<()> {
     let address = incoming.local_addr()?;
     info!(%address, webhooks = hooks.has_secret(), "HTTP is served");
+    let (watchers, shutdown) = (shared.watchers.clone(), shared.shutdown.clone());
+    let api = Api::new(Arc::clone(&directory), Arc::clone(&shared), Arc::clone(&hooks));
+    let board = Arc::new(board::Board::new(api, Arc::clone(&directory), Arc::clone(&shared), !read_only));
+    shared.tasks.spawn(board::keep_current(Arc::clone(&board), shutdown.clone()));
     let webhooks = Router::new()
         .route("/webhooks/github", post(webhooks::github))
         .route("/webhooks/dockerhub/{project}/{token}", post(webhooks::docker_hub))
@@ -55,6 +59,7 @@ pub(crate) async fn serve(
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(|| async { "ok\n" }))
         .merge(webhooks)
+        .merge(board::pages(board))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIMEOUT))
         .layer(GlobalConcurrencyLimitLayer::new(AT_ONCE));

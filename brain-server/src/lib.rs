@@ -11,9 +11,9 @@ use anyhow::Context;
 use brain_proto::v1::{
     agent_service_server::AgentServiceServer, board_service_server::BoardServiceServer,
     deployer_service_server::DeployerServiceServer, deployment_service_server::DeploymentServiceServer,
-    event_service_server::EventServiceServer,
-    line_service_server::LineServiceServer, production_service_server::ProductionServiceServer,
-    project_service_server::ProjectServiceServer, watcher_service_server::WatcherServiceServer,
+    event_service_server::EventServiceServer, line_service_server::LineServiceServer,
+    production_service_server::ProductionServiceServer, project_service_server::ProjectServiceServer,
+    watcher_service_server::WatcherServiceServer,
 };
 use std::{
     io,
@@ -67,7 +67,7 @@ const MESSAGE_MAX: usize = 8 << 20;
 pub struct Incoming<A> {
     /// Connections of the gRPC API.
     pub api: A,
-    /// Webhooks and health; `None`: neither is served.
+    /// Board, webhooks and health; `None`: none of them is served.
     pub http: Option<TcpListener>,
 }
 
@@ -135,11 +135,11 @@ where
     tasks.spawn(tagger::run(Arc::clone(&directory), Arc::clone(&shared)));
     let hooks = Arc::new(Hooks::new(config.webhook_secret.clone()));
     if let Some(incoming) = http_incoming {
-        let (directory, watchers) = (Arc::clone(&directory), shared.watchers.clone());
-        let webhooks = http::serve(incoming, directory, watchers, Arc::clone(&hooks), ending.clone());
+        let (directory, shared, hooks) = (Arc::clone(&directory), Arc::clone(&shared), Arc::clone(&hooks));
+        let served = http::serve(incoming, directory, shared, hooks, config.board_read_only);
         tasks.spawn(async move {
-            if let Err(error) = webhooks.await {
-                warn!(%error, "no webhook is taken any more; polls go on");
+            if let Err(error) = served.await {
+                warn!(%error, "neither board nor webhooks are served any more; everything else goes on");
             }
         });
     }

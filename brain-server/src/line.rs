@@ -58,6 +58,11 @@ impl Switch {
         self.inner.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Tells whenever it was thrown.
+    pub(crate) fn thrown(&self) -> watch::Receiver<()> {
+        self.thrown.subscribe()
+    }
+
     /// Waits until a change that is under way is applied, and keeps others off.
     pub(crate) async fn steady(&self) -> Steady<'_> {
         Steady(self.gate.read().await)

@@ -11,7 +11,7 @@ say() { printf 'setup: %s\n' "$*"; }
 # command -> Debian package
 declare -A wanted=(
   [docker-registry]=docker-registry [skopeo]=skopeo [umoci]=umoci [nginx]=nginx-light [fcgiwrap]=fcgiwrap
-  [prometheus]=prometheus [git]=git [curl]=curl [cc]=gcc [c++]=g++ [cmake]=cmake [python3]=python3 [node]=nodejs [npm]=npm
+  [prometheus]=prometheus [chromium]=chromium [git]=git [curl]=curl [cc]=gcc [c++]=g++ [cmake]=cmake [python3]=python3 [node]=nodejs [npm]=npm
 )
 missing=()
 for command in "${!wanted[@]}"; do

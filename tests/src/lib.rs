@@ -2,6 +2,7 @@
 //! on a free loopback port, and the story that is played on them.
 
 pub mod brain;
+pub mod browser;
 pub mod calls;
 pub mod git_host;
 pub mod http;

@@ -90,7 +90,7 @@ impl Many {
 
     async fn ended(&self, mut names: Vec<String>, progress: impl Fn(usize)) -> Result<Vec<Deployment>> {
         /// As long as AWS's limits make so many deployments take, and a good deal more.
-        const PATIENCE: Duration = Duration::from_mins(20);
+        const PATIENCE: Duration = Duration::from_mins(60);
         let (begun, mut ended) = (Instant::now(), Vec::new());
         let mut client = DeploymentServiceClient::new(self.channel.clone());
         while !names.is_empty() {

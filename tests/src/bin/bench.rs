@@ -1,5 +1,5 @@
 //! The benchmark: prints the table of the README's performance section. Ratios within one run say more than the figures,
-//! since machines differ and are busy. An argument chooses a part of it: store, knowledge, aws or many.
+//! since machines differ and are busy. An argument chooses a part of it: store, knowledge, aws, many or idle.
 
 use anyhow::{Context, Result};
 use brain_tests::{brain::Server, load, sandbox::Sandbox};
@@ -41,6 +41,9 @@ async fn main() -> Result<()> {
     }
     if wanted("many") {
         aws::many().await?;
+    }
+    if wanted("idle") {
+        aws::idle().await?;
     }
     Ok(())
 }

@@ -10,8 +10,10 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// Deployments at once, and services observed.
+/// Deployments at once.
 const MANY: usize = 200;
+/// Services observed while nothing is deployed.
+const IDLE_SERVICES: usize = 1_000;
 /// How much higher the limits are while those are set up, of which nothing is measured.
 const SET_UP: &str = "aws_limits = 50.0\n";
 /// How long idle observation is measured.
@@ -143,16 +145,16 @@ async fn run(lab: &Lab, script: &str, arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Many deployments at once on one deployer, within AWS's limits; then nothing but observation.
+/// Many deployments at once on one deployer, within AWS's limits.
 pub(crate) async fn many() -> Result<()> {
     let mut many = Many::start(MANY, SET_UP).await?;
     many.lab.settings(json!({"tick_ms": 200})).await?;
-    many.deploy_all("0.0.1", progress("set up")).await?;
+    many.deploy_all("0.0.1", progress("set up", MANY)).await?;
     many.replace_deployer("").await?;
     many.lab.settings(json!({"throttle": true})).await?;
     many.lab.reset_record().await?;
     let begun = Instant::now();
-    many.deploy_all("0.0.2", progress("shifted")).await?;
+    many.deploy_all("0.0.2", progress("shifted", MANY)).await?;
     let seconds = begun.elapsed().as_secs_f64();
     let record = many.lab.record().await?;
     let calls = calls(&record);
@@ -167,20 +169,36 @@ pub(crate) async fn many() -> Result<()> {
         ),
     );
     row("… calls, in percent of AWS's limits in that time", shares(&calls, seconds));
+    Ok(())
+}
+
+/// Nothing but observation: by the deployer that has seen all services, and by one that has just begun and has seen none.
+pub(crate) async fn idle() -> Result<()> {
+    let mut many = Many::start(IDLE_SERVICES, SET_UP).await?;
+    many.lab.settings(json!({"tick_ms": 1_000})).await?;
+    many.deploy_all("0.0.1", progress("set up", IDLE_SERVICES)).await?;
+    many.lab.settings(json!({"throttle": true})).await?;
+    observed(&many, &format!("idle observation of {IDLE_SERVICES} services")).await?;
+    many.replace_deployer("").await?;
+    observed(&many, "… by a deployer that has just begun").await
+}
+
+/// Calls of some minutes in which nothing is deployed.
+async fn observed(many: &Many, what: &str) -> Result<()> {
     many.lab.reset_record().await?;
     sleep(IDLE).await;
-    let calls = self::calls(&many.lab.record().await?);
+    let calls = calls(&many.lab.record().await?);
     let minutes = IDLE.as_secs_f64() / 60.0;
     row(
-        &format!("idle observation of {MANY} services: AWS calls of each in a minute"),
-        format!("{:.2}: {}", total(&calls) as f64 / MANY as f64 / minutes, told(&calls)),
+        &format!("{what}: AWS calls of each in a minute"),
+        format!("{:.2}: {}", total(&calls) as f64 / IDLE_SERVICES as f64 / minutes, told(&calls)),
     );
     row("… calls, in percent of AWS's limits", shares(&calls, IDLE.as_secs_f64()));
     Ok(())
 }
 
-fn progress(what: &'static str) -> impl Fn(usize) {
-    move |ended| eprint!("\r{ended} of {MANY} are {what}  {}", if ended == MANY { "\n" } else { "" })
+fn progress(what: &'static str, of: usize) -> impl Fn(usize) {
+    move |ended| eprint!("\r{ended} of {of} are {what}  {}", if ended == of { "\n" } else { "" })
 }
 
 fn calls(record: &Value) -> Calls {

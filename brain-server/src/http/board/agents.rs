@@ -1,0 +1,54 @@
+//! `/-/agents`: who is connected, and what they carry.
+
+use super::{Board, assets, html, message, view::when};
+use askama::Template;
+use axum::{extract::State, http::StatusCode, response::Response};
+use brain_proto::{
+    convert::timestamp_from_proto,
+    v1::{Agent, AgentKind, HostState, ListAgentsRequest, agent_service_server::AgentService},
+};
+use std::sync::Arc;
+use tonic::Request;
+
+#[derive(Template)]
+#[template(path = "agents.html")]
+struct AgentsPage {
+    assets: &'static str,
+    agents: Vec<Shown>,
+}
+
+struct Shown {
+    kind: &'static str,
+    name: String,
+    since: String,
+    projects: u32,
+    hosts: Vec<String>,
+}
+
+pub(super) async fn page(State(board): State<Arc<Board>>) -> Response {
+    match board.api.list_agents(Request::new(ListAgentsRequest {})).await {
+        Ok(answer) => {
+            let agents = answer.into_inner().agents.into_iter().map(shown).collect();
+            html(&AgentsPage { assets: assets::version(), agents })
+        }
+        Err(status) => message(StatusCode::SERVICE_UNAVAILABLE, "Not now", status.message()),
+    }
+}
+
+fn shown(agent: Agent) -> Shown {
+    let kind = match agent.kind() {
+        AgentKind::Watcher => "watcher",
+        AgentKind::Deployer => "deployer",
+        AgentKind::Unspecified => "",
+    };
+    let Agent { agent: name, connect_time, projects, hosts, .. } = agent;
+    let since = connect_time.map(timestamp_from_proto).map(when).unwrap_or_default();
+    Shown { kind, name, since, projects, hosts: hosts.into_iter().map(host).collect() }
+}
+
+fn host(host: HostState) -> String {
+    let HostState { host, rate_limit, rate_remaining, pause_until_time, .. } = host;
+    let left = rate_limit.zip(rate_remaining).map(|(limit, left)| format!(": {left} of {limit} requests left"));
+    let paused = pause_until_time.map(|until| format!(", not polled until {}", when(timestamp_from_proto(until))));
+    format!("{host}{}{}", left.unwrap_or_default(), paused.unwrap_or_default())
+}

@@ -1,0 +1,192 @@
+//! What changes on the board, gathered and rendered once for everybody.
+//!
+//! Changes are gathered for a moment, so that a project that changes a hundred times meanwhile is rendered once; and only
+//! while somebody looks. A reader who is behind is sent everything anew.
+
+use super::{Board, row::Row};
+use brain_core::id::ProjectId;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::broadcast::{
+        self,
+        error::{RecvError, TryRecvError},
+    },
+    time::{MissedTickBehavior, interval, sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+/// How long changes are gathered.
+const GATHERED: Duration = Duration::from_millis(50);
+/// How often it is asked whether agents have come or gone.
+const AGENTS: Duration = Duration::from_secs(5);
+/// Ticks that a reader may be behind.
+const BEHIND: usize = 64;
+
+/// The rows, and who hears of changes.
+#[derive(Debug)]
+pub(super) struct Pulse {
+    rows: Mutex<Rows>,
+    ticks: broadcast::Sender<Arc<Tick>>,
+}
+
+#[derive(Debug)]
+struct Rows {
+    rows: BTreeMap<ProjectId, Arc<Row>>,
+    /// Projects whose rows are not as they are rendered.
+    stale: BTreeSet<ProjectId>,
+    all_stale: bool,
+    agents: String,
+}
+
+/// What changed.
+#[derive(Debug, Default)]
+pub(super) struct Tick {
+    pub(super) rows: Vec<(ProjectId, Arc<Row>)>,
+    /// The line, the agents, or which projects there are.
+    pub(super) around: bool,
+}
+
+impl Default for Pulse {
+    fn default() -> Self {
+        let rows = Rows {
+            rows: BTreeMap::new(),
+            stale: BTreeSet::new(),
+            all_stale: true,
+            agents: "no agent is connected".to_owned(),
+        };
+        Self { rows: Mutex::new(rows), ticks: broadcast::Sender::new(BEHIND) }
+    }
+}
+
+impl Board {
+    /// Changes from now on.
+    pub(super) fn ticks(&self) -> broadcast::Receiver<Arc<Tick>> {
+        self.pulse.ticks.subscribe()
+    }
+
+    /// Reads the rows as they are now, and which agents there are.
+    pub(super) fn rows<T>(&self, read: impl FnOnce(&BTreeMap<ProjectId, Arc<Row>>, &str) -> T) -> T {
+        let mut rows = self.pulse.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        self.refresh(&mut rows);
+        read(&rows.rows, &rows.agents)
+    }
+
+    /// Renders what is stale; answers that.
+    fn refresh(&self, rows: &mut Rows) -> Tick {
+        let moment = self.shared.moment();
+        let mut tick = Tick::default();
+        if std::mem::take(&mut rows.all_stale) {
+            rows.stale = self.directory.all().iter().map(|project| project.id.clone()).collect();
+            let stale = &rows.stale;
+            rows.rows.retain(|id, _| stale.contains(id));
+            tick.around = true;
+        }
+        for id in std::mem::take(&mut rows.stale) {
+            let Some(project) = self.directory.get(&id) else {
+                tick.around |= rows.rows.remove(&id).is_some();
+                continue;
+            };
+            let row = Arc::new(Row::new(&project.read().state, &moment));
+            tick.around |= rows.rows.insert(id.clone(), Arc::clone(&row)).is_none();
+            tick.rows.push((id, row));
+        }
+        tick
+    }
+
+    fn mark(&self, id: Option<ProjectId>) {
+        let mut rows = self.pulse.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        match id {
+            Some(id) => drop(rows.stale.insert(id)),
+            None => rows.all_stale = true,
+        }
+    }
+
+    fn tick(&self, around: bool) {
+        if self.pulse.ticks.receiver_count() == 0 {
+            return;
+        }
+        let tick = {
+            let mut rows = self.pulse.rows.lock().unwrap_or_else(PoisonError::into_inner);
+            self.refresh(&mut rows)
+        };
+        let tick = Tick { around: tick.around || around, ..tick };
+        if tick.around || !tick.rows.is_empty() {
+            // The last one may just have left.
+            let _ = self.pulse.ticks.send(Arc::new(tick));
+        }
+    }
+
+    /// Asks which agents there are; answers whether that is news.
+    async fn see_agents(&self) -> bool {
+        let (watchers, deployers) = tokio::join!(self.shared.watchers.list(), self.shared.deployers.list());
+        let watched: usize = watchers.iter().map(|view| view.projects).max().unwrap_or(0);
+        let count = |count: usize, what: &str| match count {
+            0 => format!("no {what}"),
+            1 => format!("1 {what}"),
+            count => format!("{count} {what}s"),
+        };
+        let load = match watched {
+            0 => String::new(),
+            1 => " of 1 project".to_owned(),
+            watched if watchers.len() == 1 => format!(" of {watched} projects"),
+            watched => format!(" of up to {watched} projects each"),
+        };
+        let agents = format!("{}{load}, {}", count(watchers.len(), "watcher"), count(deployers.len(), "deployer"));
+        let mut rows = self.pulse.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = rows.agents != agents;
+        rows.agents = agents;
+        news
+    }
+}
+
+/// Keeps the board current until the server ends.
+pub(in crate::http) async fn run(board: Arc<Board>, ended: CancellationToken) {
+    ended.run_until_cancelled(follow(&board)).await;
+}
+
+async fn follow(board: &Board) {
+    let mut changed = board.shared.changed.subscribe();
+    let mut thrown = board.shared.line.thrown();
+    let mut agents = interval(AGENTS);
+    agents.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    board.mark(None);
+    loop {
+        let around = tokio::select! {
+            changed = changed.recv() => {
+                match changed {
+                    Ok(id) => board.mark(Some(id)),
+                    Err(RecvError::Lagged(_)) => board.mark(None),
+                    Err(RecvError::Closed) => return,
+                }
+                false
+            }
+            thrown = thrown.changed() => {
+                if thrown.is_err() {
+                    return;
+                }
+                // Every sentence may say something else now.
+                board.mark(None);
+                true
+            }
+            _ = agents.tick() => {
+                if !board.see_agents().await {
+                    continue;
+                }
+                true
+            }
+        };
+        sleep(GATHERED).await;
+        loop {
+            match changed.try_recv() {
+                Ok(id) => board.mark(Some(id)),
+                Err(TryRecvError::Lagged(_)) => board.mark(None),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+        }
+        board.tick(around);
+    }
+}

@@ -1,0 +1,52 @@
+//! Streams of server-sent events. Each begins with the whole page, so that one that broke needs no memory of what it had.
+
+use super::Board;
+use axum::response::{
+    IntoResponse, Response,
+    sse::{Event, KeepAlive, Sse},
+};
+use futures::Stream;
+use std::{convert::Infallible, sync::Arc, time::Duration};
+use tokio::sync::mpsc;
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
+
+/// Messages that may wait. A reader that is slower is waited for, and then sent what is so by then.
+const WAITING: usize = 4;
+/// How often a stream with no news shows that it lives.
+const ALIVE: Duration = Duration::from_secs(15);
+
+/// Where a stream's messages go.
+#[derive(Debug)]
+pub(super) struct Reader(mpsc::Sender<String>);
+
+/// The reader has left.
+#[derive(Debug)]
+pub(super) struct Left;
+
+impl Reader {
+    pub(super) async fn send(&self, html: String) -> Result<(), Left> {
+        self.0.send(html).await.map_err(|_| Left)
+    }
+}
+
+/// A stream that `write` fills until the reader leaves or the server ends.
+pub(super) fn stream<F>(board: &Arc<Board>, write: impl FnOnce(Reader) -> F) -> Response
+where
+    F: Future<Output = Result<(), Left>> + Send + 'static,
+{
+    let (sender, receiver) = mpsc::channel(WAITING);
+    let (shutdown, gone) = (board.shared.shutdown.clone(), sender.clone());
+    let written = write(Reader(sender));
+    board.shared.tasks.spawn(async move {
+        tokio::select! {
+            _ = written => {}
+            () = gone.closed() => {}
+            () = shutdown.cancelled() => {}
+        }
+    });
+    Sse::new(events(receiver)).keep_alive(KeepAlive::new().interval(ALIVE)).into_response()
+}
+
+fn events(receiver: mpsc::Receiver<String>) -> impl Stream<Item = Result<Event, Infallible>> {
+    ReceiverStream::new(receiver).map(|html| Ok(Event::default().data(html)))
+}

@@ -1,0 +1,104 @@
+//! The board, in a real browser.
+
+use anyhow::{Context, Result, ensure};
+use brain_tests::{
+    browser::Script,
+    wait::eventually,
+    world::{World, text},
+};
+use serde_json::{Value, json};
+use std::process::Stdio;
+use tokio::process::Command;
+
+async fn freeze(world: &World, why: &str) -> Result<Value> {
+    let request = json!({"name": "projects/user", "requestedBy": "ann", "reason": why});
+    world.caller().grpcurl("ProjectService/FreezeProject", &request).await
+}
+
+#[tokio::test]
+async fn a_person_deploys_and_steers_by_clicking_and_sees_every_share() -> Result<()> {
+    let world = World::start().await?;
+    let mut definition = world.definition();
+    definition["rolloutPolicy"] = json!({"steps": [{"percent": 33, "hold": true}]});
+    world.first_deployment_of(definition).await?;
+    let mut script = Script::start("deploy", &world.server.http_address())?;
+    script.says("open").await?;
+    world.registry.push("flowcommerce/user", "0.0.5", "0.0.5").await?;
+    script.done().await.with_context(|| world.agents.logs())?;
+    let deployment = world.deployment("projects/user/deployments/2").await?;
+    assert_eq!(text(&deployment["requestedBy"]), "ann");
+    let controls = deployment["controls"].as_array().context("no controls")?;
+    let done: Vec<String> = controls.iter().map(|control| text(&control["what"])).collect();
+    assert_eq!(done, ["promote", "pause", "resume"]);
+    world.unharmed().await
+}
+
+#[tokio::test]
+async fn the_board_works_without_scripts_in_the_dark_on_a_phone_and_by_keyboard() -> Result<()> {
+    let world = World::start().await?;
+    world.first_deployment().await?;
+    Script::start("look", &world.server.http_address())?.done().await
+}
+
+#[tokio::test]
+async fn pages_left_open_recover_from_a_kill_of_the_server() -> Result<()> {
+    let mut world = World::start().await?;
+    world.first_deployment().await?;
+    let mut script = Script::start("wait", &world.server.http_address())?;
+    script.says("open").await?;
+    world.server.kill().await?;
+    world.server.restart().await?;
+    eventually("the server to answer", || freeze(&world, "frozen while nobody looked")).await?;
+    script.done().await
+}
+
+/// Status and body that curl gets.
+async fn curl(arguments: &[&str]) -> Result<(u16, String)> {
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--max-time", "20", "--write-out", "\n%{http_code}"]).args(arguments);
+    let output = command.stderr(Stdio::inherit()).output().await?;
+    let text = String::from_utf8(output.stdout)?;
+    let (body, status) = text.rsplit_once('\n').context("no status")?;
+    Ok((status.parse()?, body.to_owned()))
+}
+
+#[tokio::test]
+async fn other_sites_and_bad_addresses_are_refused_with_a_word() -> Result<()> {
+    let world = World::start().await?;
+    world.create_project().await?;
+    let board = format!("http://{}", world.server.http_address());
+    let freeze = format!("{board}/user/-/do/freeze");
+    let data = "by=eve&reason=from+elsewhere";
+    for from in [&["--header", "Sec-Fetch-Site: cross-site"][..], &["--header", "Origin: http://evil.example"], &[]] {
+        let (status, body) = curl(&[from, &["--data", data, &freeze]].concat()).await?;
+        ensure!(status == 403 && body.contains("Another site has sent this request"), "{from:?}: {status} {body}");
+    }
+    let (status, _) = curl(&["--header", "Sec-Fetch-Site: same-origin", "--data", data, &freeze]).await?;
+    assert_eq!(status, 303);
+    let held = world.caller().grpcurl("ProjectService/GetProject", &json!({"name": "projects/user"})).await?;
+    assert_eq!(held["project"]["holds"]["freeze"]["origin"]["reason"], "from elsewhere");
+    // What the project refuses is told where it was asked.
+    let deploy = format!("{board}/user/-/do/deploy");
+    let (status, body) =
+        curl(&["--header", "Sec-Fetch-Site: same-origin", "--data", "by=ann&version=9.9.9", &deploy]).await?;
+    ensure!(status == 409 && body.contains("9.9.9") && body.contains("role=\"alert\""), "{status} {body}");
+    for (path, status) in [
+        ("/nobody", 404),
+        ("/user/deployments/9", 404),
+        ("/user/deployments/x", 400),
+        ("/user/-/do/explode", 404),
+        ("/-/assets/..%2fCargo.toml", 404),
+        ("/?page=x", 400),
+        ("/-/events?before=x", 400),
+        ("/%3Cscript%3E", 404),
+        ("/healthz", 200),
+    ] {
+        let (answered, body) = curl(&[&format!("{board}{path}")]).await?;
+        ensure!(answered == status && !body.contains("<script>"), "{path}: {answered}, not {status}: {body}");
+    }
+    let (_, headers) = curl(&["--head", &board]).await?;
+    for header in ["content-security-policy: default-src 'none'", "x-content-type-options: nosniff", "no-store"] {
+        ensure!(headers.to_lowercase().contains(header), "{header} is missing: {headers}");
+    }
+    Ok(())
+}

@@ -48,7 +48,7 @@ fn a_seed_runs_the_same_way_twice() -> Result<()> {
 }
 
 /// Places at which a plan other than the default one is interrupted, spread over it, unless all are asked for.
-const PLACES: usize = 12;
+const PLACES: usize = 10;
 
 /// The places of a plan that are tried, of `count`.
 fn places(plain: Setting, count: usize) -> impl Iterator<Item = usize> {
@@ -59,7 +59,7 @@ fn places(plain: Setting, count: usize) -> impl Iterator<Item = usize> {
 
 /// Every plan there is: each policy, there and back. A version that crashes is rolled back.
 fn every_plan() -> impl Iterator<Item = Setting> {
-    let ways = [Way::OneByOne, Way::Canary, Way::BlueGreen, Way::AllAtOnce];
+    let ways = [Way::OneByOne, Way::Canary, Way::BlueGreen, Way::AllAtOnce, Way::Weighted];
     ways.into_iter().flat_map(|way| {
         [Behaviour::Good, Behaviour::Crashes].map(|behaviour| Setting {
             behaviour: Some(behaviour),

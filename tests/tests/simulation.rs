@@ -182,6 +182,11 @@ fn a_deployer_that_counts_running_tasks_for_healthy_ones_is_caught() -> Result<(
 }
 
 #[test]
+fn requests_that_are_sent_to_tasks_which_are_not_healthy_are_caught() -> Result<()> {
+    caught(Deliberate::WeighsUnseen, "no healthy task")
+}
+
+#[test]
 fn a_watcher_that_loses_what_it_is_handed_anew_is_caught() -> Result<()> {
     caught(Deliberate::LosesShare, "and the server knows")
 }

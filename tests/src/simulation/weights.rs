@@ -4,7 +4,7 @@ use super::{Setting, Way};
 use brain_core::traffic::LoadBalancerKind;
 use brain_deployer::{
     cloud::{RequestRule, Tags, TargetCheck},
-    simulated::World,
+    simulated::{Act, World},
 };
 use brain_proto::{
     convert::duration_to_proto,
@@ -71,6 +71,20 @@ pub(super) fn somebody_changes_checks(world: &mut World) {
     for targets in world.targets.values_mut() {
         targets.check = TargetCheck { path: "/theirs".to_owned(), codes: "200".to_owned() };
     }
+}
+
+/// Whether that rule is no longer as it was.
+pub(super) fn somebodys_rule_has_changed(world: &World) -> bool {
+    world.rules.get(THEIRS).is_some_and(|(_, rule)| *rule != theirs())
+}
+
+/// Somebody in brain's place sends everything to the version that is raised, before any of its tasks is healthy.
+pub(super) fn unseen(act: &Act, world: &World) -> Option<Act> {
+    let Act::SetDesired { service, .. } = act else { return None };
+    let group = world.services.get(service)?.shown.target_group.clone()?;
+    let rule = world.rules.values().map(|(_, rule)| rule).find(|rule| rule.forward.contains_key(&group))?;
+    let forward = rule.forward.keys().map(|other| (other.clone(), if *other == group { 100 } else { 0 })).collect();
+    Some(Act::SetForward { rule: rule.arn.clone(), forward })
 }
 
 /// What of it an interrupted run has in common with an uninterrupted one.

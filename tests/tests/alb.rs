@@ -31,6 +31,10 @@ const RULES: &str = "c = boto3.client('elbv2'); b = c.describe_load_balancers(Na
 const OURS: &str = "r = [r for r in c.describe_rules(ListenerArn=l)['Rules'] if r['Priority'] == '50000'][0]['RuleArn']; \
     g = {g['TargetGroupName'][-1]: g['TargetGroupArn'] for g in c.describe_target_groups()['TargetGroups']}";
 
+/// Somebody lets brain's rule take a part of the requests only, and send them to one group.
+const RULE_CHANGED: &str = "c.modify_rule(RuleArn=r, Conditions=[{'Field': 'path-pattern', 'Values': ['/only/*']}], \
+    Actions=[{'Type': 'forward', 'TargetGroupArn': g['b']}])";
+
 /// Runs lines of Python that know the rule and the groups.
 async fn somebody(world: &World, lines: &str) -> Result<()> {
     world.lab.boto3(&format!("{RULES}; {OURS}; {lines}")).await
@@ -204,4 +208,37 @@ async fn a_dry_run_lists_the_calls_that_the_deployment_then_makes() -> Result<()
         assert_eq!(planned_calls(&answer), made_calls(&world).await?, "{version}");
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn a_rule_that_somebody_changes_meanwhile_stops_a_deployment_and_not_its_way_back() -> Result<()> {
+    let world = world_with(json!({"steps": [{"percent": 10, "hold": true}]})).await?;
+    let shift = world.begin_shift().await?;
+    paused(&world, &shift).await?;
+    somebody(&world, RULE_CHANGED).await?;
+    let request = json!({"name": shift, "toEnd": true, "requestedBy": "ann"});
+    world.caller().grpcurl("DeploymentService/PromoteDeployment", &request).await?;
+    let ended = world.ended(&shift).await?;
+    let reason = text(&ended["reason"]);
+    assert!(reason.contains("does not forward every request") && reason.contains("repair_drift"), "{reason}");
+    let repaired =
+        "repaired rule of user-ecs-lb: forwards: not every request to user-ecs-tg-b → to user-ecs-tg-a, user-ecs-tg-b";
+    assert_eq!(drift(&ended), [repaired]);
+    shows(&world, &[("0.0.4", 100, 100)]).await
+}
+
+#[tokio::test]
+async fn a_deployment_that_goes_back_sets_a_rule_that_stops_others() -> Result<()> {
+    let world = world_with(json!({"preset": "ROLLOUT_PRESET_BLUE_GREEN"})).await?;
+    let shift = world.begin_shift().await?;
+    world.succeeded(&shift).await?;
+    somebody(&world, RULE_CHANGED).await?;
+    let refused = world.deploy("flowcommerce/user:0.0.4").await?;
+    let reason = text(&world.ended(&refused).await?["reason"]);
+    assert!(reason.contains("not every request") && reason.contains("deploy with repair_drift"), "{reason}");
+    let request = json!({"parent": "projects/user", "version": "0.0.4", "requestedBy": "ann"});
+    let back = world.caller().grpcurl("DeploymentService/RollbackProject", &request).await?;
+    let back = world.succeeded(&text(&back["deployment"]["name"])).await?;
+    assert!(drift(&back).iter().any(|line| line.starts_with("repaired rule of user-ecs-lb")), "{:?}", drift(&back));
+    shows(&world, &[("0.0.4", 100, 100)]).await
 }

@@ -342,6 +342,7 @@ impl Session<'_> {
             set_up: plan.set_up,
             adopt: plan.adopt,
             made: BTreeSet::new(),
+            goes_back: false,
         };
         Ok((context, plan))
     }
@@ -358,6 +359,7 @@ impl Session<'_> {
             create_time,
             made_resources,
             shift_time,
+            goes_back,
         } = assignment;
         let project = project.unwrap_or_default();
         let name = project.name.clone();
@@ -365,6 +367,7 @@ impl Session<'_> {
         context.created = timestamp_from_proto(create_time.unwrap_or_default());
         context.shifted = shift_time.map(timestamp_from_proto);
         context.made = made_resources.into_iter().collect();
+        context.goes_back = goes_back;
         Ok(Work {
             context,
             project: name,

@@ -133,6 +133,8 @@ pub struct Context {
     pub adopt: bool,
     /// Resources whose making or change was begun in this deployment and has to be finished.
     pub made: BTreeSet<String>,
+    /// Whether what was deployed before comes back: no change of somebody else's keeps that from moving traffic.
+    pub goes_back: bool,
 }
 
 impl Context {

@@ -12,6 +12,7 @@ pub mod lab;
 pub mod load;
 pub mod many;
 pub mod paths;
+pub mod planned;
 pub mod prometheus;
 pub mod registry;
 pub mod sandbox;

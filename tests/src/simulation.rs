@@ -10,6 +10,7 @@ pub mod ledger;
 pub mod left;
 mod past;
 pub mod referee;
+mod weights;
 pub mod wires;
 
 use anyhow::{Result, bail};
@@ -17,6 +18,7 @@ use brain_core::{
     deployment::Deployment,
     event::{Change, Event},
     id::ProjectId,
+    traffic::LoadBalancerKind,
 };
 use brain_deployer::simulated::{Behaviour, World};
 use brain_proto::{
@@ -70,6 +72,8 @@ pub enum Way {
     BlueGreen,
     /// The old version goes and the new one comes.
     AllAtOnce,
+    /// Behind an application load balancer: a tenth of the requests, a third, then the rest.
+    Weighted,
 }
 
 impl Way {
@@ -84,6 +88,7 @@ impl Way {
                 let step = RolloutStep { size: Some(Size::Percent(34)), bake, hold: true, gates: Vec::new() };
                 RolloutPolicy { steps: vec![step], ..RolloutPolicy::default() }
             }
+            Self::Weighted => weights::exactly(&[10, 34], Duration::from_secs(10), false),
         }
     }
 }
@@ -133,7 +138,8 @@ async fn play(setting: Setting) -> Result<Ended> {
     let intends = setting.chaos && setting.deliberate.is_none();
     // What else is watched and never deployed.
     let others: &[&str] = if setting.chaos { &["auth", "mail"] } else { &[] };
-    create_projects(&house, others, intends && random.u32(0..4) == 0, &[4, 5]).await?;
+    let automatic = intends && random.u32(0..4) == 0;
+    create_projects(&house, others, automatic, &[4, 5], weights::kind(setting)).await?;
     house.start_server()?;
     for number in 1..=if setting.chaos { 2 } else { 1 } {
         house.start_watcher(&format!("watcher-{number}"))?;
@@ -148,9 +154,11 @@ async fn play(setting: Setting) -> Result<Ended> {
     let people = Arc::clone(&house.wires).connect_lazily("people".to_owned(), &endpoint);
     let early = random.bool();
     for (version, troubled) in [("0.0.4", setting.chaos && early), ("0.0.5", setting.chaos)] {
-        let way = setting.way.filter(|_| version == "0.0.5").map(Way::policy);
+        let way = setting.way.map_or_else(|| weights::policy(setting), |way| Some(way.policy()));
+        let way = way.filter(|_| version == "0.0.5");
         let chaos = Chaos::new(Arc::clone(&house), people.clone(), random.u64(..), shared, intends);
         deploy(&house, &people, version, way, troubled.then_some(chaos)).await?;
+        house.cloud.with(weights::somebody_adds_a_rule);
         if setting.chaos {
             // Time in which nothing is deployed.
             sleep(Duration::from_secs(random.u64(0..60))).await;
@@ -175,7 +183,13 @@ fn digest(version: u8) -> String {
 }
 
 /// Projects, and what they have at git hosts and registries: `user` these releases.
-async fn create_projects(house: &House, others: &[&str], automatic: bool, versions: &[u8]) -> Result<()> {
+async fn create_projects(
+    house: &House,
+    others: &[&str],
+    automatic: bool,
+    versions: &[u8],
+    kind: LoadBalancerKind,
+) -> Result<()> {
     for (index, id) in ["user"].iter().chain(others).enumerate() {
         let mut project = crate::load::project(id);
         if let Some(target) = &mut project.target {
@@ -187,7 +201,10 @@ async fn create_projects(house: &House, others: &[&str], automatic: bool, versio
         // Of what is old nothing stays that need not.
         let policy = project.rollout_policy.get_or_insert_default();
         (policy.keep_services, policy.keep_task_definitions) = (Some(0), Some(1));
-        let spec = spec_from_proto(project)?;
+        let mut spec = spec_from_proto(project)?;
+        if index == 0 {
+            spec.target.load_balancer_kind = kind;
+        }
         house.hosted.add(&spec);
         let change = Change::ProjectCreated(Box::new(spec));
         let event = Event { at: house.now(), by: "simulation".to_owned(), change };
@@ -300,7 +317,7 @@ fn lasting(world: &World) -> String {
     for host in world.hosts.values() {
         text += &format!("host of {}: {:?}\n", host.cluster, host.status);
     }
-    text
+    text + &weights::lasting(world)
 }
 
 /// Fails with what a person needs to see.

@@ -109,6 +109,16 @@ impl World {
         Ok(text(&answer["deployment"]["name"]))
     }
 
+    /// The same, with what set-up may do.
+    pub async fn deploy_allowing(&self, image: &str, allowed: Value) -> Result<String> {
+        let mut request = json!({"image": image, "requestedBy": "paolo"});
+        if let (Some(request), Some(allowed)) = (request.as_object_mut(), allowed.as_object()) {
+            request.extend(allowed.clone());
+        }
+        let answer = self.caller().grpcurl("DeploymentService/CreateDeployment", &request).await?;
+        Ok(text(&answer["deployment"]["name"]))
+    }
+
     /// A deployment.
     pub async fn deployment(&self, name: &str) -> Result<Value> {
         let answer = self.caller().grpcurl("DeploymentService/GetDeployment", &json!({"name": name})).await?;
@@ -192,6 +202,16 @@ impl World {
         self.deployer = brain::deployer_with(&self.agents, "deployer-1", &server, &lab, settings)?;
         Ok(())
     }
+}
+
+/// What a deployment or a project tells of drift, as "remedy resource: difference".
+#[must_use]
+pub fn drift(of: &Value) -> Vec<String> {
+    let line = |drift: &Value| {
+        let remedy = text(&drift["remedy"]).replace("DRIFT_REMEDY_", "").to_lowercase();
+        format!("{remedy} {}: {}", text(&drift["resource"]), text(&drift["difference"]))
+    };
+    of["drift"].as_array().into_iter().flatten().map(line).collect()
 }
 
 /// A JSON string's text.

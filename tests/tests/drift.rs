@@ -4,7 +4,7 @@
 use anyhow::{Result, ensure};
 use brain_tests::{
     wait::eventually,
-    world::{World, text},
+    world::{World, drift, text},
 };
 use serde_json::{Value, json};
 
@@ -12,25 +12,6 @@ const LB_OFF: &str = "boto3.client('elb').modify_load_balancer_attributes(LoadBa
     LoadBalancerAttributes=dict(CrossZoneLoadBalancing=dict(Enabled=False)))";
 const MAX_LOWER: &str =
     "boto3.client('autoscaling').update_auto_scaling_group(AutoScalingGroupName='user-ecs-asg', MaxSize=4)";
-
-/// Asks for a deployment with what set-up may do.
-async fn deploy(world: &World, image: &str, allowed: Value) -> Result<String> {
-    let mut request = json!({"image": image, "requestedBy": "paolo"});
-    if let (Some(request), Some(allowed)) = (request.as_object_mut(), allowed.as_object()) {
-        request.extend(allowed.clone());
-    }
-    let answer = world.caller().grpcurl("DeploymentService/CreateDeployment", &request).await?;
-    Ok(text(&answer["deployment"]["name"]))
-}
-
-/// Differences as "remedy resource: difference".
-fn drift(of: &Value) -> Vec<String> {
-    let line = |drift: &Value| {
-        let remedy = text(&drift["remedy"]).replace("DRIFT_REMEDY_", "").to_lowercase();
-        format!("{remedy} {}: {}", text(&drift["resource"]), text(&drift["difference"]))
-    };
-    of["drift"].as_array().into_iter().flatten().map(line).collect()
-}
 
 async fn project(world: &World) -> Result<Value> {
     let answer = world.caller().grpcurl("ProjectService/GetProject", &json!({"name": "projects/user"})).await?;
@@ -86,7 +67,7 @@ async fn drift_is_told_and_left_until_a_deployment_is_asked_to_repair_it() -> Re
     let plan = world.caller().grpcurl("DeploymentService/PlanDeployment", &request).await?;
     assert_eq!(plan["steps"][2]["calls"][0]["call"], "ModifyLoadBalancerAttributes", "{}", plan["steps"]);
     assert_eq!(drift(&plan["steps"][2]), [format!("repaired {balancing}")]);
-    let repair = deploy(&world, "flowcommerce/user:0.0.4", json!({"repairDrift": true})).await?;
+    let repair = world.deploy_allowing("flowcommerce/user:0.0.4", json!({"repairDrift": true})).await?;
     let repair = world.succeeded(&repair).await?;
     assert_eq!(drift(&repair), [format!("repaired {balancing}"), format!("repaired {maximum}")]);
     assert_eq!(
@@ -140,7 +121,7 @@ async fn what_is_not_brains_is_adopted_on_request_and_what_is_another_projects_n
     let another = "boto3.client('ecs').tag_resource(resourceArn=boto3.client('ecs').describe_clusters(clusters=['user-ecs-cluster'])\
         ['clusters'][0]['clusterArn'], tags=[dict(key='brain:project', value='VALUE')])";
     world.lab.boto3(&another.replace("VALUE", "auth")).await?;
-    let refused = deploy(&world, "flowcommerce/user:0.0.4", json!({"adopt": true})).await?;
+    let refused = world.deploy_allowing("flowcommerce/user:0.0.4", json!({"adopt": true})).await?;
     let refused = world.ended(&refused).await?;
     let reason = text(&refused["reason"]);
     assert!(reason.contains("brain:project=auth"), "{reason}");
@@ -153,7 +134,7 @@ async fn what_is_not_brains_is_adopted_on_request_and_what_is_another_projects_n
     let plan = world.caller().grpcurl("DeploymentService/PlanDeployment", &request).await?;
     assert_eq!(plan["steps"][5]["calls"][0]["call"], "TagResource", "{}", plan["steps"]);
     world.lab.reset_record().await?;
-    let adopted = deploy(&world, "flowcommerce/user:0.0.4", json!({"adopt": true})).await?;
+    let adopted = world.deploy_allowing("flowcommerce/user:0.0.4", json!({"adopt": true})).await?;
     let adopted = world.succeeded(&adopted).await?;
     let cluster = "adopted cluster user-ecs-cluster: brain:project: none → user";
     assert!(drift(&adopted).iter().any(|line| line == cluster), "{:?}", drift(&adopted));

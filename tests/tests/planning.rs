@@ -2,48 +2,11 @@
 
 use anyhow::{Result, ensure};
 use brain_tests::{
+    planned::{Calls, made_calls, planned, planned_calls},
     wait::eventually,
     world::{World, text},
 };
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
-
-type Calls = BTreeMap<String, u64>;
-
-/// The dry run of an image, once a deployer has answered.
-async fn planned(world: &World, image: &str) -> Result<Value> {
-    planned_as(world, &json!({"image": image})).await
-}
-
-async fn planned_as(world: &World, request: &Value) -> Result<Value> {
-    eventually("a deployer's answer to the plan", || async {
-        let answer = world.caller().grpcurl("DeploymentService/PlanDeployment", request).await?;
-        // Empty: none has answered in time.
-        ensure!(answer["steps"].as_array().is_some_and(|steps| !steps.is_empty()), "{}", answer["note"]);
-        Ok(answer)
-    })
-    .await
-}
-
-/// How often each call is planned.
-fn planned_calls(answer: &Value) -> Calls {
-    let mut calls = Calls::new();
-    for step in answer["steps"].as_array().into_iter().flatten() {
-        for call in step["calls"].as_array().into_iter().flatten() {
-            *calls.entry(text(&call["call"])).or_default() += 1;
-        }
-    }
-    calls
-}
-
-/// How often each call that changes something was made.
-async fn made_calls(world: &World) -> Result<Calls> {
-    let record = world.lab.record().await?;
-    let calls = record["calls"].as_object().cloned().unwrap_or_default();
-    let reads = ["Describe", "List", "Get"];
-    let changes = calls.into_iter().filter(|(name, _)| !reads.iter().any(|read| name.starts_with(read)));
-    Ok(changes.map(|(name, count)| (name, count.as_u64().unwrap_or_default())).collect())
-}
+use serde_json::json;
 
 #[tokio::test]
 async fn a_dry_run_lists_the_calls_of_set_up_and_shift_and_makes_none() -> Result<()> {
@@ -53,7 +16,7 @@ async fn a_dry_run_lists_the_calls_of_set_up_and_shift_and_makes_none() -> Resul
     world.create(project).await?;
     world.image_known("0.0.4").await?;
     world.lab.reset_record().await?;
-    let answer = planned(&world, "flowcommerce/user:0.0.4").await?;
+    let answer = planned(&world, &json!({"image": "flowcommerce/user:0.0.4"})).await?;
     assert_eq!(made_calls(&world).await?, Calls::new(), "a dry run changes nothing");
     let steps = answer["plan"]["steps"].as_array().map(Vec::len);
     assert_eq!(answer["steps"].as_array().map(Vec::len), steps);
@@ -64,7 +27,7 @@ async fn a_dry_run_lists_the_calls_of_set_up_and_shift_and_makes_none() -> Resul
     world.registry.push("flowcommerce/user", "0.0.5", "0.0.5").await?;
     world.image_known("0.0.5").await?;
     world.lab.reset_record().await?;
-    let answer = planned(&world, "flowcommerce/user:0.0.5").await?;
+    let answer = planned(&world, &json!({"image": "flowcommerce/user:0.0.5"})).await?;
     assert_eq!(made_calls(&world).await?, Calls::new());
     let shift = world.deploy("flowcommerce/user:0.0.5").await?;
     world.succeeded(&shift).await?;
@@ -82,10 +45,10 @@ async fn a_dry_run_tells_what_differs_and_what_it_lacks() -> Result<()> {
     let drift =
         format!("boto3.client('elb').configure_health_check(LoadBalancerName='user-ecs-lb', HealthCheck={check})");
     world.lab.boto3(&drift).await?;
-    let answer = planned(&world, "flowcommerce/user:0.0.5").await?;
+    let answer = planned(&world, &json!({"image": "flowcommerce/user:0.0.5"})).await?;
     let step = &answer["steps"][2];
     assert_eq!((&step["calls"], &step["drift"][0]["remedy"]), (&json!([]), &json!("DRIFT_REMEDY_TOLD")), "{step}");
-    let answer = planned_as(&world, &json!({"image": "flowcommerce/user:0.0.5", "repairDrift": true})).await?;
+    let answer = planned(&world, &json!({"image": "flowcommerce/user:0.0.5", "repairDrift": true})).await?;
     let call = &answer["steps"][2]["calls"][0];
     assert_eq!((text(&call["call"]), text(&call["resource"])), ("ConfigureHealthCheck".into(), "user-ecs-lb".into()));
     assert!(text(&call["differences"][0]).starts_with("health check: TCP:22 → "), "{call}");

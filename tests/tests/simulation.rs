@@ -48,7 +48,7 @@ fn a_seed_runs_the_same_way_twice() -> Result<()> {
 }
 
 /// Places at which a plan other than the default one is interrupted, spread over it, unless all are asked for.
-const PLACES: usize = 12;
+const PLACES: usize = 10;
 
 /// The places of a plan that are tried, of `count`.
 fn places(plain: Setting, count: usize) -> impl Iterator<Item = usize> {
@@ -59,7 +59,7 @@ fn places(plain: Setting, count: usize) -> impl Iterator<Item = usize> {
 
 /// Every plan there is: each policy, there and back. A version that crashes is rolled back.
 fn every_plan() -> impl Iterator<Item = Setting> {
-    let ways = [Way::OneByOne, Way::Canary, Way::BlueGreen, Way::AllAtOnce];
+    let ways = [Way::OneByOne, Way::Canary, Way::BlueGreen, Way::AllAtOnce, Way::Weighted];
     ways.into_iter().flat_map(|way| {
         [Behaviour::Good, Behaviour::Crashes].map(|behaviour| Setting {
             behaviour: Some(behaviour),
@@ -179,6 +179,11 @@ fn what_begins_or_goes_on_against_what_people_intend_is_caught() -> Result<()> {
 #[test]
 fn a_deployer_that_counts_running_tasks_for_healthy_ones_is_caught() -> Result<()> {
     caught(Deliberate::TakesRunningForHealthy, "floor")
+}
+
+#[test]
+fn requests_that_are_sent_to_tasks_which_are_not_healthy_are_caught() -> Result<()> {
+    caught(Deliberate::WeighsUnseen, "no healthy task")
 }
 
 #[test]

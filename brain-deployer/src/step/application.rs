@@ -6,6 +6,7 @@ use crate::{
     difference::difference,
 };
 use brain_core::{
+    drift::{Drift, Remedy},
     names::TargetGroupNames,
     traffic::{TargetGroup, Weights},
 };
@@ -174,6 +175,36 @@ async fn listener(context: &Context, told: Resource<'_>) -> Result<Observed> {
     Ok(resource.done())
 }
 
+/// To where a rule forwards that is no more as brain made it.
+fn forwards_text(rule: &RequestRule) -> String {
+    let to = if rule.everything { "" } else { "not every request " };
+    format!("{to}to {}", rule.forward.keys().cloned().collect::<Vec<_>>().join(", "))
+}
+
+/// What is told of a rule that is set on a way back, whoever has changed it.
+fn repaired(context: &Context, rule: &RequestRule, groups: &TargetGroupNames) -> Vec<Drift> {
+    let difference = difference("forwards", forwards_text(rule), format!("to {}, {}", groups.a, groups.b));
+    let resource = format!("rule of {}", context.names.load_balancer);
+    vec![Drift { resource, difference, remedy: Remedy::Repaired }]
+}
+
+/// Lets a rule that somebody has changed forward every request to both groups again, with the weights that they still have: a
+/// group that no rule forwards to is not checked, so who could get more is seen only then. Where neither has any, as `wanted`.
+pub(super) fn forwards_again(
+    context: &Context,
+    rule: &RequestRule,
+    groups: &TargetGroupNames,
+    wanted: Weights,
+) -> Observed {
+    let weight = |group: TargetGroup| rule.forward.get(groups.of(group)).copied().unwrap_or_default();
+    let has = Weights { a: weight(TargetGroup::A), b: weight(TargetGroup::B) };
+    let weights = if has.a + has.b == 0 { wanted } else { has };
+    let (arn, forward) = (rule.arn.clone(), forward(groups, weights));
+    let what = format!("let the rule of {} forward to {}, {} again", context.names.load_balancer, groups.a, groups.b);
+    let set = move |context: Context| async move { context.cloud.set_forward(&arn, &forward).await };
+    context.ready(what, set).telling(repaired(context, rule, groups))
+}
+
 /// The rule. A new one sends everything to `group`, where the tasks are; one that exists does so once that is `settled`.
 pub(super) async fn rule(context: &Context, group: TargetGroup, settled: bool) -> Result<Observed> {
     let name = &context.names.load_balancer;
@@ -204,16 +235,16 @@ pub(super) async fn rule(context: &Context, group: TargetGroup, settled: bool) -
     }
     let set = |arn: String| move |context: Context| async move { context.cloud.set_forward(&arn, &forward).await };
     let Some(weights) = weights_of(&found, groups) else {
-        let to = if found.everything { "" } else { "not every request " };
-        let is = found.forward.keys().cloned().collect::<Vec<_>>().join(", ");
-        let both = format!("{}, {}", groups.a, groups.b);
-        return Ok(match resource.mends([difference("forwards", format!("{to}to {is}"), format!("to {both}"))]) {
+        let (is, both) = (forwards_text(&found), format!("to {}, {}", groups.a, groups.b));
+        let told = [difference("forwards", &is, &both)];
+        let mended = if context.goes_back { Some(repaired(context, &found, groups)) } else { resource.mends(told) };
+        return Ok(match mended {
             Some(drift) => {
-                context.ready(format!("let the rule of {name} forward to {both}"), set(found.arn)).telling(drift)
+                context.ready(format!("let the rule of {name} forward {both}"), set(found.arn)).telling(drift)
             }
             // Without it no weight can be set, so nothing is begun.
             None => blocked(format!(
-                "the rule of {name} forwards {to}to {is}, and not every request to {both}: deploy with repair_drift"
+                "the rule of {name} forwards {is}, and not every request {both}: deploy with repair_drift"
             )),
         });
     };

@@ -26,14 +26,17 @@ pub(super) async fn weigh(context: &Context, service: &str, goal: Goal, follows_
     let Some(rule) = context.cloud.rule(name, context.spec.id.as_str()).await? else {
         return Ok(wait(format!("the rule of {name} does not show")));
     };
+    let mut wanted = Weights::percent(group, percent);
     let Some(has) = application::weights_of(&rule, groups) else {
+        if context.goes_back {
+            return Ok(application::forwards_again(context, &rule, groups, wanted));
+        }
         return Ok(blocked(format!(
             "the rule of {name} does not forward every request to {} and {}: deploy with repair_drift",
             groups.a, groups.b
         )));
     };
     context.looks.seen_weights(has);
-    let mut wanted = Weights::percent(group, percent);
     if has == wanted {
         return Ok(done());
     }

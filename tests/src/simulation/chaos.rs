@@ -1,6 +1,6 @@
 //! What goes wrong around a deployment, and what people do to it, drawn from the seed.
 
-use super::{house::House, intent};
+use super::{house::House, intent, weights};
 use anyhow::Result;
 use brain_core::deployment::Deployment;
 use brain_deployer::simulated::TaskStage;
@@ -143,6 +143,7 @@ impl Chaos {
         self.house.cloud.with(|world| {
             if balancer {
                 world.balancers.clear();
+                weights::somebody_changes_checks(world);
             }
             for group in world.groups.values_mut() {
                 group.rebalances = true;

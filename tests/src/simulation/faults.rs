@@ -27,6 +27,8 @@ pub enum Deliberate {
     RemovesUnseen,
     /// Takes a task that runs for one that is healthy.
     TakesRunningForHealthy,
+    /// Sends all requests to a version that it raises, before any of its tasks is healthy.
+    WeighsUnseen,
     /// Two processes claim to be the same start of the same deployer, so that the server hands a deployment to both.
     SharedInstance,
     /// A watcher that is handed a project anew goes on telling what it saw first.

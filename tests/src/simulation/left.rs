@@ -1,7 +1,7 @@
 //! A version that is bad is cancelled where it stands, at any moment, and the next one is deployed: nothing that was left in
 //! the midst may stand in its way.
 
-use super::{Faults, House, Referee, SETTLED, create_projects, deploy, digest, past};
+use super::{Faults, House, Referee, SETTLED, Setting, create_projects, deploy, digest, past, weights};
 use anyhow::{Context, Result, bail, ensure};
 use brain_core::deployment::Phase;
 use brain_deployer::simulated::{Behaviour, World};
@@ -35,7 +35,8 @@ async fn play(seed: u64) -> Result<()> {
     past::leave(&mut world);
     let referee = Arc::new(Referee::new(Faults::new(seed, None, None)));
     let house = House::new(world, Arc::clone(&referee), "90s");
-    create_projects(&house, &[], false, &[4, 5, 6]).await?;
+    let kind = weights::kind(Setting { seed, ..Setting::default() });
+    create_projects(&house, &[], false, &[4, 5, 6], kind).await?;
     house.start_server()?;
     house.start_watcher("watcher-1")?;
     house.start_deployer("deployer-1", None)?;

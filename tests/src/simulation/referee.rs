@@ -1,5 +1,7 @@
 //! Sees every act, every change of the cloud and every commit, and holds them against the invariants.
 
+mod weights;
+
 use super::{
     faults::{Deliberate, Faults},
     house::BEGIN_MS,
@@ -141,7 +143,9 @@ impl Referee {
         self.nothing_half_made(&state, world);
         self.house_is_kept(&state, world);
         let Some(last) = state.deployments.back() else { return };
-        let Some(expected) = expected(last) else { return };
+        let expected = expected(last);
+        self.balancer_at_end(&state, expected.as_deref(), world);
+        let Some(expected) = expected else { return };
         let healthy = world.healthy();
         for (name, service) in &world.services {
             let left = expected.iter().find(|count| count.service == *name);
@@ -274,7 +278,10 @@ impl Referee {
                 (true, format!("auto-scaling group {name}"))
             }
             Act::CreateLoadBalancer { name, .. } => (false, format!("load balancer {name}")),
-            _ => return,
+            _ => match weights::set_up(act, world) {
+                Some(set_up) => set_up,
+                None => return,
+            },
         };
         let what = {
             let inner = self.lock();
@@ -363,9 +370,11 @@ impl Referee {
 fn expected(deployment: &Deployment) -> Option<Vec<ServiceCount>> {
     match (deployment.phase, &deployment.rollback) {
         (Phase::Succeeded, _) => Some(deployment.plan.to.clone()),
-        (Phase::Failed, _) => Some(deployment.plan.from.clone()),
+        // Where both target groups were in use, one has all.
+        (Phase::Failed, Some(rollback)) => Some(rollback.plan.to.clone()),
+        (Phase::Failed, None) => Some(deployment.plan.from.clone()),
         // A rollback may be cancelled in its turn.
-        (_, Some(rollback)) if deployment.cursor >= rollback.plan.steps.len() => Some(deployment.plan.from.clone()),
+        (_, Some(rollback)) if deployment.cursor >= rollback.plan.steps.len() => Some(rollback.plan.to.clone()),
         _ => None,
     }
 }
@@ -388,6 +397,7 @@ impl Director for Referee {
         self.check_lease(process, act);
         self.check_set_up(act, world);
         self.check_removal(act, world);
+        self.check_weights(act, world);
         let removes = matches!(act, Act::DeleteService { .. } | Act::DeregisterTaskDefinition { .. });
         if world.small_hosts && !removes {
             self.violated(format!("{process} acts where there is room for no task: {}", act.name()));
@@ -458,6 +468,9 @@ impl Deliberate {
                 }
             }
             (Self::RegistersTwice, Act::RegisterTaskDefinition { .. }) => acts.push(act.clone()),
+            (Self::WeighsUnseen, Act::SetDesired { desired, .. }) if *desired > 0 => {
+                acts.extend(super::weights::unseen(act, world));
+            }
             _ => {}
         }
         acts

@@ -22,6 +22,7 @@ use brain_core::{
     project::{LaunchKind, ProjectDraft, ProjectSpec, TargetDraft},
     release::{AheadOf, Commit},
     time::Timestamp,
+    traffic::{LoadBalancerKind, Route, TargetGroup},
     version::{VersionPart, version_of},
     window::Window,
 };
@@ -51,6 +52,10 @@ const GOLDEN_HOUSEKEEPING: &str = include_str!("golden_housekeeping.hex");
 const GOLDEN_LEFT: &str = include_str!("golden_left.hex");
 /// Those that came with the look whether there is room for a plan.
 const GOLDEN_PREFLIGHT: &str = include_str!("golden_preflight.hex");
+/// Those that came with weights: an application load balancer, plans that weigh, production by target group.
+const GOLDEN_WEIGHTS: &str = include_str!("golden_weights.hex");
+/// Those that came with production that cannot be observed.
+const GOLDEN_UNOBSERVED: &str = include_str!("golden_unobserved.hex");
 
 fn spec() -> ProjectSpec {
     let target = TargetDraft {
@@ -368,6 +373,46 @@ fn housekeeping() -> Transition {
     ])
 }
 
+/// Plans that weigh requests between two target groups, and what is observed of them.
+fn weights() -> Transition {
+    let mut spec = spec();
+    spec.target.load_balancer_kind = LoadBalancerKind::Application;
+    let mut request = request_of(&spec);
+    for (group, count) in TargetGroup::BOTH.into_iter().zip(request.plan.from.iter_mut().chain(&mut request.plan.to)) {
+        count.group = Some(group);
+    }
+    for step in &mut request.plan.steps {
+        if let Step::Service { group, .. } = step {
+            *group = Some(TargetGroup::B);
+        }
+    }
+    let weigh = |percent, follows_health| {
+        let (service, group) = ("s".to_owned(), TargetGroup::B);
+        Step::Weigh { service, group, percent, healthy: 1, follows_health }
+    };
+    let rule = |settled| Step::Rule { group: TargetGroup::A, settled };
+    request.plan.steps.extend([rule(true), rule(false), weigh(10, false), weigh(100, true)]);
+    let service = |group, weight| ServiceState {
+        service: "s".into(),
+        version: "0.0.5".into(),
+        desired: 3,
+        running: 2,
+        healthy: 1,
+        route: Some(Route { group, weight }),
+    };
+    let services = vec![service(TargetGroup::A, 90), service(TargetGroup::B, 10)];
+    transition(vec![
+        Change::ProjectCreated(Box::new(spec)),
+        Change::ProductionObserved { services },
+        Change::DeploymentRequested(Box::new(request)),
+    ])
+}
+
+fn unobserved() -> Transition {
+    let since = Timestamp(1_700_000_000_456);
+    transition(vec![Change::ProductionUnobserved { why: "w".into(), since }, Change::ProductionObservedAgain])
+}
+
 fn hex(bytes: &[u8]) -> String {
     let mut text = String::new();
     for (index, byte) in bytes.iter().enumerate() {
@@ -397,6 +442,8 @@ fn events_that_earlier_releases_wrote_are_read_for_ever() {
         (GOLDEN_DRIFT, drift()),
         (GOLDEN_HOUSEKEEPING, housekeeping()),
         (GOLDEN_LEFT, left()),
+        (GOLDEN_WEIGHTS, weights()),
+        (GOLDEN_UNOBSERVED, unobserved()),
     ] {
         let now = hex(&encode_transitions(std::slice::from_ref(&transition)).unwrap());
         let golden = bytes(golden);

@@ -68,14 +68,26 @@ pub struct SimulatedCloud {
 
 struct State {
     world: World,
-    pasts: VecDeque<World>,
+    /// Newest first. Most ticks change nothing: a copy is made only of what differs from the one before.
+    pasts: VecDeque<Arc<World>>,
+}
+
+impl State {
+    /// What a read shows.
+    fn shown(&self, treatment: &Treatment) -> &World {
+        match treatment.behind.checked_sub(1).and_then(|ago| self.pasts.get(ago)) {
+            Some(past) => past,
+            None => &self.world,
+        }
+    }
 }
 
 impl SimulatedCloud {
     /// An account in which `world` is so.
     #[must_use]
     pub fn new(world: World, director: Arc<dyn Director>, now: Arc<dyn Fn() -> Timestamp + Send + Sync>) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State { world, pasts: VecDeque::new() }), director, now })
+        let state = State { world, pasts: VecDeque::new() };
+        Arc::new(Self { state: Mutex::new(state), director, now })
     }
 
     /// The control loop: runs until it is dropped.
@@ -85,7 +97,8 @@ impl SimulatedCloud {
         loop {
             ticks.tick().await;
             let mut state = self.lock();
-            let past = state.world.clone();
+            let past = state.pasts.front().filter(|past| ***past == state.world).map(Arc::clone);
+            let past = past.unwrap_or_else(|| Arc::new(state.world.clone()));
             state.pasts.push_front(past);
             state.pasts.truncate(PASTS);
             state.world.tick((self.now)().0);
@@ -141,8 +154,7 @@ impl Client {
         let treatment = self.begin(call, false).await?;
         let seen = {
             let state = self.cloud.lock();
-            let past = treatment.behind.checked_sub(1).and_then(|ago| state.pasts.get(ago));
-            read(past.unwrap_or(&state.world), &treatment)
+            read(state.shown(&treatment), &treatment)
         };
         end(call, &treatment).await?;
         Ok(seen)

@@ -19,7 +19,10 @@ use brain_server::{
     clock::Clock,
     store::{Store, memory::MemoryStore},
 };
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint, Error};
@@ -40,7 +43,7 @@ pub struct House {
     /// The store, which outlives every server.
     pub store: Arc<MemoryStore>,
     /// How often the server keeps house.
-    housekeeping: &'static str,
+    pub housekeeping: Duration,
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     inner: Mutex<Inner>,
 }
@@ -68,7 +71,7 @@ impl Network for Wire {
 impl House {
     /// A house with a cloud and a store, and nobody in it.
     #[must_use]
-    pub fn new(world: World, referee: Arc<Referee>, housekeeping: &'static str) -> Arc<Self> {
+    pub fn new(world: World, referee: Arc<Referee>, housekeeping: Duration) -> Arc<Self> {
         let begun = Instant::now();
         let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(move || Timestamp(BEGIN_MS).plus(begun.elapsed()));
         let cloud = SimulatedCloud::new(world, Arc::clone(&referee) as _, Arc::clone(&now));
@@ -87,7 +90,7 @@ impl House {
     /// Starts the server.
     pub fn start_server(&self) -> Result<()> {
         self.referee.note("the server starts");
-        let housekeeping_interval = Some(self.housekeeping.to_owned());
+        let housekeeping_interval = Some(format!("{}s", self.housekeeping.as_secs()));
         let settings = brain_server::config::Settings { housekeeping_interval, ..Default::default() };
         let config = settings.check()?;
         let ledger = Arc::new(Ledger::new(Arc::clone(&self.store), Arc::clone(&self.referee)));

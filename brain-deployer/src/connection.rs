@@ -163,10 +163,11 @@ impl Session<'_> {
         loop {
             let until = self.lease.until();
             tokio::select! {
-                message = messages.message() => match message? {
-                    Some(message) => self.handle(message).await,
-                    None => return Ok(()),
-                },
+                // In one order, so that a simulation's seed runs the same way each time; the end of the lease before all.
+                biased;
+                () = sleep_until(until) => {
+                    return Err(Status::deadline_exceeded("the lease was not renewed in time: all deployments are left"));
+                }
                 _ = renew.tick() => {
                     let sequence = self.lease.renewing(Instant::now());
                     let renewal = ToServer::Renew(RenewLeases { sequence });
@@ -174,9 +175,10 @@ impl Session<'_> {
                         return Ok(());
                     }
                 }
-                () = sleep_until(until) => {
-                    return Err(Status::deadline_exceeded("the lease was not renewed in time: all deployments are left"));
-                }
+                message = messages.message() => match message? {
+                    Some(message) => self.handle(message).await,
+                    None => return Ok(()),
+                },
             }
         }
     }

@@ -108,6 +108,12 @@ impl House {
         Ok(())
     }
 
+    /// Whether a server runs.
+    #[must_use]
+    pub fn is_served(&self) -> bool {
+        self.lock().server.is_some()
+    }
+
     /// Kills the server: what it has not stored is lost, and nothing that it still sends arrives.
     pub fn kill_server(&self) {
         self.referee.note("the server dies");
@@ -194,6 +200,13 @@ impl House {
     #[must_use]
     pub fn watchers(&self) -> Vec<String> {
         self.lock().watchers.iter().map(|(process, _)| process.clone()).collect()
+    }
+
+    /// Whether this deployer or watcher runs.
+    #[must_use]
+    pub fn runs(&self, process: &str) -> bool {
+        let inner = self.lock();
+        inner.deployers.iter().chain(&inner.watchers).any(|(other, _)| other == process)
     }
 
     /// Deployers that run.

@@ -186,7 +186,10 @@ impl Session<'_> {
     async fn handle(&mut self, message: DeployerServiceConnectResponse) {
         match message.message {
             Some(Message::Renewed(renewed)) => self.lease.renewed(renewed.sequence),
-            Some(Message::Acknowledged(acknowledged)) => self.reporter.acknowledged(acknowledged),
+            Some(Message::Acknowledged(mut acknowledged)) => {
+                acknowledged.stale &= !self.deployer.outside.deaf;
+                self.reporter.acknowledged(acknowledged);
+            }
             Some(Message::Observe(observe)) => self.observers.set(observe.projects),
             Some(Message::Assignment(assignment)) => self.take_up(assignment).await,
             Some(Message::Plan(request)) => self.rehearse(request).await,
@@ -199,7 +202,7 @@ impl Session<'_> {
             }
             Some(Message::Revoked(DeploymentRevoked { deployment, generation })) => {
                 let revoked = |worker: &&Worker| worker.deployment == deployment && worker.generation <= generation;
-                if let Some(worker) = self.workers.values().find(revoked) {
+                if let Some(worker) = self.workers.values().find(revoked).filter(|_| !self.deployer.outside.deaf) {
                     worker.leave.cancel();
                 }
             }

@@ -6,6 +6,7 @@ pub mod faults;
 pub mod house;
 pub mod intent;
 pub mod knowledge;
+mod leases;
 pub mod ledger;
 pub mod left;
 mod past;

@@ -33,6 +33,8 @@ pub enum Deliberate {
     LosesShare,
     /// The store says of what watchers observe that it is durable, and it is not.
     AcknowledgesEarly,
+    /// Goes on with a deployment that was withdrawn, and with reports that are refused.
+    IgnoresWithdraw,
 }
 
 /// One fault of a sweep, at the k-th call or act.

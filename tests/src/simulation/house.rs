@@ -1,6 +1,7 @@
 //! The house: one server and some deployers as they ship, each of which may die and come back at any moment.
 
 use super::{
+    faults::Deliberate,
     knowledge::{Hosted, Way},
     ledger::Ledger,
     referee::Referee,
@@ -139,6 +140,7 @@ impl House {
             clouds: Arc::new(Client::new(Arc::clone(&self.cloud), &process)),
             network: Arc::new(Wire { wires: Arc::clone(&self.wires), name: process.clone() }),
             now: Arc::clone(&self.now),
+            deaf: self.referee.faults.deliberate == Some(Deliberate::IgnoresWithdraw),
         };
         let stop = CancellationToken::new();
         tokio::spawn(brain_deployer::run(settings.check()?, outside, instance, stop.clone()));

@@ -4,10 +4,11 @@ use super::{
     faults::{Deliberate, Faults},
     house::BEGIN_MS,
     knowledge::Knowledge,
+    leases::Leases,
     past,
 };
 use brain_core::{
-    deployment::{Deployment, Lease, Phase},
+    deployment::{Deployment, Phase},
     drift::SetUp,
     line::{Line, Moment},
     plan::{ServiceCount, Step},
@@ -44,9 +45,7 @@ struct Inner {
     history: Vec<String>,
     state: Option<ProjectState>,
     line: Line,
-    /// The deployment that was leased last, with its generation, and who has acted under it.
-    leased: Option<(u64, u64, Lease)>,
-    actor: Option<String>,
+    leases: Leases,
     floor: u32,
     /// When each task was last seen healthy.
     healthy: BTreeMap<String, (String, u128)>,
@@ -100,8 +99,8 @@ impl Referee {
         self.lock().violations.push(what);
     }
 
-    /// A commit is durable.
-    pub fn committed(&self, state: ProjectState) {
+    /// A commit is durable: the project is so from now on, and with it a deployment was leased if `leases`.
+    pub fn committed(&self, state: ProjectState, leases: bool) {
         self.knowledge.committed(&state);
         if state.spec.id.as_str() != "user" {
             return;
@@ -116,14 +115,7 @@ impl Referee {
             let before: u32 = deployment.plan.from.iter().map(|count| count.count).sum();
             inner.floor = deployment.policy(&state.spec).floor(state.spec.target.desired_count).min(before);
         }
-        // Housekeeping is as a deployment of no number: one process may act.
-        let kept = state.housekeeper.clone().map(|lease| (0, 0, lease));
-        let deployed =
-            state.active().and_then(|active| Some((active.number, active.generation, active.lease.clone()?)));
-        if let Some(leased) = kept.or(deployed).filter(|leased| inner.leased.as_ref() != Some(leased)) {
-            inner.actor = None;
-            inner.leased = Some(leased);
-        }
+        inner.leases.committed(&state, leases);
         inner.state = Some(state);
     }
 
@@ -239,27 +231,6 @@ impl Referee {
         let others = others.into_iter().filter(|by| *by != active.requested_by).count();
         if others < required as usize {
             self.violated(format!("deployment {} begins with {others} approvals of {required}", active.number));
-        }
-    }
-
-    /// Whether the process holds the latest lease, and is the only one that acts under it.
-    fn check_lease(&self, process: &str, act: &Act) {
-        let what = {
-            let mut inner = self.lock();
-            let Some((number, generation, lease)) = inner.leased.clone() else {
-                drop(inner);
-                return self.violated(format!("{process} acts without any lease: {}", act.name()));
-            };
-            let holder = format!("{}/{}", lease.agent, lease.instance);
-            let actor = inner.actor.get_or_insert_with(|| process.to_owned()).clone();
-            if process.split('#').next() != Some(holder.as_str()) || actor != process {
-                Some(format!("{process} acts on deployment {number}, which {holder} ({actor}) has: {generation}"))
-            } else {
-                None
-            }
-        };
-        if let Some(what) = what {
-            self.violated(what);
         }
     }
 
@@ -385,7 +356,10 @@ impl Director for Referee {
 
     fn acting(&self, process: &str, act: &Act, world: &World) {
         self.note(format!("{process}: {act:?}").chars().take(160).collect::<String>());
-        self.check_lease(process, act);
+        let wrong = self.lock().leases.acts(process);
+        if let Some(wrong) = wrong {
+            self.violated(format!("{wrong}: {}", act.name()));
+        }
         self.check_set_up(act, world);
         self.check_removal(act, world);
         let removes = matches!(act, Act::DeleteService { .. } | Act::DeregisterTaskDefinition { .. });

@@ -1,6 +1,7 @@
 //! Server, watchers and deployers as they ship, in one thread on a paused clock, a network in memory and a simulated cloud. One seed
 //! drives what people do and what goes wrong; a [`referee`] checks the invariants at every act, change and commit.
 
+mod board;
 pub mod chaos;
 pub mod faults;
 pub mod house;
@@ -167,7 +168,11 @@ async fn play(setting: Setting) -> Result<Ended> {
         referee.at_end(world);
         lasting(world)
     });
-    for difference in referee.knowledge.differences(&house.hosted) {
+    let stored = house.store.load().await?;
+    let board = |world: &mut World| -> Vec<String> {
+        stored.projects.iter().flat_map(|project| board::differences(&project.state, world)).collect()
+    };
+    for difference in referee.knowledge.differences(&house.hosted).into_iter().chain(house.cloud.with(board)) {
         referee.violated(difference);
     }
     let (calls, acts, commits) = (referee.faults.calls(), referee.faults.acts(), referee.faults.commits());

@@ -16,7 +16,7 @@ use brain_core::{
     time::Timestamp,
 };
 use brain_deployer::{
-    cloud::{TAG_PROJECT, Tags},
+    cloud::{TAG_PROJECT, Tags, is_idle},
     simulated::{Act, Behaviour, Director, ServiceState, TaskStage, Treatment, World},
 };
 use std::{
@@ -343,7 +343,7 @@ fn expected(deployment: &Deployment) -> Option<Vec<ServiceCount>> {
 
 impl Director for Referee {
     fn treat(&self, process: &str, call: &'static str, acting: bool) -> Treatment {
-        let treatment = self.faults.treat(process, acting);
+        let treatment = self.faults.treat(process, acting, is_idle());
         if treatment.refused.is_some() || treatment.lost {
             self.note(format!("{process}: {call} fails, {:?}, lost: {}", treatment.refused, treatment.lost));
         }

@@ -101,7 +101,7 @@ pub struct Rule {
 }
 
 /// A security group.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct SecurityGroup {
     pub id: String,
@@ -122,7 +122,7 @@ pub struct LaunchSettings {
 }
 
 /// A launch template.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct LaunchTemplate {
     pub id: String,
@@ -133,7 +133,7 @@ pub struct LaunchTemplate {
 }
 
 /// An auto-scaling group.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct Group {
     pub desired: u32,
@@ -233,7 +233,7 @@ pub struct Cluster {
 }
 
 /// A service.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct Service {
     pub name: String,
@@ -251,7 +251,7 @@ pub struct Service {
 }
 
 /// What ECS says of a service.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct ServiceEvent {
     /// Milliseconds since 1970.
@@ -325,7 +325,7 @@ impl Task {
 }
 
 /// How a task stopped.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct Stopped {
     /// When it ended or was told to, milliseconds since 1970.

@@ -163,10 +163,11 @@ impl Session<'_> {
         loop {
             let until = self.lease.until();
             tokio::select! {
-                message = messages.message() => match message? {
-                    Some(message) => self.handle(message).await,
-                    None => return Ok(()),
-                },
+                // In one order, so that a simulation's seed runs the same way each time; the end of the lease before all.
+                biased;
+                () = sleep_until(until) => {
+                    return Err(Status::deadline_exceeded("the lease was not renewed in time: all deployments are left"));
+                }
                 _ = renew.tick() => {
                     let sequence = self.lease.renewing(Instant::now());
                     let renewal = ToServer::Renew(RenewLeases { sequence });
@@ -174,9 +175,10 @@ impl Session<'_> {
                         return Ok(());
                     }
                 }
-                () = sleep_until(until) => {
-                    return Err(Status::deadline_exceeded("the lease was not renewed in time: all deployments are left"));
-                }
+                message = messages.message() => match message? {
+                    Some(message) => self.handle(message).await,
+                    None => return Ok(()),
+                },
             }
         }
     }
@@ -184,7 +186,10 @@ impl Session<'_> {
     async fn handle(&mut self, message: DeployerServiceConnectResponse) {
         match message.message {
             Some(Message::Renewed(renewed)) => self.lease.renewed(renewed.sequence),
-            Some(Message::Acknowledged(acknowledged)) => self.reporter.acknowledged(acknowledged),
+            Some(Message::Acknowledged(mut acknowledged)) => {
+                acknowledged.stale &= !self.deployer.outside.deaf;
+                self.reporter.acknowledged(acknowledged);
+            }
             Some(Message::Observe(observe)) => self.observers.set(observe.projects),
             Some(Message::Assignment(assignment)) => self.take_up(assignment).await,
             Some(Message::Plan(request)) => self.rehearse(request).await,
@@ -197,7 +202,7 @@ impl Session<'_> {
             }
             Some(Message::Revoked(DeploymentRevoked { deployment, generation })) => {
                 let revoked = |worker: &&Worker| worker.deployment == deployment && worker.generation <= generation;
-                if let Some(worker) = self.workers.values().find(revoked) {
+                if let Some(worker) = self.workers.values().find(revoked).filter(|_| !self.deployer.outside.deaf) {
                     worker.leave.cancel();
                 }
             }

@@ -14,6 +14,9 @@ pub struct Outside {
     pub network: Arc<dyn Network>,
     /// Tells the time.
     pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// Hears neither that a deployment is withdrawn nor that a report is refused. Only a simulation has such a deployer, to see
+    /// that what it does is noticed.
+    pub deaf: bool,
 }
 
 impl Outside {
@@ -21,6 +24,6 @@ impl Outside {
     #[must_use]
     pub fn real(aws_limits: f64) -> Self {
         let now = || Timestamp(jiff::Timestamp::now().as_millisecond());
-        Self { clouds: Arc::new(AwsClouds::new(aws_limits)), network: Arc::new(Tcp), now: Arc::new(now) }
+        Self { clouds: Arc::new(AwsClouds::new(aws_limits)), network: Arc::new(Tcp), now: Arc::new(now), deaf: false }
     }
 }

@@ -22,11 +22,10 @@ pub trait PrometheusPort: Send + Sync {
     async fn figure(&self, server: &str, query: &str) -> Result<f64, String>;
 }
 
-/// The Prometheuses of the configuration.
-#[derive(Debug)]
+/// The Prometheuses of the configuration, each with the client that all of them share.
+#[derive(Debug, Default)]
 pub struct Prometheus {
-    client: reqwest::Client,
-    servers: BTreeMap<String, PrometheusServer>,
+    servers: BTreeMap<String, (PrometheusServer, reqwest::Client)>,
 }
 
 #[derive(Deserialize)]
@@ -56,23 +55,27 @@ struct Element {
 type Sample = (f64, String);
 
 impl Prometheus {
-    /// A client for these servers.
+    /// A client for these servers. Without any there is none: it would read all of the machine's certificates for nothing.
     pub fn new(servers: BTreeMap<String, PrometheusServer>) -> reqwest::Result<Self> {
+        if servers.is_empty() {
+            return Ok(Self::default());
+        }
         let client = reqwest::Client::builder()
             .user_agent(concat!("brain-deployer/", env!("CARGO_PKG_VERSION")))
             .timeout(TIMEOUT)
             // A token is for the address that was configured, and no other.
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
-        Ok(Self { client, servers })
+        let servers = servers.into_iter().map(|(name, server)| (name, (server, client.clone()))).collect();
+        Ok(Self { servers })
     }
 
-    async fn ask(&self, server: &PrometheusServer, query: &str) -> Result<(u16, Vec<u8>), String> {
+    async fn ask(client: &reqwest::Client, server: &PrometheusServer, query: &str) -> Result<(u16, Vec<u8>), String> {
         let PrometheusServer { url, bearer_token } = server;
         let mut url = url.clone();
         url.set_path(&format!("{}/api/v1/query", url.path().trim_end_matches('/')));
         url.query_pairs_mut().append_pair("query", query);
-        let mut request = self.client.get(url);
+        let mut request = client.get(url);
         if let Some(token) = bearer_token {
             request = request.bearer_auth(token.expose_secret());
         }
@@ -95,12 +98,12 @@ impl Prometheus {
 #[async_trait]
 impl PrometheusPort for Prometheus {
     async fn figure(&self, server: &str, query: &str) -> Result<f64, String> {
-        let Some(known) = self.servers.get(server) else {
+        let Some((known, client)) = self.servers.get(server) else {
             return Err(format!(
                 "this deployer knows no Prometheus {server}: add [prometheus.{server}] to its configuration"
             ));
         };
-        let read = self.ask(known, query).await.and_then(|(status, body)| read(status, &body));
+        let read = Self::ask(client, known, query).await.and_then(|(status, body)| read(status, &body));
         read.map_err(|why| format!("Prometheus {server} {why}"))
     }
 }

@@ -9,7 +9,7 @@ use crate::clouds::Clouds;
 use async_trait::async_trait;
 use brain_core::time::Timestamp;
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -41,6 +41,8 @@ pub struct Treatment {
     pub lost: bool,
     /// A read shows what was so many ticks ago, [`PASTS`] at most.
     pub behind: usize,
+    /// A read shows what was when the process read in this way first.
+    pub first: bool,
     /// The load balancer takes every running task for healthy.
     pub credulous: bool,
     /// Is neither done nor answered, ever: whoever called is no more.
@@ -68,14 +70,32 @@ pub struct SimulatedCloud {
 
 struct State {
     world: World,
-    pasts: VecDeque<World>,
+    /// Newest first. Most ticks change nothing: a copy is made only of what differs from the one before.
+    pasts: VecDeque<Arc<World>>,
+    /// By process, for reads that show it for ever.
+    firsts: BTreeMap<Arc<str>, World>,
+}
+
+impl State {
+    /// What a read shows.
+    fn shown(&mut self, process: &Arc<str>, treatment: &Treatment) -> &World {
+        let Self { world, pasts, firsts } = self;
+        if treatment.first {
+            return firsts.entry(Arc::clone(process)).or_insert_with(|| world.clone());
+        }
+        match treatment.behind.checked_sub(1).and_then(|ago| pasts.get(ago)) {
+            Some(past) => past,
+            None => world,
+        }
+    }
 }
 
 impl SimulatedCloud {
     /// An account in which `world` is so.
     #[must_use]
     pub fn new(world: World, director: Arc<dyn Director>, now: Arc<dyn Fn() -> Timestamp + Send + Sync>) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State { world, pasts: VecDeque::new() }), director, now })
+        let state = State { world, pasts: VecDeque::new(), firsts: BTreeMap::new() };
+        Arc::new(Self { state: Mutex::new(state), director, now })
     }
 
     /// The control loop: runs until it is dropped.
@@ -85,7 +105,8 @@ impl SimulatedCloud {
         loop {
             ticks.tick().await;
             let mut state = self.lock();
-            let past = state.world.clone();
+            let past = state.pasts.front().filter(|past| ***past == state.world).map(Arc::clone);
+            let past = past.unwrap_or_else(|| Arc::new(state.world.clone()));
             state.pasts.push_front(past);
             state.pasts.truncate(PASTS);
             state.world.tick((self.now)().0);
@@ -140,9 +161,8 @@ impl Client {
     ) -> Result<T> {
         let treatment = self.begin(call, false).await?;
         let seen = {
-            let state = self.cloud.lock();
-            let past = treatment.behind.checked_sub(1).and_then(|ago| state.pasts.get(ago));
-            read(past.unwrap_or(&state.world), &treatment)
+            let mut state = self.cloud.lock();
+            read(state.shown(&self.process, &treatment), &treatment)
         };
         end(call, &treatment).await?;
         Ok(seen)

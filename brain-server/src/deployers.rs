@@ -249,11 +249,13 @@ impl Hub {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                // In one order, so that a simulation's seed runs the same way each time.
+                biased;
+                _ = tick.tick() => self.tick(),
                 message = inbox.recv() => match message {
                     Some(message) => self.handle(message),
                     None => return,
                 },
-                _ = tick.tick() => self.tick(),
             }
         }
     }

@@ -202,10 +202,8 @@ impl Hub {
             let due = self.due;
             let hints_due = self.hints.until;
             let message = tokio::select! {
-                message = inbox.recv() => match message {
-                    Some(message) => message,
-                    None => return,
-                },
+                // In one order, so that a simulation's seed runs the same way each time.
+                biased;
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                     self.due = None;
                     self.share_out();
@@ -216,6 +214,10 @@ impl Hub {
                     self.send_hints();
                     continue;
                 }
+                message = inbox.recv() => match message {
+                    Some(message) => message,
+                    None => return,
+                },
             };
             self.handle(message);
         }

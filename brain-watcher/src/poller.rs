@@ -170,6 +170,8 @@ impl Poller {
                 }
             };
             tokio::select! {
+                // In one order, so that a simulation's seed runs the same way each time.
+                biased;
                 () = tokio::time::sleep_until(end) => return false,
                 () = self.poke.notified() => {
                     debug!("poked");

@@ -1,11 +1,13 @@
 //! Server, watchers and deployers as they ship, in one thread on a paused clock, a network in memory and a simulated cloud. One seed
 //! drives what people do and what goes wrong; a [`referee`] checks the invariants at every act, change and commit.
 
+mod board;
 pub mod chaos;
 pub mod faults;
 pub mod house;
 pub mod intent;
 pub mod knowledge;
+mod leases;
 pub mod ledger;
 pub mod left;
 mod past;
@@ -35,14 +37,17 @@ use faults::{Chosen, Deliberate, Faults};
 use house::House;
 use referee::Referee;
 use std::{sync::Arc, time::Duration};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::{Channel, Uri};
 
 /// Longest time of a deployment once faults have stopped and nobody steers: one step that waits for its timeout, a rollback
 /// that begins three times, and some minutes of work.
 const END_WITHIN: Duration = Duration::from_mins(60);
-/// Time after which nothing changes any more.
+/// Time within which nothing changes any more: the longest pause of a watcher whose polls have failed.
 const SETTLED: Duration = Duration::from_mins(5);
+/// Time beyond two turns of housekeeping, one of which may have been interrupted, in which nothing has changed: then nothing
+/// will.
+const QUIET: Duration = Duration::from_secs(30);
 
 /// What is to be run.
 #[derive(Debug, Clone, Copy, Default)]
@@ -132,7 +137,8 @@ async fn play(setting: Setting) -> Result<Ended> {
     let referee = Arc::new(Referee::new(Faults::new(setting.seed, setting.deliberate, setting.chosen)));
     past::leave(&mut world);
     // A sweep interrupts every call, and looks are many; chaos wants housekeeping everywhere.
-    let house = House::new(world, Arc::clone(&referee), if setting.chaos { "20s" } else { "90s" });
+    let housekeeping = Duration::from_secs(if setting.chaos { 20 } else { 45 });
+    let house = House::new(world, Arc::clone(&referee), housekeeping);
     referee.note(format!("{setting:?}, 0.0.5: {behaviour:?}"));
     // A deployer that is wrong on purpose is caught by what it does: nobody keeps it from doing it.
     let intends = setting.chaos && setting.deliberate.is_none();
@@ -164,17 +170,39 @@ async fn play(setting: Setting) -> Result<Ended> {
             sleep(Duration::from_secs(random.u64(0..60))).await;
         }
     }
-    sleep(SETTLED).await;
+    settle(&house).await;
     crashes.abort();
     let world = house.cloud.with(|world| {
         referee.at_end(world);
         lasting(world)
     });
-    for difference in referee.knowledge.differences(&house.hosted) {
+    let stored = house.store.load().await?;
+    let board = |world: &mut World| -> Vec<String> {
+        stored.projects.iter().flat_map(|project| board::differences(&project.state, world)).collect()
+    };
+    for difference in referee.knowledge.differences(&house.hosted).into_iter().chain(house.cloud.with(board)) {
         referee.violated(difference);
     }
     let (calls, acts, commits) = (referee.faults.calls(), referee.faults.acts(), referee.faults.commits());
     Ok(Ended { violations: referee.violations(), history: referee.history(), world, calls, acts, commits })
+}
+
+/// Waits until nothing changes any more.
+async fn settle(house: &House) {
+    let end = Instant::now() + SETTLED;
+    let now = || (house.cloud.with(|world| lasting(world)), house.referee.faults.commits());
+    let (mut before, mut since) = (now(), Instant::now());
+    while Instant::now() < end {
+        sleep(Duration::from_secs(5)).await;
+        let now = now();
+        if now != before {
+            (before, since) = (now, Instant::now());
+        }
+        let knows = || house.referee.knowledge.differences(&house.hosted).is_empty();
+        if since.elapsed() >= 2 * house.housekeeping + QUIET && knows() {
+            return;
+        }
+    }
 }
 
 /// The digest of a version's image.

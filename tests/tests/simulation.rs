@@ -136,6 +136,21 @@ fn a_deployer_that_acts_after_its_lease_is_caught() -> Result<()> {
 }
 
 #[test]
+fn a_deployer_that_goes_on_with_what_was_withdrawn_is_caught() -> Result<()> {
+    caught(Deliberate::IgnoresWithdraw, "was withdrawn")
+}
+
+#[test]
+fn a_deployer_whose_looks_at_production_are_never_answered_is_caught() -> Result<()> {
+    caught(Deliberate::SeesNothing, "can be observed, and the board says")
+}
+
+#[test]
+fn a_deployer_that_shows_what_production_once_was_is_caught() -> Result<()> {
+    caught(Deliberate::SeesTheFirst, "and the board says [")
+}
+
+#[test]
 fn a_scale_that_ignores_the_floor_is_caught() -> Result<()> {
     caught(Deliberate::IgnoresFloor, "floor")
 }

@@ -40,7 +40,7 @@ pub enum Behaviour {
 }
 
 /// A service, as it is shown and what else is known of it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct ServiceState {
     pub shown: Service,
@@ -51,7 +51,7 @@ pub struct ServiceState {
 }
 
 /// An instance, with its agent.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct HostState {
     pub arn: String,
@@ -72,7 +72,7 @@ pub enum TaskStage {
 }
 
 /// A task.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct TaskState {
     pub service: String,
@@ -86,7 +86,7 @@ pub struct TaskState {
 }
 
 /// Everything in the account.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct World {
     pub security_groups: BTreeMap<String, SecurityGroup>,

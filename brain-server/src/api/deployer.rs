@@ -91,8 +91,10 @@ impl Reader {
     async fn read(&self, mut messages: Streaming<DeployerServiceConnectRequest>) -> Option<Status> {
         loop {
             let message = tokio::select! {
-                message = messages.message() => message,
+                // In one order, so that a simulation's seed runs the same way each time.
+                biased;
                 () = self.end.cancelled() => return Some(ended(&self.api.shared.shutdown)),
+                message = messages.message() => message,
             };
             let message = match message {
                 Ok(Some(message)) => message.message,

@@ -101,8 +101,10 @@ impl Api {
         let by: Arc<str> = format!("watcher {agent}").into();
         loop {
             let message = tokio::select! {
-                message = stream.message() => message,
+                // In one order, so that a simulation's seed runs the same way each time.
+                biased;
                 () = end.cancelled() => return Some(ended(&self.shared.shutdown)),
+                message = stream.message() => message,
             };
             let message = match message {
                 Ok(Some(message)) => message.message,

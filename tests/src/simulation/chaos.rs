@@ -10,16 +10,21 @@ use brain_proto::v1::{
     PromoteDeploymentRequest, ResumeDeploymentRequest, RollbackProjectRequest, RolloutPolicy, RolloutPreset,
     RolloutStep, deployment_service_client::DeploymentServiceClient, gate::Source, rollout_step::Size,
 };
+use futures::{StreamExt, stream::FuturesUnordered};
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 use tokio::time::{Instant, sleep, timeout};
 use tonic::{Status, transport::Channel};
 
+/// Troubles under way at the same time, at most.
+const AT_ONCE: usize = 3;
 /// Hosts and tasks that are lost in one reign: more, and nobody could hold the floor.
 const LOSSES_MAX: u32 = 3;
-
 /// Time after which a person no longer waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -33,6 +38,8 @@ pub struct Chaos {
     /// Whether people hold and lift meanwhile.
     intends: bool,
     policy: Option<RolloutPolicy>,
+    /// Hosts and tasks lost so far.
+    losses: AtomicU32,
 }
 
 impl Chaos {
@@ -41,7 +48,7 @@ impl Chaos {
     pub fn new(house: Arc<House>, people: Channel, seed: u64, shared: bool, intends: bool) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let policy = policy(&mut random);
-        Self { house, people, random: Mutex::new(random), shared, intends, policy }
+        Self { house, people, random: Mutex::new(random), shared, intends, policy, losses: AtomicU32::new(0) }
     }
 
     /// The rollout policy that is asked for.
@@ -50,41 +57,58 @@ impl Chaos {
         self.policy.clone()
     }
 
-    /// Lets trouble reign for a while, then repairs everything.
+    /// Lets trouble reign for a while, some of it at the same time, then repairs everything.
     pub async fn reign(&self) -> Result<()> {
         let end = Instant::now() + Duration::from_secs(self.below(40, 400));
         self.house.referee.faults.switch(true);
-        let mut losses = 0;
+        let mut under_way = FuturesUnordered::new();
         while Instant::now() < end {
-            sleep(Duration::from_millis(self.below(500, 40_000))).await;
-            for _ in 0..self.below(0, 4) {
-                let changed = self.house.hosted.change(&mut self.lock());
-                self.house.referee.note(changed);
-            }
-            match self.below(0, 15) {
-                0 | 1 => self.crash_deployer().await?,
-                2 | 3 => self.partition_of(&self.house.deployers()).await,
-                4 => self.restart_server().await?,
-                5 if losses < LOSSES_MAX => {
-                    losses += 1;
-                    self.lose_something();
+            let next = sleep(Duration::from_millis(self.below(500, 30_000)));
+            tokio::pin!(next);
+            // In one order, so that a seed runs the same way each time.
+            loop {
+                tokio::select! {
+                    biased;
+                    Some(ended) = under_way.next(), if !under_way.is_empty() => ended?,
+                    () = &mut next => break,
                 }
-                6..9 => self.steer().await,
-                9 | 10 if self.intends => self.hold().await,
-                11 => self.change_set_up(),
-                12 => self.crash_watcher().await?,
-                13 => self.partition_of(&self.house.watchers()).await,
-                _ => {}
             }
+            if under_way.len() < AT_ONCE {
+                under_way.push(self.trouble());
+            }
+        }
+        while let Some(ended) = under_way.next().await {
+            ended?;
         }
         self.house.referee.faults.switch(false);
         self.house.referee.note("faults have stopped");
         Ok(())
     }
 
+    /// One trouble, until it is repaired.
+    async fn trouble(&self) -> Result<()> {
+        for _ in 0..self.below(0, 4) {
+            let changed = self.house.hosted.change(&mut self.lock());
+            self.house.referee.note(changed);
+        }
+        match self.below(0, 15) {
+            0 | 1 => self.crash_deployer().await?,
+            2 | 3 => self.partition_of(&self.house.deployers()).await,
+            4 => self.restart_server().await?,
+            5 if self.losses.fetch_add(1, Ordering::Relaxed) < LOSSES_MAX => self.lose_something(),
+            6..9 => self.steer().await,
+            9 | 10 if self.intends => self.hold().await,
+            11 => self.change_set_up(),
+            12 => self.crash_watcher().await?,
+            13 => self.partition_of(&self.house.watchers()).await,
+            _ => {}
+        }
+        Ok(())
+    }
+
     async fn crash_deployer(&self) -> Result<()> {
-        let deployers = self.house.deployers();
-        let process = self.one_of(&deployers);
+        // All may be down already.
+        let Some(process) = self.one_of(&self.house.deployers()) else { return Ok(()) };
         let agent = process.split('/').next().unwrap_or_default();
         self.house.kill_deployer(&process);
         sleep(Duration::from_millis(self.below(0, 30_000))).await;
@@ -92,7 +116,7 @@ impl Chaos {
     }
 
     async fn crash_watcher(&self) -> Result<()> {
-        let process = self.one_of(&self.house.watchers());
+        let Some(process) = self.one_of(&self.house.watchers()) else { return Ok(()) };
         let agent = process.split('#').next().unwrap_or_default();
         self.house.kill_watcher(&process);
         sleep(Duration::from_millis(self.below(0, 30_000))).await;
@@ -100,7 +124,7 @@ impl Chaos {
     }
 
     async fn partition_of(&self, processes: &[String]) {
-        let process = self.one_of(processes);
+        let Some(process) = self.one_of(processes) else { return };
         let (to_server, to_client) = [(true, true), (true, false), (false, true), (false, false)][self.pick(4)];
         self.house.referee.note(format!("{process}: held to the server {to_server}, back {to_client}"));
         if !to_server && !to_client {
@@ -108,11 +132,17 @@ impl Chaos {
         }
         self.house.wires.hold(&process, to_server, to_client);
         sleep(Duration::from_millis(self.below(500, 60_000))).await;
-        self.house.wires.hold(&process, false, false);
-        self.house.referee.note(format!("{process}: no longer held"));
+        // Of a process that died meanwhile nothing gets through any more.
+        if self.house.runs(&process) {
+            self.house.wires.hold(&process, false, false);
+            self.house.referee.note(format!("{process}: no longer held"));
+        }
     }
 
     async fn restart_server(&self) -> Result<()> {
+        if !self.house.is_served() {
+            return Ok(());
+        }
         self.house.kill_server();
         sleep(Duration::from_millis(self.below(0, 20_000))).await;
         self.house.start_server()
@@ -184,8 +214,8 @@ impl Chaos {
         self.random.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn one_of(&self, among: &[String]) -> String {
-        among.get(self.pick(among.len().max(1))).cloned().unwrap_or_default()
+    fn one_of(&self, among: &[String]) -> Option<String> {
+        self.lock().choice(among).cloned()
     }
 }
 

@@ -35,6 +35,12 @@ pub enum Deliberate {
     LosesShare,
     /// The store says of what watchers observe that it is durable, and it is not.
     AcknowledgesEarly,
+    /// Goes on with a deployment that was withdrawn, and with reports that are refused.
+    IgnoresWithdraw,
+    /// Its looks at production that nobody waits for are never answered.
+    SeesNothing,
+    /// Such looks show for ever what the first of them has shown.
+    SeesTheFirst,
 }
 
 /// One fault of a sweep, at the k-th call or act.
@@ -134,14 +140,15 @@ impl Faults {
         self.crash.notified().await;
     }
 
-    pub(super) fn treat(&self, process: &str, acting: bool) -> Treatment {
+    pub(super) fn treat(&self, process: &str, acting: bool, idle: bool) -> Treatment {
         let mut inner = self.lock();
         let Inner { random, on, calls, acts, commits: _, dead } = &mut *inner;
         *calls += 1;
         *acts += usize::from(acting);
         let credulous = self.deliberate == Some(Deliberate::TakesRunningForHealthy);
         let mut treatment = Treatment { before: Duration::from_millis(20), credulous, ..Treatment::default() };
-        treatment.never = dead.contains(process);
+        treatment.never = dead.contains(process) || idle && self.deliberate == Some(Deliberate::SeesNothing);
+        treatment.first = idle && self.deliberate == Some(Deliberate::SeesTheFirst);
         match self.chosen {
             Some(Chosen::CrashAfterCall(call)) if call == *calls => {
                 treatment.after = Duration::from_millis(1);

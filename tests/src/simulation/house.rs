@@ -1,6 +1,7 @@
 //! The house: one server and some deployers as they ship, each of which may die and come back at any moment.
 
 use super::{
+    faults::Deliberate,
     knowledge::{Hosted, Way},
     ledger::Ledger,
     referee::Referee,
@@ -19,7 +20,10 @@ use brain_server::{
     clock::Clock,
     store::{Store, memory::MemoryStore},
 };
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint, Error};
@@ -40,7 +44,7 @@ pub struct House {
     /// The store, which outlives every server.
     pub store: Arc<MemoryStore>,
     /// How often the server keeps house.
-    housekeeping: &'static str,
+    pub housekeeping: Duration,
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     inner: Mutex<Inner>,
 }
@@ -68,7 +72,7 @@ impl Network for Wire {
 impl House {
     /// A house with a cloud and a store, and nobody in it.
     #[must_use]
-    pub fn new(world: World, referee: Arc<Referee>, housekeeping: &'static str) -> Arc<Self> {
+    pub fn new(world: World, referee: Arc<Referee>, housekeeping: Duration) -> Arc<Self> {
         let begun = Instant::now();
         let now: Arc<dyn Fn() -> Timestamp + Send + Sync> = Arc::new(move || Timestamp(BEGIN_MS).plus(begun.elapsed()));
         let cloud = SimulatedCloud::new(world, Arc::clone(&referee) as _, Arc::clone(&now));
@@ -87,7 +91,7 @@ impl House {
     /// Starts the server.
     pub fn start_server(&self) -> Result<()> {
         self.referee.note("the server starts");
-        let housekeeping_interval = Some(self.housekeeping.to_owned());
+        let housekeeping_interval = Some(format!("{}s", self.housekeeping.as_secs()));
         let settings = brain_server::config::Settings { housekeeping_interval, ..Default::default() };
         let config = settings.check()?;
         let ledger = Arc::new(Ledger::new(Arc::clone(&self.store), Arc::clone(&self.referee)));
@@ -103,6 +107,12 @@ impl House {
         });
         self.lock().server = Some((ledger, stop));
         Ok(())
+    }
+
+    /// Whether a server runs.
+    #[must_use]
+    pub fn is_served(&self) -> bool {
+        self.lock().server.is_some()
     }
 
     /// Kills the server: what it has not stored is lost, and nothing that it still sends arrives.
@@ -130,6 +140,7 @@ impl House {
             clouds: Arc::new(Client::new(Arc::clone(&self.cloud), &process)),
             network: Arc::new(Wire { wires: Arc::clone(&self.wires), name: process.clone() }),
             now: Arc::clone(&self.now),
+            deaf: self.referee.faults.deliberate == Some(Deliberate::IgnoresWithdraw),
         };
         let stop = CancellationToken::new();
         tokio::spawn(brain_deployer::run(settings.check()?, outside, instance, stop.clone()));
@@ -191,6 +202,13 @@ impl House {
     #[must_use]
     pub fn watchers(&self) -> Vec<String> {
         self.lock().watchers.iter().map(|(process, _)| process.clone()).collect()
+    }
+
+    /// Whether this deployer or watcher runs.
+    #[must_use]
+    pub fn runs(&self, process: &str) -> bool {
+        let inner = self.lock();
+        inner.deployers.iter().chain(&inner.watchers).any(|(other, _)| other == process)
     }
 
     /// Deployers that run.

@@ -106,7 +106,7 @@ pub fn against_intent() -> Result<Vec<String>> {
     let event = |by: &str, change| Event { at, by: by.to_owned(), change };
     let digest = Digest::parse(&format!("sha256:{}", "05".repeat(32)))?;
     state.apply(&event("test", Change::ImageObserved { tag: "0.0.5".to_owned(), digest }))?;
-    referee.committed(state.clone());
+    referee.committed(state.clone(), false);
     let wish = Wish { tag: "0.0.5".to_owned(), requested_by: "ann".to_owned(), ..Wish::default() };
     let request = state.request_deployment(wish, &Moment::default())?;
     let mut begun = state.clone();
@@ -114,21 +114,21 @@ pub fn against_intent() -> Result<Vec<String>> {
     let mut line = Line::default();
     line.apply(&event("ann", Change::LineStopped { pause_running: true, why: String::new() }))?;
     referee.line(line.clone());
-    referee.committed(begun.clone());
+    referee.committed(begun.clone(), false);
     referee.line(Line::default());
     for hold in [Hold::Freeze(Frozen { until: None }), Hold::Approvals(1)] {
-        referee.committed(state.clone());
+        referee.committed(state.clone(), false);
         let mut against = begun.clone();
         against.apply(&event("ann", Change::HoldSet { hold, why: String::new() }))?;
-        referee.committed(against);
+        referee.committed(against, false);
     }
     let lease = Lease { agent: AgentName::parse("deployer-1")?, instance: "i".to_owned() };
     for fact in [Fact::Leased(lease), Fact::LineStopped { by: "ann".to_owned(), why: String::new() }] {
         begun.apply(&event("test", Change::DeploymentChanged { number: 1, fact }))?;
     }
     referee.line(line);
-    referee.committed(begun.clone());
+    referee.committed(begun.clone(), false);
     begun.apply(&event("test", Change::DeploymentChanged { number: 1, fact: Fact::LineReleased }))?;
-    referee.committed(begun);
+    referee.committed(begun, false);
     Ok(referee.violations())
 }

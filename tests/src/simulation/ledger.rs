@@ -2,13 +2,20 @@
 
 use super::{faults::Deliberate, referee::Referee};
 use async_trait::async_trait;
-use brain_core::stream::Stream;
+use brain_core::{
+    deployment::Fact,
+    event::{Change, Event},
+    stream::Stream,
+};
 use brain_server::store::{
     CheckpointEntry, Commits, Committed, Loaded, Revision, Store, StoreError, Transition, memory::MemoryStore,
 };
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// One server's way to the store, until that server dies.
@@ -39,6 +46,11 @@ impl Ledger {
     }
 }
 
+/// Whether a deployment is leased with it.
+fn leases(event: &Event) -> bool {
+    matches!(event.change, Change::DeploymentChanged { fact: Fact::Leased(_), .. })
+}
+
 #[async_trait]
 impl Store for Ledger {
     async fn commit(&self, batch: Vec<Transition>) -> Result<Revision, StoreError> {
@@ -47,11 +59,15 @@ impl Store for Ledger {
         if self.referee.faults.deliberate == Some(Deliberate::AcknowledgesEarly) && batch.iter().all(watched) {
             return Ok(self.store.load().await?.revision);
         }
+        let told: BTreeMap<Stream, bool> =
+            batch.iter().map(|transition| (transition.stream.clone(), transition.events.iter().any(leases))).collect();
         let revision = self.store.commit(batch).await?;
         let loaded = self.store.load().await?;
         self.referee.line(loaded.line.1);
         for project in loaded.projects {
-            self.referee.committed(project.state);
+            if let Some(leases) = told.get(&Stream::Project(project.id)) {
+                self.referee.committed(project.state, *leases);
+            }
         }
         if self.referee.faults.committed() {
             self.kill();

@@ -1,7 +1,7 @@
 //! A version that is bad is cancelled where it stands, at any moment, and the next one is deployed: nothing that was left in
 //! the midst may stand in its way.
 
-use super::{Faults, House, Referee, SETTLED, Setting, create_projects, deploy, digest, past, weights};
+use super::{Faults, House, Referee, Setting, create_projects, deploy, digest, past, settle, weights};
 use anyhow::{Context, Result, bail, ensure};
 use brain_core::deployment::Phase;
 use brain_deployer::simulated::{Behaviour, World};
@@ -34,7 +34,7 @@ async fn play(seed: u64) -> Result<()> {
     world.images.insert(digest(5), bad);
     past::leave(&mut world);
     let referee = Arc::new(Referee::new(Faults::new(seed, None, None)));
-    let house = House::new(world, Arc::clone(&referee), "90s");
+    let house = House::new(world, Arc::clone(&referee), Duration::from_secs(90));
     let kind = weights::kind(Setting { seed, ..Setting::default() });
     create_projects(&house, &[], false, &[4, 5, 6], kind).await?;
     house.start_server()?;
@@ -60,7 +60,7 @@ async fn play(seed: u64) -> Result<()> {
     if (last.phase, &*last.tag) != (Phase::Succeeded, "0.0.6") || took > MENDED_WITHIN {
         bail!("{}", told());
     }
-    sleep(SETTLED).await;
+    settle(&house).await;
     house.cloud.with(|world| referee.at_end(world));
     ensure!(referee.violations().is_empty(), "{}\n{:#?}", told(), referee.violations());
     Ok(())

@@ -6,10 +6,11 @@ use super::{
     faults::{Deliberate, Faults},
     house::BEGIN_MS,
     knowledge::Knowledge,
+    leases::Leases,
     past,
 };
 use brain_core::{
-    deployment::{Deployment, Lease, Phase},
+    deployment::{Deployment, Phase},
     drift::SetUp,
     line::{Line, Moment},
     plan::{ServiceCount, Step},
@@ -17,7 +18,7 @@ use brain_core::{
     time::Timestamp,
 };
 use brain_deployer::{
-    cloud::{TAG_PROJECT, Tags},
+    cloud::{TAG_PROJECT, Tags, is_idle},
     simulated::{Act, Behaviour, Director, ServiceState, TaskStage, Treatment, World},
 };
 use std::{
@@ -46,9 +47,7 @@ struct Inner {
     history: Vec<String>,
     state: Option<ProjectState>,
     line: Line,
-    /// The deployment that was leased last, with its generation, and who has acted under it.
-    leased: Option<(u64, u64, Lease)>,
-    actor: Option<String>,
+    leases: Leases,
     floor: u32,
     /// When each task was last seen healthy.
     healthy: BTreeMap<String, (String, u128)>,
@@ -102,8 +101,8 @@ impl Referee {
         self.lock().violations.push(what);
     }
 
-    /// A commit is durable.
-    pub fn committed(&self, state: ProjectState) {
+    /// A commit is durable: the project is so from now on, and with it a deployment was leased if `leases`.
+    pub fn committed(&self, state: ProjectState, leases: bool) {
         self.knowledge.committed(&state);
         if state.spec.id.as_str() != "user" {
             return;
@@ -118,14 +117,7 @@ impl Referee {
             let before: u32 = deployment.plan.from.iter().map(|count| count.count).sum();
             inner.floor = deployment.policy(&state.spec).floor(state.spec.target.desired_count).min(before);
         }
-        // Housekeeping is as a deployment of no number: one process may act.
-        let kept = state.housekeeper.clone().map(|lease| (0, 0, lease));
-        let deployed =
-            state.active().and_then(|active| Some((active.number, active.generation, active.lease.clone()?)));
-        if let Some(leased) = kept.or(deployed).filter(|leased| inner.leased.as_ref() != Some(leased)) {
-            inner.actor = None;
-            inner.leased = Some(leased);
-        }
+        inner.leases.committed(&state, leases);
         inner.state = Some(state);
     }
 
@@ -246,27 +238,6 @@ impl Referee {
         }
     }
 
-    /// Whether the process holds the latest lease, and is the only one that acts under it.
-    fn check_lease(&self, process: &str, act: &Act) {
-        let what = {
-            let mut inner = self.lock();
-            let Some((number, generation, lease)) = inner.leased.clone() else {
-                drop(inner);
-                return self.violated(format!("{process} acts without any lease: {}", act.name()));
-            };
-            let holder = format!("{}/{}", lease.agent, lease.instance);
-            let actor = inner.actor.get_or_insert_with(|| process.to_owned()).clone();
-            if process.split('#').next() != Some(holder.as_str()) || actor != process {
-                Some(format!("{process} acts on deployment {number}, which {holder} ({actor}) has: {generation}"))
-            } else {
-                None
-            }
-        };
-        if let Some(what) = what {
-            self.violated(what);
-        }
-    }
-
     /// Whether set-up does what its plan lets it: what exists is changed only when that was asked for, and what is made is
     /// on record before.
     fn check_set_up(&self, act: &Act, world: &World) {
@@ -381,7 +352,7 @@ fn expected(deployment: &Deployment) -> Option<Vec<ServiceCount>> {
 
 impl Director for Referee {
     fn treat(&self, process: &str, call: &'static str, acting: bool) -> Treatment {
-        let treatment = self.faults.treat(process, acting);
+        let treatment = self.faults.treat(process, acting, is_idle());
         if treatment.refused.is_some() || treatment.lost {
             self.note(format!("{process}: {call} fails, {:?}, lost: {}", treatment.refused, treatment.lost));
         }
@@ -394,7 +365,10 @@ impl Director for Referee {
 
     fn acting(&self, process: &str, act: &Act, world: &World) {
         self.note(format!("{process}: {act:?}").chars().take(160).collect::<String>());
-        self.check_lease(process, act);
+        let wrong = self.lock().leases.acts(process);
+        if let Some(wrong) = wrong {
+            self.violated(format!("{wrong}: {}", act.name()));
+        }
         self.check_set_up(act, world);
         self.check_removal(act, world);
         self.check_weights(act, world);

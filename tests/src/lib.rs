@@ -3,6 +3,7 @@
 
 pub mod brain;
 pub mod calls;
+pub mod command;
 pub mod git_host;
 pub mod http;
 pub mod image;

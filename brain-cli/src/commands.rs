@@ -41,11 +41,9 @@ pub(crate) enum Command {
     Freeze(holds::Freeze),
     Thaw(holds::Thaw),
     Approvals(holds::Approvals),
-    #[command(subcommand)]
     Line(line::Line),
     #[command(subcommand)]
     Windows(windows::Windows),
-    #[command(subcommand)]
     Agents(agents::Agents),
     Completions(setup::Completions),
     Man(setup::Man),

@@ -21,7 +21,11 @@ use brain_proto::{
     },
 };
 use std::time::Duration;
-use tokio::{signal, sync::mpsc::Receiver, time::interval};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc::Receiver,
+    time::interval,
+};
 
 mod changes;
 mod frame;
@@ -56,11 +60,11 @@ pub(crate) async fn follow(session: &Session, name: &str, patience: Duration) ->
     let mut view = View::new(session.out);
     let mut tick = interval(TICK);
     let mut observed = true;
+    let mut interrupt = interrupts()?;
     loop {
         tokio::select! {
             biased;
-            pressed = signal::ctrl_c() => {
-                pressed.map_err(|error| Failure::new(Exit::Unavailable, format!("cannot wait for Ctrl-C: {error}")))?;
+            _ = interrupt.recv() => {
                 view.clear()?;
                 return Err(detached(name));
             }
@@ -87,6 +91,12 @@ pub(crate) async fn follow(session: &Session, name: &str, patience: Duration) ->
             _ = tick.tick() => view.draw(),
         }
     }
+}
+
+/// Ctrl-C, which from now on ends nothing by itself.
+pub(crate) fn interrupts() -> Result<Signal, Failure> {
+    let cannot = |error| Failure::new(Exit::Unavailable, format!("cannot wait for Ctrl-C: {error}"));
+    signal(SignalKind::interrupt()).map_err(cannot)
 }
 
 fn deployment_news(session: &Session, name: &str, patience: Duration) -> Receiver<News<WatchDeploymentResponse>> {

@@ -261,8 +261,7 @@ async fn a_watch_goes_on_over_a_restart_of_the_server_and_gives_up_on_one_that_i
     let ann = Person::at(&world.server.address())?;
     world.create_project().await?;
     world.image_known("0.0.4").await?;
-    let words = ["deploy", "user", "0.0.4", "--watch", "--steps", "33%:0s:hold"];
-    let mut watch = ann.start(&words)?;
+    let mut watch = ann.start(&["deploy", "user", "0.0.4", "--watch"])?;
     watch.line_with("step ").await?;
     world.server.kill().await?;
     watch.line_with("lost: ").await?;

@@ -8,37 +8,48 @@ use crate::{
     session::Session,
 };
 use brain_proto::v1::{Agent, AgentKind, HostState, ListAgentsRequest};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 /// Show the watchers and deployers that are connected
+#[derive(Debug, Args)]
+pub(crate) struct Agents {
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
 #[derive(Debug, Subcommand)]
-pub(crate) enum Agents {
-    /// List them, with what watchers poll
+enum What {
+    /// List them, with what watchers poll; this is also what `brain agents` does by itself
     #[command(after_help = "Examples:\n  brain agents list\n  brain agents list -o json")]
     List,
 }
 
 impl Agents {
     pub(crate) async fn run(self, session: &Session) -> Result<Exit, Failure> {
-        let Self::List = self;
-        let answer = session.client.agents().list_agents(ask(ListAgentsRequest {})).await?.into_inner();
-        let out = session.out;
-        if !out.is_for_people() {
-            out.message("ListAgentsResponse", &answer)?;
-            return Ok(Exit::Done);
+        match self.what.unwrap_or(What::List) {
+            What::List => list(session).await,
         }
-        let now = time::now();
-        let mut rows = Rows::new(&["AGENT", "KIND", "CONNECTED", "PROJECTS", "HOSTS"]);
-        for agent in &answer.agents {
-            rows.add(row(agent, now));
-        }
-        if rows.is_empty() {
-            out.line("no agent is connected: nothing is watched and nothing is deployed\n  next: start a brain-watcher and a brain-deployer")?;
-        } else {
-            out.lines(rows.lines(&out))?;
-        }
-        Ok(Exit::Done)
     }
+}
+
+async fn list(session: &Session) -> Result<Exit, Failure> {
+    let answer = session.client.agents().list_agents(ask(ListAgentsRequest {})).await?.into_inner();
+    let out = session.out;
+    if !out.is_for_people() {
+        out.message("ListAgentsResponse", &answer)?;
+        return Ok(Exit::Done);
+    }
+    let now = time::now();
+    let mut rows = Rows::new(&["AGENT", "KIND", "CONNECTED", "PROJECTS", "HOSTS"]);
+    for agent in &answer.agents {
+        rows.add(row(agent, now));
+    }
+    if rows.is_empty() {
+        out.line("no agent is connected: nothing is watched and nothing is deployed\n  next: start a brain-watcher and a brain-deployer")?;
+    } else {
+        out.lines(rows.lines(&out))?;
+    }
+    Ok(Exit::Done)
 }
 
 fn row(agent: &Agent, now: jiff::Timestamp) -> [String; 5] {

@@ -8,6 +8,7 @@ use crate::{
         screen::{Screen, TICK},
         time,
     },
+    progress,
     session::Session,
     watch::{self, News},
 };
@@ -18,7 +19,7 @@ use clap::Args;
 use console::Style;
 use jiff::Timestamp;
 use std::{collections::BTreeMap, time::Duration};
-use tokio::{signal, time::interval};
+use tokio::time::interval;
 
 /// Projects of one page.
 const PAGE: u32 = 1_000;
@@ -120,10 +121,11 @@ async fn follow(session: &Session, patience: Duration) -> Result<Exit, Failure> 
     let mut view = View { session, screen: None, projects: BTreeMap::new(), lost: None };
     view.screen = (session.out.terminal && session.out.is_for_people()).then(Screen::new);
     let mut tick = interval(TICK);
+    let mut interrupt = progress::interrupts()?;
     loop {
         tokio::select! {
             biased;
-            _ = signal::ctrl_c() => {
+            _ = interrupt.recv() => {
                 view.clear()?;
                 return Err(Failure::new(Exit::Detached, "no longer watching the board"));
             }

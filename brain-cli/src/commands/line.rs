@@ -5,9 +5,15 @@ use brain_proto::v1::{self, GetLineRequest, HoldOrigin, ReleaseLineRequest, Stop
 use clap::{Args, Subcommand};
 
 /// Stop all deployments at once, and let them go on
+#[derive(Debug, Args)]
+pub(crate) struct Line {
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
 #[derive(Debug, Subcommand)]
-pub(crate) enum Line {
-    /// How the line stands
+enum What {
+    /// How the line stands; this is also what `brain line` does by itself
     #[command(after_help = "Examples:\n  brain line get\n  brain line get -o json | jq .line.stopped")]
     Get,
     /// Let nothing new begin in any project
@@ -24,7 +30,7 @@ Going back and cancelling stay allowed.")]
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Stop {
+struct Stop {
     /// Pause deployments under way too
     #[arg(long)]
     pause_running: bool,
@@ -34,7 +40,7 @@ pub(crate) struct Stop {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Release {
+struct Release {
     /// Why, for the record
     #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
@@ -44,17 +50,17 @@ impl Line {
     pub(crate) async fn run(self, session: &Session) -> Result<Exit, Failure> {
         let mut client = session.client.line();
         let requested_by = session.who.clone();
-        match self {
-            Self::Get => {
+        match self.what.unwrap_or(What::Get) {
+            What::Get => {
                 let answer = client.get_line(ask(GetLineRequest {})).await?.into_inner();
                 told(session, "GetLineResponse", &answer, answer.line.as_ref())
             }
-            Self::Stop(Stop { pause_running, reason }) => {
+            What::Stop(Stop { pause_running, reason }) => {
                 let request = StopLineRequest { requested_by, reason, pause_running };
                 let answer = client.stop_line(ask(request)).await?.into_inner();
                 told(session, "StopLineResponse", &answer, answer.line.as_ref())
             }
-            Self::Release(Release { reason }) => {
+            What::Release(Release { reason }) => {
                 let request = ReleaseLineRequest { requested_by, reason };
                 let answer = client.release_line(ask(request)).await?.into_inner();
                 told(session, "ReleaseLineResponse", &answer, answer.line.as_ref())

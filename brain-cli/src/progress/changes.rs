@@ -93,7 +93,9 @@ fn task_failure(failure: &TaskFailure) -> String {
 fn production(before: &Progress, now: &Progress) -> Option<String> {
     let summary = |progress: &Progress| progress.production.as_ref().map(|production| production.summary.clone());
     let new = summary(now)?;
-    (summary(before).as_ref() != Some(&new) && !new.is_empty()).then(|| format!("production {new}"))
+    // What runs may be known before the deployment is, of which it is then told.
+    let known = !before.deployment.name.is_empty() && summary(before).as_ref() == Some(&new);
+    (!known && !new.is_empty()).then(|| format!("production {new}"))
 }
 
 /// How a deployment ended, and why.

@@ -45,6 +45,9 @@ impl Deployment {
         at: Timestamp,
     ) -> Vec<Effect> {
         self.waiting = None;
+        if self.gives_back_at_last() {
+            return self.left_undone(&reason, at);
+        }
         let policy = self.policy(spec).clone();
         let Some(rollback) = &mut self.rollback else {
             if policy.on_failure == OnFailure::Pause {
@@ -66,6 +69,21 @@ impl Deployment {
         let first = self.reason.take().unwrap_or_default();
         self.reason =
             Some(format!("{first}; the rollback did not finish either, a person must look at the services: {reason}"));
+        self.end(self.phase_at_end(), at)
+    }
+
+    /// Whether nothing is left to do but to give capacity back.
+    fn gives_back_at_last(&self) -> bool {
+        let plan = self.active_plan();
+        let rest = plan.steps.get(self.cursor..).unwrap_or_default();
+        plan.edition >= 1 && matches!(rest, [Step::ReturnCapacity { .. }])
+    }
+
+    /// Traffic is where it is to be, so that instances which stay for now are nothing to undo: housekeeping gives them back
+    /// later.
+    fn left_undone(&mut self, why: &str, at: Timestamp) -> Vec<Effect> {
+        let first = self.reason.take().map(|first| format!("{first}; ")).unwrap_or_default();
+        self.reason = Some(format!("{first}capacity was not given back, which is left to housekeeping: {why}"));
         self.end(self.phase_at_end(), at)
     }
 

@@ -8,6 +8,7 @@ use crate::{
 };
 use proptest::prelude::*;
 
+mod giving_back;
 mod lease;
 
 fn spec() -> ProjectSpec {

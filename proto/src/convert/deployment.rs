@@ -120,7 +120,10 @@ fn headline(deployment: &Deployment) -> String {
         },
         Phase::Running => step(),
         Phase::RollingBack => format!("rolling back, {}", step()),
-        Phase::Succeeded => format!("{} has all traffic", deployment.tag),
+        Phase::Succeeded => match &deployment.reason {
+            Some(left) => format!("{} has all traffic; {left}", deployment.tag),
+            None => format!("{} has all traffic", deployment.tag),
+        },
         Phase::Failed => "failed".to_owned(),
         Phase::Cancelled => "cancelled".to_owned(),
     }

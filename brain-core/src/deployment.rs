@@ -33,6 +33,7 @@ mod lease;
 mod request;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use beginning::Approval;
 use control::ControlUsed;
@@ -40,6 +41,7 @@ pub use fact::{Cause, Effect, Fact, IllegalEvent, Outcome};
 pub use findings::{SERVICE_EVENTS_KEPT, ServiceEvent, TASK_FAILURES_KEPT, TaskFailure};
 pub use lease::Lease;
 pub use request::Request;
+pub use watch::{BAKE_RESTARTS_MAX, Watched};
 
 /// Times that a rollback is begun before a person is called.
 pub const ROLLBACK_ATTEMPTS: u32 = 3;
@@ -190,6 +192,9 @@ pub struct StepTimes {
     /// Time that it took under leases that are over; the current one's is counted from its begin.
     #[serde(default, skip_serializing_if = "Duration::is_zero")]
     pub leased: Duration,
+    /// Of a bake, what was seen of the service.
+    #[serde(default, skip_serializing_if = "Watched::is_none")]
+    pub watched: Watched,
 }
 
 /// The way back.
@@ -304,6 +309,10 @@ impl Deployment {
                     Outcome::Waiting { why, cause } => {
                         (self.waiting, self.waiting_cause) = (Some(why), cause);
                         Vec::new()
+                    }
+                    Outcome::Watched { why, cause, well } => {
+                        (self.waiting, self.waiting_cause) = (Some(why), cause);
+                        self.seen(spec, well, cause, at)
                     }
                     Outcome::Found { drift } => {
                         self.remember_drift(drift);

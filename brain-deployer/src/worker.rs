@@ -7,7 +7,7 @@ use crate::{
     cloud::{CloudError, ErrorKind},
     lease::LeaseClock,
     reporter::{Leave, Observation, Reporter, StepKey},
-    step::{self, Act, Context, Findings, Observed, looks::Kind, shift::is_passing},
+    step::{self, Act, Context, Findings, Observed, looks::Kind, shift::is_passing, watch::Watch},
     waits::Waits,
 };
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -44,6 +44,8 @@ pub(crate) struct Work {
     pub(crate) plan: Plan,
     pub(crate) key: StepKey,
     pub(crate) elapsed: Duration,
+    /// Time for which what the step watches was seen well before.
+    pub(crate) watched: Duration,
     pub(crate) interval: Duration,
     pub(crate) waits: Arc<Waits>,
     pub(crate) now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
@@ -71,7 +73,7 @@ pub(crate) async fn run(mut work: Work, reporter: Arc<Reporter>, lease: Arc<Leas
             work.context.shifted = Some((work.now)());
         }
         work.key.step += 1;
-        work.elapsed = Duration::ZERO;
+        (work.elapsed, work.watched) = (Duration::ZERO, Duration::ZERO);
     }
 }
 
@@ -115,7 +117,7 @@ impl<'a> StepRunner<'a> {
         let margin = i64::try_from(BEFORE_STEP.as_millis()).unwrap_or_default();
         let seen_ms = context.stopped_seen_ms.load(Ordering::Relaxed);
         let unseen = (seen_ms > 0).then(|| seen_ms.saturating_sub(margin));
-        context.unwell_ms = Arc::default();
+        context.watch = Arc::new(Watch::after(work.watched));
         context.failures_since_ms = unseen.map_or(context.step_began_ms, |unseen| unseen.min(context.step_began_ms));
         Self {
             work,
@@ -139,7 +141,6 @@ impl<'a> StepRunner<'a> {
         // What was done last, and the looks that are still doubted when they ask for it again.
         let mut acted: Option<(String, u32)> = None;
         loop {
-            self.context.step_elapsed = self.work.elapsed + self.began.elapsed();
             let looked = Instant::now();
             let observed = self.unless_left(step::observe(&self.context, self.step)).await?;
             if observed.is_ok() {
@@ -190,6 +191,13 @@ impl<'a> StepRunner<'a> {
                     self.waited = Some(looked);
                     self.waits(why, Cause::Surroundings).await?;
                 }
+                Ok(Observed::Watched { why, cause, well }) => {
+                    acted = None;
+                    self.waited = Some(looked);
+                    self.failing = 0;
+                    self.tell_waiting(why.clone(), Outcome::Watched { why, cause, well }).await?;
+                    self.look_again().await?;
+                }
                 Ok(Observed::Hold { why, again }) => {
                     acted = None;
                     self.failing = 0;
@@ -226,8 +234,8 @@ impl<'a> StepRunner<'a> {
         let Work { project, interval, waits, .. } = self.work;
         let (since, kind) = self.waits_for().map_or((self.began, None), |(since, kind)| (since, Some(kind)));
         let mut pause = waits.pause(project, kind, since.elapsed(), *interval);
-        if let Some(left) = self.step.least().checked_sub(self.context.step_elapsed).filter(|left| !left.is_zero()) {
-            pause = pause.min(left);
+        if let Step::Bake { duration, .. } = self.step {
+            pause = self.context.watch.left(*duration).map_or(pause, |left| pause.min(left));
         }
         self.sleep(pause).await
     }
@@ -336,11 +344,15 @@ impl<'a> StepRunner<'a> {
 
     /// Reports why the step waits, and what is at fault if it does so for too long, when that is news.
     async fn wait(&mut self, why: String, cause: Cause) -> Result<(), Leave> {
+        self.tell_waiting(why.clone(), Outcome::Waiting { why, cause }).await
+    }
+
+    async fn tell_waiting(&mut self, why: String, outcome: Outcome) -> Result<(), Leave> {
         if self.waiting.as_ref() == Some(&why) {
             return Ok(());
         }
-        self.waiting = Some(why.clone());
-        self.report(Outcome::Waiting { why, cause }).await
+        self.waiting = Some(why);
+        self.report(outcome).await
     }
 }
 

@@ -65,6 +65,13 @@ pub enum Outcome {
         #[serde(default, skip_serializing_if = "Cause::is_version")]
         cause: Cause,
     },
+    /// A bake has seen the service well, or not: then it begins again. It waits on.
+    Watched {
+        why: String,
+        #[serde(default, skip_serializing_if = "Cause::is_version")]
+        cause: Cause,
+        well: bool,
+    },
     /// Set-up has found differences. What is to be done about one is stored before it is done.
     Found { drift: Vec<Drift> },
     Failed {

@@ -19,11 +19,13 @@ impl Deployment {
         if self.lease.is_none() {
             return Err(IllegalEvent::NotLeased);
         }
-        let seconds = self.active_plan().step_timeout.as_secs();
+        let seconds = self.step_limit().as_secs();
         let cause = self.cause_of_timeout();
         let waiting = self.waiting.take().map(|why| format!(": {why}")).unwrap_or_default();
         let step = self.current_step().map(ToString::to_string).unwrap_or_default();
-        Ok(self.step_failed(spec, format!("\"{step}\" took longer than {seconds} s{waiting}"), cause, at))
+        let again = self.current_step_times().is_some_and(|times| times.watched.restarts > 0);
+        let again = if again { " after it began again" } else { "" };
+        Ok(self.step_failed(spec, format!("\"{step}\" took longer than {seconds} s{again}{waiting}"), cause, at))
     }
 
     /// Only where the new version's tasks were awaited, and nothing else was missing, is it at fault. A gate that waits has

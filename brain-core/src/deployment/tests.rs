@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 mod giving_back;
 mod lease;
+mod watch;
 
 fn spec() -> ProjectSpec {
     let target =

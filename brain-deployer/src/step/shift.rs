@@ -11,7 +11,7 @@ use super::{
     wait,
 };
 use crate::cloud::{CloudError, ErrorKind, Result, Service, ServiceStatus};
-use brain_core::deployment::TaskFailure;
+use brain_core::deployment::{Cause, TaskFailure};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -137,19 +137,20 @@ pub(super) async fn bake(
     max_task_failures: u32,
 ) -> Result<Observed> {
     match verify(context, name, healthy, max_task_failures).await? {
-        Observed::Done(_) if context.well_for() < duration => {
-            Ok(wait(format!("watching {healthy} healthy tasks of {name} for {} s", duration.as_secs())))
+        Observed::Done(_) if context.watch.well() < duration => {
+            let why = format!("watching {healthy} healthy tasks of {name} for {} s", duration.as_secs());
+            Ok(Observed::Watched { why, cause: Cause::Version, well: true })
         }
-        Observed::Wait(why) => {
-            context.is_unwell();
-            Ok(wait(format!("{why}; the {} s in which {name} is watched begin again", duration.as_secs())))
-        }
-        Observed::NoRoom(why) => {
-            context.is_unwell();
-            Ok(Observed::NoRoom(why))
-        }
+        Observed::Wait(why) => Ok(unwell(context, &why, name, duration, Cause::Version)),
+        Observed::NoRoom(why) => Ok(unwell(context, &why, name, duration, Cause::Surroundings)),
         other => Ok(other),
     }
+}
+
+fn unwell(context: &Context, why: &str, name: &str, duration: Duration, cause: Cause) -> Observed {
+    context.watch.unwell();
+    let why = format!("{why}; the {} s in which {name} is watched begin again", duration.as_secs());
+    Observed::Watched { why, cause, well: false }
 }
 
 fn active_of<'a>(services: &'a [Service], name: &str) -> Result<&'a Service, Observed> {

@@ -174,8 +174,13 @@ pub fn outcome_from_proto(outcome: Option<step_report::Outcome>) -> Result<Outco
             service_events: service_events_from_proto(service_events),
         },
         step_report::Outcome::Found(v1::StepFound { drift }) => Outcome::Found { drift: drift_from_proto(drift) },
-        step_report::Outcome::Waiting(v1::StepWaiting { why, cause }) => {
-            Outcome::Waiting { why: cut(why, WHY_MAX), cause: cause_from_proto(cause) }
+        step_report::Outcome::Waiting(v1::StepWaiting { why, cause, watched }) => {
+            let (why, cause) = (cut(why, WHY_MAX), cause_from_proto(cause));
+            match v1::WatchedState::try_from(watched) {
+                Ok(v1::WatchedState::Well) => Outcome::Watched { why, cause, well: true },
+                Ok(v1::WatchedState::Unwell) => Outcome::Watched { why, cause, well: false },
+                _ => Outcome::Waiting { why, cause },
+            }
         }
         step_report::Outcome::Failed(v1::StepFailed { reason, task_failures, service_events, cause }) => {
             Outcome::Failed {
@@ -200,9 +205,9 @@ pub fn outcome_to_proto(outcome: &Outcome) -> step_report::Outcome {
         Outcome::Found { drift } => {
             step_report::Outcome::Found(v1::StepFound { drift: drift.iter().map(drift_to_proto).collect() })
         }
-        Outcome::Waiting { why, cause } => {
-            step_report::Outcome::Waiting(v1::StepWaiting { why: why.clone(), cause: cause_to_proto(*cause).into() })
-        }
+        Outcome::Waiting { why, cause } => waiting(why, *cause, v1::WatchedState::Unspecified),
+        Outcome::Watched { why, cause, well: true } => waiting(why, *cause, v1::WatchedState::Well),
+        Outcome::Watched { why, cause, well: false } => waiting(why, *cause, v1::WatchedState::Unwell),
         Outcome::Failed { reason, task_failures, service_events, cause } => {
             step_report::Outcome::Failed(v1::StepFailed {
                 reason: reason.clone(),
@@ -212,6 +217,11 @@ pub fn outcome_to_proto(outcome: &Outcome) -> step_report::Outcome {
             })
         }
     }
+}
+
+fn waiting(why: &str, cause: Cause, watched: v1::WatchedState) -> step_report::Outcome {
+    let cause = cause_to_proto(cause).into();
+    step_report::Outcome::Waiting(v1::StepWaiting { why: why.to_owned(), cause, watched: watched.into() })
 }
 
 /// An agent of an earlier release does not tell: what it reported was held against the version.

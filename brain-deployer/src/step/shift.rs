@@ -10,7 +10,7 @@ use super::{
     health::{self, Health},
     wait,
 };
-use crate::cloud::{CloudError, ErrorKind, Result, Service, ServiceStatus};
+use crate::cloud::{Result, Service, ServiceStatus};
 use brain_core::deployment::{Cause, TaskFailure};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -160,10 +160,4 @@ fn active_of<'a>(services: &'a [Service], name: &str) -> Result<&'a Service, Obs
         None => Err(wait(format!("service {name} does not show"))),
         Some(_) => Err(blocked(format!("service {name} was deleted by somebody else"))),
     }
-}
-
-/// Whether a call is worth repeating.
-#[must_use]
-pub fn is_passing(error: &CloudError) -> bool {
-    matches!(error.kind, ErrorKind::Throttled | ErrorKind::Limited | ErrorKind::Transient)
 }

@@ -338,6 +338,7 @@ impl Session<'_> {
             failures_since_ms: 0,
             stopped_seen_ms: Arc::default(),
             watch: Arc::default(),
+            evidence: Arc::default(),
             set_up: plan.set_up,
             adopt: plan.adopt,
             made: BTreeSet::new(),

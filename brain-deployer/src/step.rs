@@ -29,6 +29,7 @@ use std::{
 
 pub(crate) mod application;
 pub(crate) mod capacity;
+pub(crate) mod evidence;
 mod failures;
 mod gate;
 pub mod health;
@@ -41,6 +42,7 @@ mod version;
 pub(crate) mod watch;
 mod weigh;
 
+use evidence::Evidence;
 use watch::Watch;
 
 /// What is so.
@@ -137,6 +139,8 @@ pub struct Context {
     pub stopped_seen_ms: Arc<AtomicI64>,
     /// For how long what the step watches has been well.
     pub(crate) watch: Arc<Watch>,
+    /// What the step has found of the new version.
+    pub(crate) evidence: Arc<Evidence>,
     /// What set-up does with differences.
     pub set_up: SetUp,
     /// Whether resources that are not brain's become so.

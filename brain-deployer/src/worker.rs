@@ -12,7 +12,7 @@ use crate::{
     waits::Waits,
 };
 use brain_core::{
-    deployment::{Cause, Outcome},
+    deployment::{Cause, Outcome, TASK_FAILURES_KEPT, TaskFailure},
     drift::Drift,
     plan::{Plan, Step},
     time::Timestamp,
@@ -118,6 +118,7 @@ impl<'a> StepRunner<'a> {
         let seen_ms = context.stopped_seen_ms.load(Ordering::Relaxed);
         let unseen = (seen_ms > 0).then(|| seen_ms.saturating_sub(margin));
         context.watch = Arc::new(Watch::after(work.watched));
+        context.evidence = Arc::default();
         context.failures_since_ms = unseen.map_or(context.step_began_ms, |unseen| unseen.min(context.step_began_ms));
         Self {
             work,
@@ -149,6 +150,10 @@ impl<'a> StepRunner<'a> {
             if !matches!(observed, Ok(Observed::Blocked(..))) {
                 self.blocks = Errors::none();
             }
+            let ends = matches!(observed, Ok(Observed::Done(_) | Observed::Blocked(..)));
+            for (task_failures, service_events) in self.context.evidence.news(ends) {
+                self.report(Outcome::Evidence { task_failures, service_events }).await?;
+            }
             match observed {
                 Err(error) => {
                     let (refused, pause) = self.look_errors.met(&error);
@@ -163,6 +168,7 @@ impl<'a> StepRunner<'a> {
                         let of = Observation { project: self.work.project.clone(), deployment, generation };
                         self.unless_left(self.reporter.seen(&of, look)).await??;
                     }
+                    let task_failures = newest(task_failures);
                     self.report(Outcome::Done { task_failures, service_events }).await?;
                     self.learn(looked);
                     return Ok(Ended::Done);
@@ -182,6 +188,7 @@ impl<'a> StepRunner<'a> {
                     warn!(step = %self.step, reason, "the step has failed");
                     // Without a task that failed nothing was found out of the version.
                     let cause = if task_failures.is_empty() { Cause::Surroundings } else { Cause::Version };
+                    let task_failures = newest(task_failures);
                     self.report(Outcome::Failed { reason, task_failures, service_events, cause }).await?;
                     return Ok(Ended::Failed);
                 }
@@ -367,4 +374,9 @@ impl<'a> StepRunner<'a> {
         self.waiting = Some(why);
         self.report(outcome).await
     }
+}
+
+/// The newest failures, as many as one report takes.
+fn newest(mut failures: Vec<TaskFailure>) -> Vec<TaskFailure> {
+    failures.split_off(failures.len().saturating_sub(TASK_FAILURES_KEPT))
 }

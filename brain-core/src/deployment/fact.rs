@@ -72,6 +72,12 @@ pub enum Outcome {
         cause: Cause,
         well: bool,
     },
+    /// What was found of the new version so far, told as it is found: a step that waits has it too when it is broken off.
+    Evidence {
+        task_failures: Vec<TaskFailure>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        service_events: Vec<ServiceEvent>,
+    },
     /// Set-up has found differences. What is to be done about one is stored before it is done.
     Found { drift: Vec<Drift> },
     Failed {

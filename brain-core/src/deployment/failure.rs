@@ -47,6 +47,7 @@ impl Deployment {
         at: Timestamp,
     ) -> Vec<Effect> {
         self.waiting = None;
+        self.failed_since = false;
         if self.gives_back_at_last() {
             return self.left_undone(&reason, at);
         }

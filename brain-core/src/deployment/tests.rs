@@ -8,6 +8,7 @@ use crate::{
 };
 use proptest::prelude::*;
 
+mod evidence;
 mod giving_back;
 mod lease;
 mod watch;

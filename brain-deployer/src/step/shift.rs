@@ -85,6 +85,9 @@ pub(super) async fn verify(context: &Context, name: &str, healthy: u32, max_task
     let stopped = context.stopped_of(name, suspicion, max_task_failures > 0).await?;
     let failures = failures(context.failures_since_ms, &stopped);
     let service_events = if max_task_failures > 0 { events(context, &service) } else { Vec::new() };
+    if max_task_failures > 0 {
+        context.evidence.found(&failures, &service_events);
+    }
     if reached {
         // Those of another version than the new one say nothing of the new one.
         let task_failures = if max_task_failures > 0 { failures } else { Vec::new() };

@@ -173,6 +173,10 @@ pub fn outcome_from_proto(outcome: Option<step_report::Outcome>) -> Result<Outco
             task_failures: task_failures_from_proto(task_failures),
             service_events: service_events_from_proto(service_events),
         },
+        step_report::Outcome::Evidence(v1::StepEvidence { task_failures, service_events }) => Outcome::Evidence {
+            task_failures: task_failures_from_proto(task_failures),
+            service_events: service_events_from_proto(service_events),
+        },
         step_report::Outcome::Found(v1::StepFound { drift }) => Outcome::Found { drift: drift_from_proto(drift) },
         step_report::Outcome::Waiting(v1::StepWaiting { why, cause, watched }) => {
             let (why, cause) = (cut(why, WHY_MAX), cause_from_proto(cause));
@@ -199,6 +203,10 @@ pub fn outcome_to_proto(outcome: &Outcome) -> step_report::Outcome {
     let failures = |failures: &[TaskFailure]| failures.iter().map(task_failure_to_proto).collect();
     match outcome {
         Outcome::Done { task_failures, service_events } => step_report::Outcome::Done(v1::StepDone {
+            task_failures: failures(task_failures),
+            service_events: service_events.iter().map(service_event_to_proto).collect(),
+        }),
+        Outcome::Evidence { task_failures, service_events } => step_report::Outcome::Evidence(v1::StepEvidence {
             task_failures: failures(task_failures),
             service_events: service_events.iter().map(service_event_to_proto).collect(),
         }),

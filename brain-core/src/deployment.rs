@@ -33,6 +33,7 @@ mod lease;
 mod request;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use beginning::Approval;
 use control::ControlUsed;
@@ -40,6 +41,7 @@ pub use fact::{Cause, Effect, Fact, IllegalEvent, Outcome};
 pub use findings::{SERVICE_EVENTS_KEPT, ServiceEvent, TASK_FAILURES_KEPT, TaskFailure};
 pub use lease::Lease;
 pub use request::Request;
+pub use watch::{BAKE_RESTARTS_MAX, Watched};
 
 /// Times that a rollback is begun before a person is called.
 pub const ROLLBACK_ATTEMPTS: u32 = 3;
@@ -79,9 +81,15 @@ pub struct Deployment {
     pub waiting: Option<String>,
     /// Tasks of the new version that failed, the newest.
     pub task_failures: Vec<TaskFailure>,
-    /// Tasks of the new version that failed in the steps that are done.
+    /// Tasks of the new version that failed, those of a step that failed with them aside.
     #[serde(default)]
     pub failed_before: u32,
+    /// Whether some of them were told of before their step was done, which is then judged by them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub failed_since: bool,
+    /// Ids of tasks that failed and are counted, the newest: more than are kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_tasks: Vec<String>,
     /// What ECS said of the new service, oldest first.
     #[serde(default)]
     pub service_events: Vec<ServiceEvent>,
@@ -190,6 +198,9 @@ pub struct StepTimes {
     /// Time that it took under leases that are over; the current one's is counted from its begin.
     #[serde(default, skip_serializing_if = "Duration::is_zero")]
     pub leased: Duration,
+    /// Of a bake, what was seen of the service.
+    #[serde(default, skip_serializing_if = "Watched::is_none")]
+    pub watched: Watched,
 }
 
 /// The way back.
@@ -238,6 +249,8 @@ impl Deployment {
             waiting: None,
             task_failures: Vec::new(),
             failed_before: 0,
+            failed_since: false,
+            failed_tasks: Vec::new(),
             service_events: Vec::new(),
             lease: None,
             former: None,
@@ -305,6 +318,17 @@ impl Deployment {
                         (self.waiting, self.waiting_cause) = (Some(why), cause);
                         Vec::new()
                     }
+                    Outcome::Watched { why, cause, well } => {
+                        (self.waiting, self.waiting_cause) = (Some(why), cause);
+                        self.seen(spec, well, cause, at)
+                    }
+                    Outcome::Evidence { task_failures, service_events } => {
+                        self.remember_events(service_events);
+                        let news = self.remember(task_failures);
+                        self.failed_before = self.failed_before.saturating_add(news);
+                        self.failed_since |= news > 0;
+                        Vec::new()
+                    }
                     Outcome::Found { drift } => {
                         self.remember_drift(drift);
                         Vec::new()
@@ -344,14 +368,15 @@ impl Deployment {
     /// them in one.
     fn step_done(&mut self, spec: &ProjectSpec, failures: Vec<TaskFailure>, at: Timestamp) -> Vec<Effect> {
         self.waiting = None;
-        let last = failures.last().map(|failure| failure.reason.clone());
+        let last = failures.last().or(self.task_failures.last()).map(|failure| failure.reason.clone());
         let told = u32::try_from(failures.len()).unwrap_or(u32::MAX);
         let news = self.remember(failures);
         // Earlier releases counted a task as often as it was told of, and what they decided is told again as it was.
         let counted = if self.plan.settles { news } else { told };
         self.failed_before = self.failed_before.saturating_add(counted);
+        let judged = counted > 0 || std::mem::take(&mut self.failed_since);
         let most = self.policy(spec).max_task_failures_in_all(spec.target.desired_count);
-        match last.filter(|_| counted > 0) {
+        match last.filter(|_| judged) {
             Some(last) if self.rollback.is_none() && self.failed_before >= most => {
                 let failed = self.failed_before;
                 self.step_failed(
@@ -403,6 +428,7 @@ impl Deployment {
     fn end(&mut self, phase: Phase, at: Timestamp) -> Vec<Effect> {
         self.phase = phase;
         self.ended = Some(at);
+        self.failed_tasks = Vec::new();
         self.counts_from = None;
         self.former = self.lease.take().or(self.former.take());
         vec![Effect::Withdraw(self.generation), Effect::Ended { leftover: self.former.is_some() }]

@@ -51,6 +51,18 @@ pub struct Plan {
     /// so that their events are told again as they happened.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub settles: bool,
+    /// The rules by which what is reported of it is judged: [`EDITION`] when it was made. Where they change, what happened to
+    /// older plans is told again as it happened.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub edition: u32,
+}
+
+/// The rules of today. Since 1, capacity that is not given back fails no deployment.
+pub const EDITION: u32 = 1;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_first(edition: &u32) -> bool {
+    *edition == 0
 }
 
 /// A service and its desired count.
@@ -349,6 +361,7 @@ pub fn plan(spec: &ProjectSpec, policy: &RolloutPolicy, goal: Goal<'_>, serving:
         set_up: SetUp::default(),
         adopt: false,
         settles: true,
+        edition: EDITION,
     }
 }
 
@@ -389,6 +402,7 @@ pub fn look_at_set_up(spec: &ProjectSpec, serving: &[ServiceCount]) -> Plan {
         set_up: SetUp::Check,
         adopt: false,
         settles: false,
+        edition: EDITION,
     }
 }
 

@@ -231,6 +231,8 @@ fn classify(code: &str, status: u16) -> ErrorKind {
         | "ResourceInUse"
         | "ClusterNotFoundException"
         | "ServiceNotFoundException" => ErrorKind::Transient,
+        // A credential is renewed by whoever provides it, and the next call is signed with the new one.
+        "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" | "TokenRefreshRequired" => ErrorKind::Transient,
         _ if status >= 500 => ErrorKind::Transient,
         _ => ErrorKind::Terminal,
     }

@@ -342,8 +342,8 @@ impl Session<'_> {
             step_began_ms: 0,
             failures_since_ms: 0,
             stopped_seen_ms: Arc::default(),
-            unwell_ms: Arc::default(),
-            step_elapsed: Duration::ZERO,
+            watch: Arc::default(),
+            evidence: Arc::default(),
             set_up: plan.set_up,
             adopt: plan.adopt,
             made: BTreeSet::new(),
@@ -365,6 +365,7 @@ impl Session<'_> {
             made_resources,
             shift_time,
             goes_back,
+            watched,
         } = assignment;
         let project = project.unwrap_or_default();
         let name = project.name.clone();
@@ -379,6 +380,7 @@ impl Session<'_> {
             plan,
             key: StepKey { deployment, generation, rollback, step: next_step },
             elapsed: step_elapsed.map(duration_from_proto).unwrap_or_default(),
+            watched: watched.map(duration_from_proto).unwrap_or_default(),
             interval: self.deployer.config.step_interval,
             waits: Arc::clone(&self.deployer.waits),
             now: Arc::clone(&self.deployer.outside.now),

@@ -10,7 +10,6 @@ use crate::{
     step::{
         Context,
         capacity::{self, Giving},
-        shift::is_passing,
     },
 };
 use brain_core::{
@@ -111,7 +110,7 @@ pub(crate) async fn run(context: Context, keep: Keep, until: Instant, leave: Can
             Err(error) => Err(error),
         };
         if let Err(error) = outcome {
-            warn!(%error, passing = is_passing(&error), "housekeeping: an AWS call did not succeed");
+            warn!(%error, kind = ?error.kind, "housekeeping: an AWS call did not succeed");
             errors += 1;
         }
         let pause = tokio::time::timeout_at(until, leave.run_until_cancelled(sleep(PAUSE)));

@@ -77,6 +77,7 @@ async fn act_out(context: &mut Context, step: &Step, drift: &mut Vec<Drift>) -> 
             Observed::Done(_)
             | Observed::Wait(_)
             | Observed::NoRoom(_)
+            | Observed::Watched { .. }
             | Observed::Hold { .. }
             | Observed::Failing { .. } => break,
         }

@@ -8,7 +8,7 @@ use crate::{
     prometheus::PrometheusPort,
 };
 use brain_core::{
-    deployment::{ServiceEvent, TaskFailure},
+    deployment::{Cause, ServiceEvent, TaskFailure},
     drift::{Drift, Remedy, SetUp},
     gate::Services,
     names::ResourceNames,
@@ -22,13 +22,14 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicI64, Ordering},
     },
     time::Duration,
 };
 
 pub(crate) mod application;
 pub(crate) mod capacity;
+pub(crate) mod evidence;
 mod failures;
 mod gate;
 pub mod health;
@@ -38,7 +39,11 @@ mod resource;
 mod setup;
 pub mod shift;
 mod version;
+pub(crate) mod watch;
 mod weigh;
+
+use evidence::Evidence;
+use watch::Watch;
 
 /// What is so.
 pub enum Observed {
@@ -50,6 +55,15 @@ pub enum Observed {
     Ready(Act),
     /// Nothing can be done but wait.
     Wait(String),
+    /// The same, while the service is watched, which was seen well or not: then that begins again.
+    Watched {
+        /// Why.
+        why: String,
+        /// What is at fault.
+        cause: Cause,
+        /// Whether it was seen well.
+        well: bool,
+    },
     /// The same, and a look that comes sooner would see the same again.
     Hold {
         /// Why.
@@ -123,10 +137,10 @@ pub struct Context {
     pub failures_since_ms: i64,
     /// When this worker last looked for tasks that failed, milliseconds since 1970; 0: it has not.
     pub stopped_seen_ms: Arc<AtomicI64>,
-    /// Time that the step had taken when this worker last saw what it watches not well, in milliseconds; 0: never.
-    pub unwell_ms: Arc<AtomicU64>,
-    /// Time that the step has taken.
-    pub step_elapsed: Duration,
+    /// For how long what the step watches has been well.
+    pub(crate) watch: Arc<Watch>,
+    /// What the step has found of the new version.
+    pub(crate) evidence: Arc<Evidence>,
     /// What set-up does with differences.
     pub set_up: SetUp,
     /// Whether resources that are not brain's become so.
@@ -142,17 +156,6 @@ impl Context {
     fn looks_for_failures(&self) -> impl FnOnce() + use<> {
         let (seen, now) = (Arc::clone(&self.stopped_seen_ms), (self.now)().0);
         move || seen.store(now, Ordering::Relaxed)
-    }
-
-    /// What the step watches is not well.
-    fn is_unwell(&self) {
-        let elapsed = u64::try_from(self.step_elapsed.as_millis()).unwrap_or(u64::MAX);
-        self.unwell_ms.store(elapsed, Ordering::Relaxed);
-    }
-
-    /// Time for which what the step watches has been well. What a worker before this one saw is taken to have been well.
-    fn well_for(&self) -> Duration {
-        self.step_elapsed.saturating_sub(Duration::from_millis(self.unwell_ms.load(Ordering::Relaxed)))
     }
 }
 

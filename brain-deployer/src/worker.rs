@@ -1,18 +1,18 @@
 //! The worker of one deployment: carries out its plan's steps, one after the other, each reported and stored before the next.
 //!
 //! Around each act it asks whether the lease still holds. It acts once, looks again, and acts again only when it still sees
-//! the need. Errors that pass are waited out, others are tried a few times and then fail the step.
+//! the need. Errors that pass are waited out, others for a while before they fail the step, and on a way back for as long as the
+//! step may take.
 
 use crate::{
     cloud::{CloudError, ErrorKind},
     lease::LeaseClock,
     reporter::{Leave, Observation, Reporter, StepKey},
-    step::{self, Act, Context, Findings, Observed, looks::Kind, shift::is_passing},
+    step::{self, Act, Context, Findings, Observed, looks::Kind, watch::Watch},
     waits::Waits,
 };
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use brain_core::{
-    deployment::{Cause, Outcome},
+    deployment::{Cause, Outcome, TASK_FAILURES_KEPT, TaskFailure},
     drift::Drift,
     plan::{Plan, Step},
     time::Timestamp,
@@ -26,13 +26,12 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// Times that an error which does not pass is met before the step fails: consistency is eventual, and what was just made may
-/// not be found yet.
-const ERRORS_MAX: u32 = 5;
+mod refusals;
+
+use refusals::Errors;
+
 /// Looks after an act that are not believed when they ask for another one: answers may be old.
 const LOOKS_DOUBTED: u32 = 2;
-/// Pauses after an error.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(20));
 /// Tasks are counted as a step's own that failed from this long before it began: AWS's clock is not ours. Who is told of one
 /// twice counts it once.
 const BEFORE_STEP: Duration = Duration::from_secs(2);
@@ -44,6 +43,8 @@ pub(crate) struct Work {
     pub(crate) plan: Plan,
     pub(crate) key: StepKey,
     pub(crate) elapsed: Duration,
+    /// Time for which what the step watches was seen well before.
+    pub(crate) watched: Duration,
     pub(crate) interval: Duration,
     pub(crate) waits: Arc<Waits>,
     pub(crate) now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
@@ -71,7 +72,7 @@ pub(crate) async fn run(mut work: Work, reporter: Arc<Reporter>, lease: Arc<Leas
             work.context.shifted = Some((work.now)());
         }
         work.key.step += 1;
-        work.elapsed = Duration::ZERO;
+        (work.elapsed, work.watched) = (Duration::ZERO, Duration::ZERO);
     }
 }
 
@@ -91,14 +92,15 @@ struct StepRunner<'a> {
     waiting: Option<String>,
     /// What was told to differ.
     told: BTreeSet<Drift>,
-    errors: u32,
+    /// Errors of looks, and of acts: a look that succeeds says nothing of the next act.
+    look_errors: Errors,
+    act_errors: Errors,
+    /// Looks in a row that found the goal out of reach for good, on a way back.
+    blocks: Errors,
     /// Looks in a row that found the goal out of reach.
     failing: u32,
     /// When the last look began that found that the step waits.
     waited: Option<Instant>,
-    /// Pauses after looks that failed, and after acts that did: a look that succeeds says nothing of the next act.
-    look_pauses: ExponentialBackoff,
-    act_pauses: ExponentialBackoff,
 }
 
 impl<'a> StepRunner<'a> {
@@ -115,7 +117,8 @@ impl<'a> StepRunner<'a> {
         let margin = i64::try_from(BEFORE_STEP.as_millis()).unwrap_or_default();
         let seen_ms = context.stopped_seen_ms.load(Ordering::Relaxed);
         let unseen = (seen_ms > 0).then(|| seen_ms.saturating_sub(margin));
-        context.unwell_ms = Arc::default();
+        context.watch = Arc::new(Watch::after(work.watched));
+        context.evidence = Arc::default();
         context.failures_since_ms = unseen.map_or(context.step_began_ms, |unseen| unseen.min(context.step_began_ms));
         Self {
             work,
@@ -127,11 +130,11 @@ impl<'a> StepRunner<'a> {
             began: Instant::now(),
             waiting: None,
             told: BTreeSet::new(),
-            errors: 0,
+            look_errors: Errors::none(),
+            act_errors: Errors::none(),
+            blocks: Errors::none(),
             failing: 0,
             waited: None,
-            look_pauses: pauses(),
-            act_pauses: pauses(),
         }
     }
 
@@ -139,16 +142,22 @@ impl<'a> StepRunner<'a> {
         // What was done last, and the looks that are still doubted when they ask for it again.
         let mut acted: Option<(String, u32)> = None;
         loop {
-            self.context.step_elapsed = self.work.elapsed + self.began.elapsed();
             let looked = Instant::now();
             let observed = self.unless_left(step::observe(&self.context, self.step)).await?;
             if observed.is_ok() {
-                self.look_pauses = pauses();
+                self.look_errors = Errors::none();
+            }
+            if !matches!(observed, Ok(Observed::Blocked(..))) {
+                self.blocks = Errors::none();
+            }
+            let ends = matches!(observed, Ok(Observed::Done(_) | Observed::Blocked(..)));
+            for (task_failures, service_events) in self.context.evidence.news(ends) {
+                self.report(Outcome::Evidence { task_failures, service_events }).await?;
             }
             match observed {
                 Err(error) => {
-                    let pause = self.look_pauses.next();
-                    if let Some(failed) = self.error(error, pause).await? {
+                    let (refused, pause) = self.look_errors.met(&error);
+                    if let Some(failed) = self.error(error, refused, pause).await? {
                         return Ok(failed);
                     }
                 }
@@ -159,6 +168,7 @@ impl<'a> StepRunner<'a> {
                         let of = Observation { project: self.work.project.clone(), deployment, generation };
                         self.unless_left(self.reporter.seen(&of, look)).await??;
                     }
+                    let task_failures = newest(task_failures);
                     self.report(Outcome::Done { task_failures, service_events }).await?;
                     self.learn(looked);
                     return Ok(Ended::Done);
@@ -168,10 +178,17 @@ impl<'a> StepRunner<'a> {
                     self.report(Outcome::Done { task_failures: Vec::new(), service_events: Vec::new() }).await?;
                     return Ok(Ended::Done);
                 }
+                Ok(Observed::Blocked(reason, _)) if self.work.key.rollback && !self.blocks.refused() => {
+                    acted = None;
+                    self.wait(format!("{reason}; looking again"), Cause::Surroundings).await?;
+                    let pause = self.blocks.pause();
+                    self.sleep(pause).await?;
+                }
                 Ok(Observed::Blocked(reason, Findings { task_failures, service_events, production: _ })) => {
                     warn!(step = %self.step, reason, "the step has failed");
                     // Without a task that failed nothing was found out of the version.
                     let cause = if task_failures.is_empty() { Cause::Surroundings } else { Cause::Version };
+                    let task_failures = newest(task_failures);
                     self.report(Outcome::Failed { reason, task_failures, service_events, cause }).await?;
                     return Ok(Ended::Failed);
                 }
@@ -189,6 +206,13 @@ impl<'a> StepRunner<'a> {
                     acted = None;
                     self.waited = Some(looked);
                     self.waits(why, Cause::Surroundings).await?;
+                }
+                Ok(Observed::Watched { why, cause, well }) => {
+                    acted = None;
+                    self.waited = Some(looked);
+                    self.failing = 0;
+                    self.tell_waiting(why.clone(), Outcome::Watched { why, cause, well }).await?;
+                    self.look_again().await?;
                 }
                 Ok(Observed::Hold { why, again }) => {
                     acted = None;
@@ -226,8 +250,8 @@ impl<'a> StepRunner<'a> {
         let Work { project, interval, waits, .. } = self.work;
         let (since, kind) = self.waits_for().map_or((self.began, None), |(since, kind)| (since, Some(kind)));
         let mut pause = waits.pause(project, kind, since.elapsed(), *interval);
-        if let Some(left) = self.step.least().checked_sub(self.context.step_elapsed).filter(|left| !left.is_zero()) {
-            pause = pause.min(left);
+        if let Step::Bake { duration, .. } = self.step {
+            pause = self.context.watch.left(*duration).map_or(pause, |left| pause.min(left));
         }
         self.sleep(pause).await
     }
@@ -264,13 +288,12 @@ impl<'a> StepRunner<'a> {
         info!(step = %self.step, "{}", act.what);
         match act.run.await {
             Ok(()) => {
-                self.errors = 0;
-                self.act_pauses = pauses();
+                self.act_errors = Errors::none();
                 Ok(None)
             }
             Err(error) => {
-                let pause = self.act_pauses.next();
-                self.error(error, pause).await
+                let (refused, pause) = self.act_errors.met(&error);
+                self.error(error, refused, pause).await
             }
         }
     }
@@ -289,24 +312,29 @@ impl<'a> StepRunner<'a> {
         Ok(None)
     }
 
-    /// Waits an error out, or fails the step with it.
-    async fn error(&mut self, error: CloudError, pause: Option<Duration>) -> Result<Option<Ended>, Leave> {
+    /// Waits an error out, or fails the step with it once it was `refused` for long enough.
+    async fn error(
+        &mut self,
+        error: CloudError,
+        refused: bool,
+        pause: Duration,
+    ) -> Result<Option<Ended>, Leave> {
         let CloudError { action, code, message, kind } = &error;
         warn!(step = %self.step, %error, "an AWS call did not succeed");
-        if !is_passing(&error) {
-            self.errors += 1;
-            if self.errors >= ERRORS_MAX {
-                let reason = format!("AWS refuses {action} with {code}: {message}");
-                return self.fail(reason, Cause::Surroundings).await;
-            }
+        let refusal = || format!("AWS refuses {action} with {code}: {message}");
+        let back = self.work.key.rollback;
+        if refused && !back {
+            return self.fail(refusal(), Cause::Surroundings).await;
         }
         let why = match kind {
             ErrorKind::Limited => message.clone(),
             ErrorKind::Throttled => format!("AWS throttles {action}; trying again"),
-            _ => format!("AWS answers {action} with {code}; trying again"),
+            ErrorKind::Transient => format!("AWS answers {action} with {code}; trying again"),
+            ErrorKind::Terminal if back => format!("{}; grant {action}: the way back waits for it", refusal()),
+            ErrorKind::Terminal => format!("{}; trying again", refusal()),
         };
         self.wait(why, Cause::Surroundings).await?;
-        self.sleep(pause.unwrap_or(PAUSE.1)).await?;
+        self.sleep(pause).await?;
         Ok(None)
     }
 
@@ -336,19 +364,19 @@ impl<'a> StepRunner<'a> {
 
     /// Reports why the step waits, and what is at fault if it does so for too long, when that is news.
     async fn wait(&mut self, why: String, cause: Cause) -> Result<(), Leave> {
+        self.tell_waiting(why.clone(), Outcome::Waiting { why, cause }).await
+    }
+
+    async fn tell_waiting(&mut self, why: String, outcome: Outcome) -> Result<(), Leave> {
         if self.waiting.as_ref() == Some(&why) {
             return Ok(());
         }
-        self.waiting = Some(why.clone());
-        self.report(Outcome::Waiting { why, cause }).await
+        self.waiting = Some(why);
+        self.report(outcome).await
     }
 }
 
-fn pauses() -> ExponentialBackoff {
-    ExponentialBuilder::default()
-        .with_jitter()
-        .with_min_delay(PAUSE.0)
-        .with_max_delay(PAUSE.1)
-        .without_max_times()
-        .build()
+/// The newest failures, as many as one report takes.
+fn newest(mut failures: Vec<TaskFailure>) -> Vec<TaskFailure> {
+    failures.split_off(failures.len().saturating_sub(TASK_FAILURES_KEPT))
 }

@@ -65,6 +65,19 @@ pub enum Outcome {
         #[serde(default, skip_serializing_if = "Cause::is_version")]
         cause: Cause,
     },
+    /// A bake has seen the service well, or not: then it begins again. It waits on.
+    Watched {
+        why: String,
+        #[serde(default, skip_serializing_if = "Cause::is_version")]
+        cause: Cause,
+        well: bool,
+    },
+    /// What was found of the new version so far, told as it is found: a step that waits has it too when it is broken off.
+    Evidence {
+        task_failures: Vec<TaskFailure>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        service_events: Vec<ServiceEvent>,
+    },
     /// Set-up has found differences. What is to be done about one is stored before it is done.
     Found { drift: Vec<Drift> },
     Failed {

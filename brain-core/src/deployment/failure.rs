@@ -19,11 +19,13 @@ impl Deployment {
         if self.lease.is_none() {
             return Err(IllegalEvent::NotLeased);
         }
-        let seconds = self.active_plan().step_timeout.as_secs();
+        let seconds = self.step_limit().as_secs();
         let cause = self.cause_of_timeout();
         let waiting = self.waiting.take().map(|why| format!(": {why}")).unwrap_or_default();
         let step = self.current_step().map(ToString::to_string).unwrap_or_default();
-        Ok(self.step_failed(spec, format!("\"{step}\" took longer than {seconds} s{waiting}"), cause, at))
+        let again = self.current_step_times().is_some_and(|times| times.watched.restarts > 0);
+        let again = if again { " after it began again" } else { "" };
+        Ok(self.step_failed(spec, format!("\"{step}\" took longer than {seconds} s{again}{waiting}"), cause, at))
     }
 
     /// Only where the new version's tasks were awaited, and nothing else was missing, is it at fault. A gate that waits has
@@ -45,6 +47,10 @@ impl Deployment {
         at: Timestamp,
     ) -> Vec<Effect> {
         self.waiting = None;
+        self.failed_since = false;
+        if self.gives_back_at_last() {
+            return self.left_undone(&reason, at);
+        }
         let policy = self.policy(spec).clone();
         let Some(rollback) = &mut self.rollback else {
             if policy.on_failure == OnFailure::Pause {
@@ -66,6 +72,21 @@ impl Deployment {
         let first = self.reason.take().unwrap_or_default();
         self.reason =
             Some(format!("{first}; the rollback did not finish either, a person must look at the services: {reason}"));
+        self.end(self.phase_at_end(), at)
+    }
+
+    /// Whether nothing is left to do but to give capacity back.
+    fn gives_back_at_last(&self) -> bool {
+        let plan = self.active_plan();
+        let rest = plan.steps.get(self.cursor..).unwrap_or_default();
+        plan.edition >= 1 && matches!(rest, [Step::ReturnCapacity { .. }])
+    }
+
+    /// Traffic is where it is to be, so that instances which stay for now are nothing to undo: housekeeping gives them back
+    /// later.
+    fn left_undone(&mut self, why: &str, at: Timestamp) -> Vec<Effect> {
+        let first = self.reason.take().map(|first| format!("{first}; ")).unwrap_or_default();
+        self.reason = Some(format!("{first}capacity was not given back, which is left to housekeeping: {why}"));
         self.end(self.phase_at_end(), at)
     }
 

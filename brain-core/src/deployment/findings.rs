@@ -9,6 +9,10 @@ pub const TASK_FAILURES_KEPT: usize = 20;
 /// What ECS said of the new service that a deployment keeps, the newest. ECS itself keeps 100 for each service.
 pub const SERVICE_EVENTS_KEPT: usize = 50;
 
+/// Failed tasks that a deployment knows again when it is told of them once more. A policy lets 100 fail in a step, and a step
+/// tells again of those that failed shortly before it.
+const TASK_FAILURES_KNOWN: usize = 1_000;
+
 /// A task that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskFailure {
@@ -42,11 +46,19 @@ impl Deployment {
     pub(super) fn remember(&mut self, failures: Vec<TaskFailure>) -> u32 {
         let mut news = 0;
         for failure in failures {
-            if !self.task_failures.iter().any(|known| known.task == failure.task) {
-                self.task_failures.push(failure);
-                news += 1;
+            let kept = self.task_failures.iter().any(|known| known.task == failure.task);
+            if kept || self.failed_tasks.contains(&failure.task) {
+                continue;
             }
+            // Earlier releases forgot those that they did not keep, and what they decided is told again as it was.
+            if self.plan.edition >= 1 {
+                self.failed_tasks.push(failure.task.clone());
+            }
+            self.task_failures.push(failure);
+            news += 1;
         }
+        let excess = self.failed_tasks.len().saturating_sub(TASK_FAILURES_KNOWN);
+        self.failed_tasks.drain(..excess);
         let excess = self.task_failures.len().saturating_sub(TASK_FAILURES_KEPT);
         self.task_failures.drain(..excess);
         news

@@ -22,10 +22,13 @@ impl Deployment {
         if !self.wants_deployer() {
             return None;
         }
-        let least = self.current_step().map(Step::least).unwrap_or_default();
         let before = self.current_step_times().map(|times| times.leased).unwrap_or_default();
-        let left = (self.active_plan().step_timeout + least).saturating_sub(before);
-        Some(self.counts_from?.plus(left))
+        Some(self.counts_from?.plus(self.step_limit().saturating_sub(before)))
+    }
+
+    /// Longest time of the current step. That of a bake counts from when it last began again.
+    pub(super) fn step_limit(&self) -> Duration {
+        self.active_plan().step_timeout + self.current_step().map(Step::least).unwrap_or_default()
     }
 
     /// Time that the current step has taken by `now`, pauses left out.
@@ -81,6 +84,7 @@ impl Deployment {
         let Some(from) = self.counts_from.filter(|_| self.lease.is_some()) else { return };
         if let Some(times) = self.current_times() {
             times.leased += at.since(from);
+            times.watched.lease_over(at);
         }
     }
 

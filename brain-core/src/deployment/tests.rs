@@ -8,7 +8,10 @@ use crate::{
 };
 use proptest::prelude::*;
 
+mod evidence;
+mod giving_back;
 mod lease;
+mod watch;
 
 fn spec() -> ProjectSpec {
     let target =

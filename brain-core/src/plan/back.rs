@@ -87,6 +87,7 @@ fn back_to(spec: &ProjectSpec, policy: &RolloutPolicy, failed: &Plan, cursor: us
         set_up: failed.set_up,
         adopt: failed.adopt,
         settles: true,
+        edition: failed.edition,
     }
 }
 

@@ -47,7 +47,7 @@ pub(super) fn rollback(spec: &ProjectSpec, policy: &RolloutPolicy, failed: &Plan
     }
     let from: Vec<ServiceCount> = serving_at(failed, cursor);
     let Plan { names, step_timeout, set_up, adopt, .. } = failed.clone();
-    Plan { names, from, to: failed.from.clone(), steps, step_timeout, set_up, adopt, settles: false }
+    Plan { names, from, to: failed.from.clone(), steps, step_timeout, set_up, adopt, settles: false, edition: 0 }
 }
 
 /// Counts during and after the steps of a plan.

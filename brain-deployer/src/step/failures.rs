@@ -3,7 +3,7 @@
 use super::Context;
 use crate::cloud::{self, Service, Task};
 use brain_core::{
-    deployment::{SERVICE_EVENTS_KEPT, ServiceEvent, TASK_FAILURES_KEPT, TaskFailure},
+    deployment::{SERVICE_EVENTS_KEPT, ServiceEvent, TaskFailure},
     time::Timestamp,
 };
 
@@ -23,16 +23,30 @@ pub(super) fn suspicion(context: &Context, service: &Service) -> u32 {
     let (raised, news) = context.looks.raised(service, context.step_began_ms);
     let (mut started, mut others) = (0, 0);
     for message in &news {
-        // (service NAME) TEXT
-        let text = message.split_once(") ").map_or(message.as_str(), |(_, text)| text);
+        let text = text_of(message);
         if text.starts_with(STARTS) {
             started += text.matches("(task ").count().max(1);
-        } else if !EXPECTED.iter().any(|expected| text.starts_with(expected)) {
+        } else if !is_expected(text) {
             others += 1;
         }
     }
     let started = u32::try_from(started).unwrap_or(u32::MAX);
     started.saturating_sub(raised).saturating_add(others)
+}
+
+/// Whether ECS says that of a service whose tasks start well too.
+pub(super) fn is_usual(message: &str) -> bool {
+    let text = text_of(message);
+    text.starts_with(STARTS) || is_expected(text)
+}
+
+/// Of `(service NAME) TEXT` the text.
+fn text_of(message: &str) -> &str {
+    message.split_once(") ").map_or(message, |(_, text)| text)
+}
+
+fn is_expected(text: &str) -> bool {
+    EXPECTED.iter().any(|expected| text.starts_with(expected))
 }
 
 /// Tasks that failed by themselves since then, whichever step had started them; oldest first.
@@ -44,8 +58,7 @@ pub(super) fn failures(since_ms: i64, stopped: &[Task]) -> Vec<TaskFailure> {
         .filter_map(|task| Some((at(task), failure(task)?)))
         .collect();
     failed.sort_by_key(|(at, _)| *at);
-    let excess = failed.len().saturating_sub(TASK_FAILURES_KEPT);
-    failed.into_iter().skip(excess).map(|(_, failure)| failure).collect()
+    failed.into_iter().map(|(_, failure)| failure).collect()
 }
 
 /// What ECS has said of the service since the step began, oldest first.
@@ -121,6 +134,8 @@ mod tests {
             task.stopped.as_mut().unwrap().at_ms = at_ms;
             task
         };
+        let many: Vec<Task> = (0..30).map(|task| stopped(&task.to_string(), 1_000)).collect();
+        assert_eq!(failures(1_000, &many).len(), 30, "all count, however few are kept");
         let tasks = [stopped("later", 3_000), stopped("before", 999), stopped("first", 1_000)];
         let failed: Vec<String> = failures(1_000, &tasks).into_iter().map(|failure| failure.task).collect();
         assert_eq!(failed, ["first", "later"]);

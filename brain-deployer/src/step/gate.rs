@@ -258,6 +258,7 @@ mod tests {
             Observed::Hold { why, .. } => format!("holds: {why}"),
             Observed::Wait(_)
             | Observed::NoRoom(_)
+            | Observed::Watched { .. }
             | Observed::Told(_)
             | Observed::Ready(_)
             | Observed::Blocked(..) => {

@@ -10,8 +10,8 @@ use super::{
     health::{self, Health},
     wait,
 };
-use crate::cloud::{CloudError, ErrorKind, Result, Service, ServiceStatus};
-use brain_core::deployment::TaskFailure;
+use crate::cloud::{Result, Service, ServiceStatus};
+use brain_core::deployment::{Cause, TaskFailure};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -85,6 +85,9 @@ pub(super) async fn verify(context: &Context, name: &str, healthy: u32, max_task
     let stopped = context.stopped_of(name, suspicion, max_task_failures > 0).await?;
     let failures = failures(context.failures_since_ms, &stopped);
     let service_events = if max_task_failures > 0 { events(context, &service) } else { Vec::new() };
+    if max_task_failures > 0 {
+        context.evidence.found(&failures, &service_events);
+    }
     if reached {
         // Those of another version than the new one say nothing of the new one.
         let task_failures = if max_task_failures > 0 { failures } else { Vec::new() };
@@ -137,19 +140,20 @@ pub(super) async fn bake(
     max_task_failures: u32,
 ) -> Result<Observed> {
     match verify(context, name, healthy, max_task_failures).await? {
-        Observed::Done(_) if context.well_for() < duration => {
-            Ok(wait(format!("watching {healthy} healthy tasks of {name} for {} s", duration.as_secs())))
+        Observed::Done(_) if context.watch.well() < duration => {
+            let why = format!("watching {healthy} healthy tasks of {name} for {} s", duration.as_secs());
+            Ok(Observed::Watched { why, cause: Cause::Version, well: true })
         }
-        Observed::Wait(why) => {
-            context.is_unwell();
-            Ok(wait(format!("{why}; the {} s in which {name} is watched begin again", duration.as_secs())))
-        }
-        Observed::NoRoom(why) => {
-            context.is_unwell();
-            Ok(Observed::NoRoom(why))
-        }
+        Observed::Wait(why) => Ok(unwell(context, &why, name, duration, Cause::Version)),
+        Observed::NoRoom(why) => Ok(unwell(context, &why, name, duration, Cause::Surroundings)),
         other => Ok(other),
     }
+}
+
+fn unwell(context: &Context, why: &str, name: &str, duration: Duration, cause: Cause) -> Observed {
+    context.watch.unwell();
+    let why = format!("{why}; the {} s in which {name} is watched begin again", duration.as_secs());
+    Observed::Watched { why, cause, well: false }
 }
 
 fn active_of<'a>(services: &'a [Service], name: &str) -> Result<&'a Service, Observed> {
@@ -159,10 +163,4 @@ fn active_of<'a>(services: &'a [Service], name: &str) -> Result<&'a Service, Obs
         None => Err(wait(format!("service {name} does not show"))),
         Some(_) => Err(blocked(format!("service {name} was deleted by somebody else"))),
     }
-}
-
-/// Whether a call is worth repeating.
-#[must_use]
-pub fn is_passing(error: &CloudError) -> bool {
-    matches!(error.kind, ErrorKind::Throttled | ErrorKind::Limited | ErrorKind::Transient)
 }

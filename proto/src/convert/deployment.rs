@@ -120,7 +120,10 @@ fn headline(deployment: &Deployment) -> String {
         },
         Phase::Running => step(),
         Phase::RollingBack => format!("rolling back, {}", step()),
-        Phase::Succeeded => format!("{} has all traffic", deployment.tag),
+        Phase::Succeeded => match &deployment.reason {
+            Some(left) => format!("{} has all traffic; {left}", deployment.tag),
+            None => format!("{} has all traffic", deployment.tag),
+        },
         Phase::Failed => "failed".to_owned(),
         Phase::Cancelled => "cancelled".to_owned(),
     }
@@ -170,9 +173,18 @@ pub fn outcome_from_proto(outcome: Option<step_report::Outcome>) -> Result<Outco
             task_failures: task_failures_from_proto(task_failures),
             service_events: service_events_from_proto(service_events),
         },
+        step_report::Outcome::Evidence(v1::StepEvidence { task_failures, service_events }) => Outcome::Evidence {
+            task_failures: task_failures_from_proto(task_failures),
+            service_events: service_events_from_proto(service_events),
+        },
         step_report::Outcome::Found(v1::StepFound { drift }) => Outcome::Found { drift: drift_from_proto(drift) },
-        step_report::Outcome::Waiting(v1::StepWaiting { why, cause }) => {
-            Outcome::Waiting { why: cut(why, WHY_MAX), cause: cause_from_proto(cause) }
+        step_report::Outcome::Waiting(v1::StepWaiting { why, cause, watched }) => {
+            let (why, cause) = (cut(why, WHY_MAX), cause_from_proto(cause));
+            match v1::WatchedState::try_from(watched) {
+                Ok(v1::WatchedState::Well) => Outcome::Watched { why, cause, well: true },
+                Ok(v1::WatchedState::Unwell) => Outcome::Watched { why, cause, well: false },
+                _ => Outcome::Waiting { why, cause },
+            }
         }
         step_report::Outcome::Failed(v1::StepFailed { reason, task_failures, service_events, cause }) => {
             Outcome::Failed {
@@ -194,12 +206,16 @@ pub fn outcome_to_proto(outcome: &Outcome) -> step_report::Outcome {
             task_failures: failures(task_failures),
             service_events: service_events.iter().map(service_event_to_proto).collect(),
         }),
+        Outcome::Evidence { task_failures, service_events } => step_report::Outcome::Evidence(v1::StepEvidence {
+            task_failures: failures(task_failures),
+            service_events: service_events.iter().map(service_event_to_proto).collect(),
+        }),
         Outcome::Found { drift } => {
             step_report::Outcome::Found(v1::StepFound { drift: drift.iter().map(drift_to_proto).collect() })
         }
-        Outcome::Waiting { why, cause } => {
-            step_report::Outcome::Waiting(v1::StepWaiting { why: why.clone(), cause: cause_to_proto(*cause).into() })
-        }
+        Outcome::Waiting { why, cause } => waiting(why, *cause, v1::WatchedState::Unspecified),
+        Outcome::Watched { why, cause, well: true } => waiting(why, *cause, v1::WatchedState::Well),
+        Outcome::Watched { why, cause, well: false } => waiting(why, *cause, v1::WatchedState::Unwell),
         Outcome::Failed { reason, task_failures, service_events, cause } => {
             step_report::Outcome::Failed(v1::StepFailed {
                 reason: reason.clone(),
@@ -209,6 +225,11 @@ pub fn outcome_to_proto(outcome: &Outcome) -> step_report::Outcome {
             })
         }
     }
+}
+
+fn waiting(why: &str, cause: Cause, watched: v1::WatchedState) -> step_report::Outcome {
+    let cause = cause_to_proto(cause).into();
+    step_report::Outcome::Waiting(v1::StepWaiting { why: why.to_owned(), cause, watched: watched.into() })
 }
 
 /// An agent of an earlier release does not tell: what it reported was held against the version.

@@ -18,7 +18,7 @@ use std::time::Duration;
 #[must_use]
 pub fn plan_to_proto(plan: &Plan) -> v1::Plan {
     // How its way back is planned, and what is known of counts, is the server's business.
-    let Plan { names, from, to, steps, step_timeout, set_up, adopt, settles: _ } = plan;
+    let Plan { names, from, to, steps, step_timeout, set_up, adopt, settles: _, edition: _ } = plan;
     v1::Plan {
         names: Some(names_to_proto(names)),
         from: from.iter().map(count_to_proto).collect(),
@@ -43,6 +43,7 @@ pub fn plan_from_proto(plan: v1::Plan) -> Result<Plan, ConvertError> {
         set_up,
         adopt,
         settles: false,
+        edition: 0,
     })
 }
 

@@ -248,7 +248,7 @@ fn consent() -> Transition {
 /// A plan as it was before its way back was planned by what is known of each service, and before it began with a look whether
 /// there is room.
 fn plan(spec: &ProjectSpec, policy: &RolloutPolicy, goal: Goal<'_>, serving: &[ServiceCount]) -> Plan {
-    let mut plan = Plan { settles: false, ..plan::plan(spec, policy, goal, serving) };
+    let mut plan = Plan { settles: false, edition: 0, ..plan::plan(spec, policy, goal, serving) };
     plan.steps.retain(|step| !matches!(step, Step::Preflight { .. }));
     plan
 }

@@ -219,6 +219,8 @@ impl Outcome {
             Self::Done { .. } => told(Topic::Step, format!("{name} is done"), ""),
             Self::Waiting { why, .. } => told(Topic::Step, format!("{name} waits"), why),
             Self::Found { drift } => told(Topic::SetUp, format!("{name} has found {}", list(drift)), ""),
+            Self::Watched { .. } => told(Topic::Step, format!("{name} goes on"), ""),
+            Self::Evidence { .. } => told(Topic::Step, format!("{name} has found something of the new version"), ""),
             Self::Failed { reason, .. } => told(Topic::Deployment, format!("{name} has failed"), reason),
         }
     }

@@ -176,7 +176,7 @@ impl View {
         match &self.screen {
             Some(screen) => {
                 for line in changes::for_terminal(&before, &self.now) {
-                    screen.print(&line)?;
+                    screen.print(&line);
                 }
                 self.draw();
                 Ok(())
@@ -188,17 +188,17 @@ impl View {
         }
     }
 
-    fn draw(&mut self) {
-        if let Some(screen) = &mut self.screen {
-            screen.show(frame::lines(&self.now, time::now()));
+    fn draw(&self) {
+        if let Some(screen) = &self.screen {
+            screen.show(&frame::lines(&self.now, time::now()));
         }
     }
 
-    fn clear(&mut self) -> Result<(), Failure> {
-        self.screen.as_mut().map_or(Ok(()), Screen::clear)
+    fn clear(&self) -> Result<(), Failure> {
+        self.screen.as_ref().map_or(Ok(()), Screen::clear)
     }
 
-    fn end(&mut self) -> Result<Exit, Failure> {
+    fn end(&self) -> Result<Exit, Failure> {
         self.clear()?;
         if self.out.is_for_people() {
             self.out.lines(changes::end(&self.now))?;

@@ -195,8 +195,8 @@ impl View<'_> {
         Ok(())
     }
 
-    fn draw(&mut self) {
-        let Some(screen) = &mut self.screen else { return };
+    fn draw(&self) {
+        let Some(screen) = &self.screen else { return };
         let mut lines = lines(self.projects.values(), time::now());
         // The last line stays free for the cursor, the one before for what was left out.
         let room = usize::from(console::Term::stdout().size().0).saturating_sub(3).max(1);
@@ -208,13 +208,12 @@ impl View<'_> {
         if let Some(why) = &self.lost {
             lines.push(Style::new().yellow().apply_to(format!("lost: {why}; trying again")).to_string());
         }
-        screen.show(lines);
+        screen.show(&lines);
     }
 
-    fn clear(&mut self) -> Result<(), Failure> {
-        self.draw();
+    fn clear(&self) -> Result<(), Failure> {
         // What was last seen stays readable above the prompt.
-        match self.screen.as_mut() {
+        match &self.screen {
             Some(screen) => {
                 screen.clear()?;
                 self.session.out.lines(lines(self.projects.values(), time::now()))

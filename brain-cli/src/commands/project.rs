@@ -226,7 +226,12 @@ fn described(project: &v1::Project) -> Vec<String> {
             if dependency.version.is_empty() { String::new() } else { format!(" {} or newer", dependency.version) };
         lines.push(format!("  needs     {}{version}", short(&dependency.project)));
     }
-    lines.extend(project.head.iter().flat_map(releases::told).map(|line| format!("  {line}")));
+    for line in project.head.iter().flat_map(releases::told) {
+        lines.push(match line.strip_prefix("head: ") {
+            Some(head) => format!("  head      {head}"),
+            None => format!("          {line}"),
+        });
+    }
     lines.extend(project.holds.iter().flat_map(held::lines).map(|line| format!("  held      {line}")));
     let drift = project.drift.iter();
     lines.extend(drift.map(|drift| format!("  drift     {}: {}", drift.resource, drift.difference)));

@@ -1,7 +1,8 @@
 //! Lines that are drawn in place in a terminal, with others printed above them for good.
 
 use crate::failure::Failure;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use console::{Term, truncate_str};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
 
 /// Most times in a second that the lines are drawn.
@@ -9,45 +10,34 @@ const DRAWS: u8 = 15;
 /// How often the lines are told anew, so that their times go on.
 pub(crate) const TICK: Duration = Duration::from_millis(500);
 
-/// A part of the terminal.
+/// A part of the terminal. All its lines are one message, so that they are drawn at once and nothing flickers.
 #[derive(Debug)]
-pub(crate) struct Screen {
-    all: MultiProgress,
-    rows: Vec<ProgressBar>,
-}
+pub(crate) struct Screen(ProgressBar);
 
 impl Screen {
     /// Nothing is shown yet.
     pub(crate) fn new() -> Self {
-        Self { all: MultiProgress::with_draw_target(ProgressDrawTarget::stdout_with_hz(DRAWS)), rows: Vec::new() }
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stdout_with_hz(DRAWS));
+        bar.set_style(ProgressStyle::with_template("{msg}").expect("the template is a fixed one"));
+        Self(bar)
     }
 
     /// Shows these lines instead of the ones before. A line that is wider than the terminal is cut.
-    pub(crate) fn show(&mut self, lines: Vec<String>) {
-        while self.rows.len() > lines.len() {
-            if let Some(row) = self.rows.pop() {
-                row.finish_and_clear();
-                self.all.remove(&row);
-            }
-        }
-        while self.rows.len() < lines.len() {
-            let row = self.all.add(ProgressBar::new_spinner());
-            row.set_style(ProgressStyle::with_template("{wide_msg}").expect("the template is a fixed one"));
-            self.rows.push(row);
-        }
-        for (row, line) in self.rows.iter().zip(lines) {
-            row.set_message(line);
-        }
+    pub(crate) fn show(&self, lines: &[String]) {
+        let width = usize::from(Term::stdout().size().1);
+        let cut: Vec<String> = lines.iter().map(|line| truncate_str(line, width, "…").into_owned()).collect();
+        self.0.set_message(cut.join("\n"));
+        self.0.tick();
     }
 
     /// Prints a line above.
-    pub(crate) fn print(&self, line: &str) -> Result<(), Failure> {
-        Ok(self.all.println(line)?)
+    pub(crate) fn print(&self, line: &str) {
+        self.0.println(line);
     }
 
     /// Takes the lines away.
-    pub(crate) fn clear(&mut self) -> Result<(), Failure> {
-        self.rows.clear();
-        Ok(self.all.clear()?)
+    pub(crate) fn clear(&self) -> Result<(), Failure> {
+        self.0.finish_and_clear();
+        Ok(Term::stdout().flush()?)
     }
 }

@@ -263,11 +263,18 @@ impl Step {
         matches!(self, Self::Scale { .. } | Self::Weigh { .. })
     }
 
+    /// Whether traffic has moved when it is done: a count that was set moves it once its tasks are healthy.
+    #[must_use]
+    pub fn settles_traffic(&self) -> bool {
+        self.moves_traffic() || matches!(self, Self::Verify { .. })
+    }
+
     /// Time that the step takes by itself, beyond which its timeout counts.
     #[must_use]
     pub fn least(&self) -> Duration {
         match self {
             Self::Bake { duration, .. } => *duration,
+            Self::Gate { gate, .. } => gate.looks_back(),
             _ => Duration::ZERO,
         }
     }

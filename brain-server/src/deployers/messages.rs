@@ -24,6 +24,7 @@ pub(super) fn assignment(project: &Project, deployment: &Deployment) -> Deployme
         create_time: Some(timestamp_to_proto(deployment.created)),
         made_resources: deployment.makes(),
         shift_time: deployment.shifted().map(timestamp_to_proto),
+        first_shift_time: deployment.first_shifted().map(timestamp_to_proto),
         watched: Some(duration_to_proto(deployment.watched())),
     }
 }

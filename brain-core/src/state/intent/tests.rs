@@ -353,6 +353,32 @@ fn what_waits_needs_as_many_approvals_as_are_asked_for_now_and_going_back_needs_
 }
 
 #[test]
+fn going_back_while_a_deployment_waits_takes_back_what_serves_and_cancels_what_waits() {
+    let mut state = automatic();
+    hold(&mut state, HoldWish::Approvals(1));
+    push(&mut state, "0.0.4", 4);
+    deploy(&mut state);
+    let first = state.request_rollback(Wish::default(), &at(0));
+    assert!(matches!(first, Ok(WayBack::Cancel(1))), "nothing serves: {first:?}");
+    approve(&mut state, "bob").unwrap();
+    admit(&mut state, &at(0));
+    end(&mut state, false);
+    push(&mut state, "0.0.5", 5);
+    deploy(&mut state);
+    let none = state.request_rollback(Wish::default(), &at(0)).unwrap_err();
+    assert_eq!(none, Refusal::NothingBefore, "0.0.4 is the first that served");
+    approve(&mut state, "bob").unwrap();
+    admit(&mut state, &at(0));
+    end(&mut state, false);
+    push(&mut state, "0.0.6", 6);
+    deploy(&mut state);
+    let way = state.request_rollback(Wish::default(), &at(0)).unwrap();
+    let WayBack::Deploy { cancel: Some((number, _)), request } = way else { panic!("{way:?}") };
+    assert_eq!((number, &*request.tag, request.back), (3, "0.0.4", true));
+    assert_eq!(request.plan.from.iter().map(|from| &*from.version).collect::<Vec<_>>(), ["0.0.5"]);
+}
+
+#[test]
 fn going_back_twice_goes_back_two_releases() {
     let mut state = automatic();
     for (index, tag) in TAGS.iter().enumerate() {

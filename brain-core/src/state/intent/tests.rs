@@ -67,7 +67,8 @@ fn push(state: &mut ProjectState, tag: &str, seed: usize) {
 }
 
 fn hold(state: &mut ProjectState, wish: HoldWish) -> bool {
-    let change = state.request_hold(wish, "w".into()).unwrap();
+    // Only a pin beside another one is refused.
+    let change = state.request_hold(wish, "w".into()).unwrap_or_default();
     let changed = change.is_some();
     change.into_iter().for_each(|change| take(state, change));
     changed
@@ -350,6 +351,23 @@ fn what_waits_needs_as_many_approvals_as_are_asked_for_now_and_going_back_needs_
     deploy(&mut state);
     cancel(&mut state);
     assert_eq!(state.active(), None, "what waits can be cancelled");
+}
+
+#[test]
+fn neither_a_shorter_freeze_nor_another_pin_takes_the_place_of_one_that_stands() {
+    let mut state = automatic();
+    push(&mut state, "0.0.4", 4);
+    push(&mut state, "0.0.5", 5);
+    let freeze = |until: Option<i64>| HoldWish::Freeze(Frozen { until: until.map(Timestamp) });
+    assert!(hold(&mut state, freeze(Some(5_000))));
+    assert!(!hold(&mut state, freeze(Some(4_000))) && !hold(&mut state, freeze(Some(5_000))));
+    assert!(hold(&mut state, freeze(Some(6_000))), "a longer one does");
+    assert!(hold(&mut state, freeze(None)) && !hold(&mut state, freeze(Some(7_000))));
+    assert_eq!(state.holds.thaws(), None);
+    assert!(hold(&mut state, HoldWish::Pin("0.0.4".into())));
+    let refused = state.request_hold(HoldWish::Pin("0.0.5".into()), String::new()).unwrap_err();
+    assert!(matches!(&refused, Refusal::Held(Barrier::Pinned(pin)) if pin.hold.tag == "0.0.4"), "{refused:?}");
+    assert!(hold(&mut state, HoldWish::Unpin) && hold(&mut state, HoldWish::Pin("0.0.5".into())));
 }
 
 #[test]

@@ -372,13 +372,14 @@ pub fn plan(spec: &ProjectSpec, policy: &RolloutPolicy, goal: Goal<'_>, serving:
     }
 }
 
-/// The stages that are still to come for a version that has so many tasks already.
+/// The stages that are still to come for a version that has so many tasks already: one that it stands at too, of which nobody
+/// knows that its waits were passed.
 fn stages(policy: &RolloutPolicy, desired: u32, already: u32, weighted: bool, nothing: bool) -> Vec<Stage> {
     if nothing {
         return vec![Stage::passed(desired, desired)];
     }
     let mut stages = if weighted { policy.weighted_stages(desired) } else { policy.stages(desired) };
-    stages.retain(|stage| stage.count > already || stage.count == desired);
+    stages.retain(|stage| stage.count >= already || stage.count == desired);
     stages
 }
 

@@ -324,12 +324,7 @@ impl<'a> StepRunner<'a> {
     }
 
     /// Waits an error out, or fails the step with it once it was `refused` for long enough.
-    async fn error(
-        &mut self,
-        error: CloudError,
-        refused: bool,
-        pause: Duration,
-    ) -> Result<Option<Ended>, Leave> {
+    async fn error(&mut self, error: CloudError, refused: bool, pause: Duration) -> Result<Option<Ended>, Leave> {
         let CloudError { action, code, message, kind } = &error;
         warn!(step = %self.step, %error, "an AWS call did not succeed");
         let refusal = || format!("AWS refuses {action} with {code}: {message}");

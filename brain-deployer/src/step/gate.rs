@@ -92,7 +92,8 @@ async fn look(sources: &Sources<'_>, check: &Check, services: Services<'_>) -> R
                 return Err("there is no old version to compare with".to_owned());
             }
             let at = sources.old_at();
-            let old = ask(old_query, services, at).await.map_err(|why| format!("no figure of the old version: {why}"))?;
+            let old =
+                ask(old_query, services, at).await.map_err(|why| format!("no figure of the old version: {why}"))?;
             if let Some(Samples { query, minimum }) = samples {
                 // The query may match one name only.
                 let mut seen = 0.0;
@@ -252,8 +253,7 @@ mod tests {
             let (shifted, names_of) = (created.plus(Duration::from_mins(1)), ResourceNames::of(&project));
             let (first_shifted, shifted) = (Some(created), Some(shifted));
             let (prometheus, watch, names_of) = (&none, &none, &names_of);
-            let sources =
-                Sources { prometheus, watch, names: names_of, now, first_shifted, shifted, old_serves: true };
+            let sources = Sources { prometheus, watch, names: names_of, now, first_shifted, shifted, old_serves: true };
             judge_alarms(&names, &[fine.clone(), b], &sources)
         };
         let judged = |b: Alarm| at(created.plus(Duration::from_mins(6)), b);
@@ -308,8 +308,7 @@ mod tests {
         let answers = Answers(answers);
         let names = ResourceNames::of(&ProjectId::parse("user").unwrap());
         let (prometheus, watch) = (&answers, &answers);
-        let sources =
-            Sources { prometheus, watch, names: &names, now, first_shifted: shifted, shifted, old_serves };
+        let sources = Sources { prometheus, watch, names: &names, now, first_shifted: shifted, shifted, old_serves };
         match observe(&sources, gate, services).await {
             Observed::Done(_) => String::new(),
             Observed::Failing { why, looks, again } => format!("fails {looks} {} s: {why}", again.as_secs()),

@@ -440,10 +440,18 @@ impl Deployment {
         }
     }
 
+    /// When the first step of the plan that moves traffic was begun.
+    #[must_use]
+    pub fn first_shifted(&self) -> Option<Timestamp> {
+        let moves = |(step, times): (&Step, &StepTimes)| times.started.filter(|_| step.moves_traffic());
+        self.plan.steps.iter().zip(&self.times).filter_map(moves).min()
+    }
+
     /// When the last step of the plan that moved traffic was done.
     #[must_use]
     pub fn shifted(&self) -> Option<Timestamp> {
-        let moves = |(step, times): (&Step, &StepTimes)| times.ended.filter(|_| step.moves_traffic());
+        self.first_shifted()?;
+        let moves = |(step, times): (&Step, &StepTimes)| times.ended.filter(|_| step.settles_traffic());
         self.plan.steps.iter().zip(&self.times).filter_map(moves).max()
     }
 

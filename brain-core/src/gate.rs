@@ -73,7 +73,7 @@ pub enum Check {
 /// How many samples a figure needs to mean something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Samples {
-    /// Query that counts those of the new version.
+    /// Query that counts those of the new version; of the old one with its name in place of the new one's.
     pub query: String,
     /// How many there must be.
     pub minimum: u32,
@@ -202,6 +202,17 @@ impl Gate {
             // An alarm has evaluation periods of its own.
             Check::Alarms { .. } => Duration::ZERO,
             Check::Metrics(metrics) => metrics.period,
+        }
+    }
+
+    /// Time after traffic moved in which its figures are still of what was before.
+    #[must_use]
+    pub fn looks_back(&self) -> Duration {
+        match &self.check {
+            Check::Prometheus { window, .. } => *window,
+            // It tells its own by itself.
+            Check::Alarms { .. } => Duration::ZERO,
+            Check::Metrics(metrics) => metrics.window + metrics.delay,
         }
     }
 

@@ -170,6 +170,14 @@ impl<T> Held<T> {
     }
 }
 
+impl Frozen {
+    /// Whether it lasts as long as another one.
+    #[must_use]
+    pub fn lasts(&self, other: &Self) -> bool {
+        self.until.is_none_or(|until| other.until.is_some_and(|other| other <= until))
+    }
+}
+
 impl fmt::Display for Frozen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.until.map_or(Ok(()), |until| write!(f, " until {until}"))

@@ -263,11 +263,18 @@ impl Step {
         matches!(self, Self::Scale { .. } | Self::Weigh { .. })
     }
 
+    /// Whether traffic has moved when it is done: a count that was set moves it once its tasks are healthy.
+    #[must_use]
+    pub fn settles_traffic(&self) -> bool {
+        self.moves_traffic() || matches!(self, Self::Verify { .. })
+    }
+
     /// Time that the step takes by itself, beyond which its timeout counts.
     #[must_use]
     pub fn least(&self) -> Duration {
         match self {
             Self::Bake { duration, .. } => *duration,
+            Self::Gate { gate, .. } => gate.looks_back(),
             _ => Duration::ZERO,
         }
     }
@@ -365,13 +372,14 @@ pub fn plan(spec: &ProjectSpec, policy: &RolloutPolicy, goal: Goal<'_>, serving:
     }
 }
 
-/// The stages that are still to come for a version that has so many tasks already.
+/// The stages that are still to come for a version that has so many tasks already: one that it stands at too, of which nobody
+/// knows that its waits were passed.
 fn stages(policy: &RolloutPolicy, desired: u32, already: u32, weighted: bool, nothing: bool) -> Vec<Stage> {
     if nothing {
         return vec![Stage::passed(desired, desired)];
     }
     let mut stages = if weighted { policy.weighted_stages(desired) } else { policy.stages(desired) };
-    stages.retain(|stage| stage.count > already || stage.count == desired);
+    stages.retain(|stage| stage.count >= already || stage.count == desired);
     stages
 }
 

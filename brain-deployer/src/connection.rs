@@ -337,8 +337,9 @@ impl Session<'_> {
             prometheus: Arc::clone(&self.deployer.prometheus) as _,
             credentials: Arc::clone(&self.credentials),
             now: Arc::clone(&self.deployer.outside.now),
-            created: (self.deployer.outside.now)(),
+            first_shifted: None,
             shifted: None,
+            old_serves: true,
             step_began_ms: 0,
             failures_since_ms: 0,
             stopped_seen_ms: Arc::default(),
@@ -361,16 +362,17 @@ impl Session<'_> {
             rollback,
             next_step,
             step_elapsed,
-            create_time,
+            create_time: _,
             made_resources,
             shift_time,
             goes_back,
             watched,
+            first_shift_time,
         } = assignment;
         let project = project.unwrap_or_default();
         let name = project.name.clone();
         let (mut context, plan) = self.context(project, plan.unwrap_or_default()).await?;
-        context.created = timestamp_from_proto(create_time.unwrap_or_default());
+        context.first_shifted = first_shift_time.map(timestamp_from_proto);
         context.shifted = shift_time.map(timestamp_from_proto);
         context.made = made_resources.into_iter().collect();
         context.goes_back = goes_back;

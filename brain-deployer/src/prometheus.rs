@@ -4,6 +4,7 @@
 
 use crate::config::PrometheusServer;
 use async_trait::async_trait;
+use brain_core::time::Timestamp;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use std::{collections::BTreeMap, time::Duration};
@@ -18,8 +19,9 @@ const ERROR_MAX: usize = 300;
 /// Where the figures of gates come from.
 #[async_trait]
 pub trait PrometheusPort: Send + Sync {
-    /// The one number that a query gives at the Prometheus of that name. The error says why there is none.
-    async fn figure(&self, server: &str, query: &str) -> Result<f64, String>;
+    /// The one number that a query gives at the Prometheus of that name: now, or as it was then. The error says why there is
+    /// none.
+    async fn figure(&self, server: &str, query: &str, at: Option<Timestamp>) -> Result<f64, String>;
 }
 
 /// The Prometheuses of the configuration, each with the client that all of them share.
@@ -70,11 +72,19 @@ impl Prometheus {
         Ok(Self { servers })
     }
 
-    async fn ask(client: &reqwest::Client, server: &PrometheusServer, query: &str) -> Result<(u16, Vec<u8>), String> {
+    async fn ask(
+        client: &reqwest::Client,
+        server: &PrometheusServer,
+        query: &str,
+        at: Option<Timestamp>,
+    ) -> Result<(u16, Vec<u8>), String> {
         let PrometheusServer { url, bearer_token } = server;
         let mut url = url.clone();
         url.set_path(&format!("{}/api/v1/query", url.path().trim_end_matches('/')));
         url.query_pairs_mut().append_pair("query", query);
+        if let Some(at) = at {
+            url.query_pairs_mut().append_pair("time", &at.to_string());
+        }
         let mut request = client.get(url);
         if let Some(token) = bearer_token {
             request = request.bearer_auth(token.expose_secret());
@@ -97,13 +107,13 @@ impl Prometheus {
 
 #[async_trait]
 impl PrometheusPort for Prometheus {
-    async fn figure(&self, server: &str, query: &str) -> Result<f64, String> {
+    async fn figure(&self, server: &str, query: &str, at: Option<Timestamp>) -> Result<f64, String> {
         let Some((known, client)) = self.servers.get(server) else {
             return Err(format!(
                 "this deployer knows no Prometheus {server}: add [prometheus.{server}] to its configuration"
             ));
         };
-        let read = Self::ask(client, known, query).await.and_then(|(status, body)| read(status, &body));
+        let read = Self::ask(client, known, query, at).await.and_then(|(status, body)| read(status, &body));
         read.map_err(|why| format!("Prometheus {server} {why}"))
     }
 }
@@ -167,6 +177,6 @@ mod tests {
     async fn a_prometheus_that_nobody_configured_is_a_reason_and_no_figure() {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let none = Prometheus::new(BTreeMap::new()).unwrap();
-        assert!(none.figure("main", "1").await.unwrap_err().contains("[prometheus.main]"));
+        assert!(none.figure("main", "1", None).await.unwrap_err().contains("[prometheus.main]"));
     }
 }

@@ -126,10 +126,12 @@ pub struct Context {
     pub(crate) services: Arc<[String]>,
     /// What its steps have seen.
     pub(crate) looks: Arc<looks::Looks>,
-    /// When the deployment was created.
-    pub created: Timestamp,
-    /// When traffic was moved last in this deployment.
+    /// When traffic began to move in this deployment.
+    pub first_shifted: Option<Timestamp>,
+    /// When it had moved last.
     pub shifted: Option<Timestamp>,
+    /// Whether the services that a gate compares with still serve.
+    pub old_serves: bool,
     /// When the step began, milliseconds since 1970.
     pub step_began_ms: i64,
     /// Tasks that failed since then are the step's own, milliseconds since 1970: those too that failed in the steps before it

@@ -14,7 +14,7 @@ use crate::{
 use brain_core::{
     deployment::{Cause, Outcome, TASK_FAILURES_KEPT, TaskFailure},
     drift::Drift,
-    plan::{Plan, Step},
+    plan::{self, Plan, Step},
     time::Timestamp,
 };
 use std::{
@@ -58,6 +58,10 @@ pub(crate) async fn run(mut work: Work, reporter: Arc<Reporter>, lease: Arc<Leas
     let first = usize::try_from(work.key.step).unwrap_or(usize::MAX);
     let steps: Vec<Step> = work.plan.steps.iter().skip(first).cloned().collect();
     for step in steps {
+        if step.moves_traffic() {
+            work.context.first_shifted.get_or_insert((work.now)());
+        }
+        work.context.old_serves = old_serves(&work.plan, &step, work.key.step);
         let mut runner = StepRunner::new(&work, &step, &reporter, &lease, &leave);
         let made = match runner.run().await {
             Ok(Ended::Done) => runner.context.made,
@@ -68,12 +72,19 @@ pub(crate) async fn run(mut work: Work, reporter: Arc<Reporter>, lease: Arc<Leas
             }
         };
         work.context.made = made;
-        if step.moves_traffic() {
+        if step.settles_traffic() && work.context.first_shifted.is_some() {
             work.context.shifted = Some((work.now)());
         }
         work.key.step += 1;
         (work.elapsed, work.watched) = (Duration::ZERO, Duration::ZERO);
     }
+}
+
+/// Whether a service that the gate compares with has tasks at that step.
+fn old_serves(plan: &Plan, step: &Step, index: u32) -> bool {
+    let Step::Gate { old, .. } = step else { return true };
+    let serving = plan::serving_at(plan, usize::try_from(index).unwrap_or(usize::MAX));
+    serving.iter().any(|count| count.count > 0 && old.contains(&count.service))
 }
 
 enum Ended {
@@ -313,12 +324,7 @@ impl<'a> StepRunner<'a> {
     }
 
     /// Waits an error out, or fails the step with it once it was `refused` for long enough.
-    async fn error(
-        &mut self,
-        error: CloudError,
-        refused: bool,
-        pause: Duration,
-    ) -> Result<Option<Ended>, Leave> {
+    async fn error(&mut self, error: CloudError, refused: bool, pause: Duration) -> Result<Option<Ended>, Leave> {
         let CloudError { action, code, message, kind } = &error;
         warn!(step = %self.step, %error, "an AWS call did not succeed");
         let refusal = || format!("AWS refuses {action} with {code}: {message}");

@@ -67,7 +67,7 @@ async fn tell(world: &World, prometheus: &Prometheus, new: f64, requests: u32) -
     let (old, newer) = (service(world, "0-0-4").await?, service(world, "0-0-5").await?);
     prometheus.set(&format!(
         "error_ratio{{service=\"{old}\"}} 0.02\nerror_ratio{{service=\"{newer}\"}} {new}\n\
-         requests{{service=\"{newer}\"}} {requests}\n"
+         requests{{service=\"{newer}\"}} {requests}\nrequests{{service=\"{old}\"}} 1000\n"
     ));
     Ok(())
 }
@@ -130,7 +130,7 @@ fn metrics() -> Value {
             "figure": "errors / requests",
             "sampleFigure": "requests",
             "minimumSamples": 100,
-            "window": "120s", "period": "1s", "delay": "0s",
+            "window": "30s", "period": "1s", "delay": "0s",
         },
         "condition": "new <= old * 1.1",
     })
@@ -149,6 +149,7 @@ async fn count(world: &World, service: &str, name: &str, half: u32) -> Result<()
 async fn metrics_hold_without_data_and_pass_or_fail_a_version_beside_the_old_one() -> Result<()> {
     let world = world_with(json!([metrics()]), "").await?;
     let shift = world.begin_shift().await?;
+    waits(&world, &shift, "gate errors: its figures are of what came after traffic moved from 20").await?;
     waits(&world, &shift, "gate errors: no figure of the new version: metric requests has no data").await?;
     let (old, new) = (service(&world, "0-0-4").await?, service(&world, "0-0-5").await?);
     count(&world, &new, "Requests", 20).await?;
@@ -162,10 +163,14 @@ async fn metrics_hold_without_data_and_pass_or_fail_a_version_beside_the_old_one
     let reason = text(&ended["reason"]);
     ensure!(reason.contains("gate errors: new 0.02, old 0, needs new <= old * 1.1; 2 looks in a row"), "{reason}");
     ensure!(world.production().await? == "0.0.4: 100%", "{}", world.production().await?);
-    count(&world, &old, "Errors", 10).await?;
     let release = json!({"name": "projects/user/releases/0.0.5"});
     world.caller().grpcurl("ProjectService/LiftQuarantine", &release).await?;
     let again = world.deploy("flowcommerce/user:0.0.5").await?;
+    waits(&world, &again, "gate errors: its figures are of what came after traffic moved from 20").await?;
+    count(&world, &new, "Requests", 50).await?;
+    count(&world, &new, "Errors", 1).await?;
+    count(&world, &old, "Requests", 500).await?;
+    count(&world, &old, "Errors", 10).await?;
     world.succeeded(&again).await?;
     world.unharmed().await
 }
@@ -223,7 +228,7 @@ async fn alarms_that_were_red_before_hold_and_one_that_goes_red_rolls_the_versio
         .await?;
     world.lab.boto3(&alarm("ALARM")).await?;
     let shift = world.begin_shift().await?;
-    waits(&world, &shift, "gate alarms: alarm user-errors was red before the deployment began, since 20").await?;
+    waits(&world, &shift, "gate alarms: alarm user-errors was red before traffic moved, since 20").await?;
     world.lab.boto3(&alarm("INSUFFICIENT_DATA")).await?;
     waits(&world, &shift, "gate alarms: alarm user-errors has not enough data").await?;
     world.lab.boto3(&alarm("ALARM")).await?;

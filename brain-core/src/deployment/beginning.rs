@@ -3,7 +3,7 @@
 //! One that has to wait is `held` from its request on. The server admits it when nothing is missing any more and nothing
 //! forbids it; until then no deployer is handed it.
 
-use super::{Deployment, Effect, IllegalEvent};
+use super::{Deployment, Effect, IllegalEvent, Phase};
 use crate::{id::ProjectId, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,12 @@ impl Deployment {
             return 0;
         }
         self.approvals_required.saturating_sub(u32::try_from(self.approvals.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Whether it waits for others, and has never touched anything.
+    #[must_use]
+    pub fn has_not_begun(&self) -> bool {
+        self.phase == Phase::Pending && (self.held || !self.awaits.is_empty())
     }
 
     /// Whether it may begin as soon as nothing forbids it.

@@ -397,7 +397,7 @@ fn where_the_policy_pauses_on_failure_the_step_begins_anew() {
 proptest! {
     #[test]
     fn whatever_people_do_it_ends_and_only_they_leave_it_halfway(
-        deeds in proptest::collection::vec((0u8..9, any::<bool>()), 0..60),
+        deeds in proptest::collection::vec((0u8..12, any::<bool>()), 0..60),
     ) {
         let spec = careful();
         let mut deployment = deployment(&spec);
@@ -417,6 +417,14 @@ proptest! {
                 5 => failed(&deployment),
                 6 => Fact::TimedOut,
                 7 => control(Control::Resume),
+                10 => report(
+                    &deployment,
+                    Outcome::Watched { why: "watching".into(), cause: Cause::Version, well: flag },
+                ),
+                11 => {
+                    let failure = TaskFailure { task: at.to_string(), reason: "it crashes".into(), exit_code: Some(1) };
+                    report(&deployment, Outcome::Evidence { task_failures: vec![failure], service_events: vec![] })
+                }
                 _ if deployment.paused.is_some() => control(Control::Promote { step: None, to_end: false }),
                 _ if deployment.lease.is_none() => Fact::Leased(lease("a")),
                 _ => done(&deployment),

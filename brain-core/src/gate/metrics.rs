@@ -90,7 +90,7 @@ pub enum Statistic {
 /// How many samples a figure needs to mean something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MetricSamples {
-    /// Those of the new version, over the metrics' ids.
+    /// Those of a version, over the metrics' ids.
     pub figure: Expression,
     /// How many there must be.
     pub minimum: u32,
@@ -118,6 +118,17 @@ pub struct Ask {
     pub to: Timestamp,
     /// Time that one point stands for.
     pub period: Duration,
+}
+
+impl Ask {
+    /// The new version's queries of `now`, and the old one's of this.
+    #[must_use]
+    pub fn apart(mut self, mut now: Self) -> (Self, Self) {
+        let new = now.queries.len() / 2;
+        now.queries.truncate(new);
+        self.queries.drain(..new.min(self.queries.len()));
+        (now, self)
+    }
 }
 
 /// A metric with one of CloudWatch's statistics.
@@ -160,12 +171,7 @@ impl Metrics {
         let asked: usize = self.metrics.iter().map(|metric| metric.statistic.asked().len()).sum();
         let (new, old) = answers.split_at(asked.min(answers.len()));
         let new = self.side(new).map_err(|why| format!("no figure of the new version: {why}"))?;
-        if let Some(MetricSamples { figure, minimum }) = &self.samples {
-            let seen = figure.value(&new).map_err(|why| format!("no count of samples: {figure}: {why}"))?;
-            if !seen.is_finite() || seen < f64::from(*minimum) {
-                return Err(format!("too few samples: {seen} of {minimum}"));
-            }
-        }
+        self.has_samples(&new, "")?;
         let figure = |numbers: &BTreeMap<&str, f64>, side: &str| {
             let figure = self.figure.value(numbers);
             figure.map_err(|why| format!("no figure of the {side} version: {}: {why}", self.figure))
@@ -173,11 +179,21 @@ impl Metrics {
         let new = figure(&new, "new")?;
         let old = if self.condition.needs_old() {
             let old = self.side(old).map_err(|why| format!("no figure of the old version: {why}"))?;
+            self.has_samples(&old, " of the old version")?;
             Some(figure(&old, "old")?)
         } else {
             None
         };
         Ok(Figures { new, old })
+    }
+
+    fn has_samples(&self, numbers: &BTreeMap<&str, f64>, side: &str) -> Result<(), String> {
+        let Some(MetricSamples { figure, minimum }) = &self.samples else { return Ok(()) };
+        let seen = figure.value(numbers).map_err(|why| format!("no count of samples{side}: {figure}: {why}"))?;
+        if seen.is_finite() && seen >= f64::from(*minimum) {
+            return Ok(());
+        }
+        Err(format!("too few samples{side}: {seen} of {minimum}"))
     }
 
     /// Each metric's number over the whole window.
@@ -361,6 +377,8 @@ mod tests {
     fn figures_are_of_the_whole_window() {
         let judged = |answers: &[&[f64]]| errors().judge(&points(answers));
         assert_eq!(judged(&[&[1.0, 1.0], &[50.0, 50.0], &[20.0], &[1000.0]]), Verdict::Pass);
+        let few = Verdict::Hold("too few samples of the old version: 99 of 100".into());
+        assert_eq!(judged(&[&[1.0, 1.0], &[50.0, 50.0], &[20.0], &[99.0]]), few);
         let failed = "new 0.03, old 0.02, needs new <= old * 1.1";
         assert_eq!(judged(&[&[1.0, 2.0], &[50.0, 50.0], &[20.0], &[1000.0]]), Verdict::Fail(failed.into()));
         let over = |statistic: Statistic, all: &[&[f64]]| statistic.over(all);

@@ -47,6 +47,23 @@ fn replay(plan: &Plan, until: usize, counts: &mut Counts) -> (u32, u32) {
 }
 
 #[test]
+fn a_version_that_was_left_at_a_stage_passes_the_waits_of_that_stage() {
+    let digest = digest();
+    let mut policy = RolloutPolicy::preset(crate::policy::Preset::Canary, 10);
+    policy.steps[1].hold = true;
+    let new = names::service(&spec(10).id, "0.0.5", &digest);
+    let mut from = serving(5);
+    from.push(ServiceCount { service: new.clone(), version: "0.0.5".into(), ..from[0].clone() });
+    let plan = plan(&spec(10), &policy, goal(&digest), &from);
+    let waits = |step: &Step| step.only_waits();
+    let first = plan.steps.iter().position(waits).unwrap();
+    assert!(matches!(&plan.steps[first], Step::Bake { service, healthy: 5, .. } if *service == new), "{plan:?}");
+    assert_eq!(plan.steps[first + 1], Step::Hold);
+    assert_eq!(plan.steps.iter().filter(|step| waits(step)).count(), 2, "that of a tenth lies behind it");
+    assert!(!plan.steps[..first].iter().any(Step::moves_traffic), "it stands there already");
+}
+
+#[test]
 fn the_first_deployment_sets_up_and_starts_all_tasks_at_once() {
     let digest = digest();
     let plan = plan(&spec(3), &RolloutPolicy::default(), Goal { deployment: 1, tag: "0.0.4", digest: &digest }, &[]);

@@ -42,13 +42,22 @@ impl ProjectState {
                 } else {
                     self.deployed_or_released(&version)?
                 };
-                Hold::Pin(Pinned { tag, digest })
+                let pin = Pinned { tag, digest };
+                // Who pinned the other one, and why, is not to be lost by the way.
+                if let Some(other) = self.holds.pin.as_ref().filter(|held| held.hold != pin) {
+                    return Err(Barrier::Pinned(other.clone()).into());
+                }
+                Hold::Pin(pin)
             }
             HoldWish::Quarantine(tag) => {
                 let release = self.release(&tag).ok_or(Refusal::UnknownRelease(tag))?;
                 let image = self.spec.image_repository.with_tag(release.tag);
                 let digest = release.image.ok_or(Refusal::NoImage { image })?.digest.clone();
                 Hold::Quarantine(Quarantined { tag: release.tag.to_owned(), digest })
+            }
+            // It is frozen for as long already, and whoever froze it for longer had a reason.
+            HoldWish::Freeze(freeze) if self.holds.freeze.as_ref().is_some_and(|held| held.hold.lasts(&freeze)) => {
+                return Ok(None);
             }
             HoldWish::Freeze(freeze) => Hold::Freeze(freeze),
         };

@@ -119,6 +119,9 @@ impl ProjectState {
         let at = moment.at;
         let active = self.active();
         let (tag, digest) = match (&*wish.tag, active) {
+            // Whoever asks means what serves, which one that waits for others has not touched. Where nothing serves, it is all
+            // that can be meant.
+            ("", Some(active)) if active.has_not_begun() && !self.serving.is_empty() => self.release_before()?,
             ("", Some(active)) => return Ok(WayBack::Cancel(active.number)),
             ("", None) => self.release_before()?,
             (tag, _) => self.deployed_or_released(tag)?,
@@ -154,7 +157,11 @@ impl ProjectState {
         };
         // It is not over, so that nothing but a cancellation could be refused.
         let cancelled = active.clone().apply(&self.spec, Fact::Controlled(control.clone()), at);
-        let serving = cancelled.map(|(cancelled, _)| cancelled.serving()).unwrap_or_default();
+        let serving = if active.has_not_begun() {
+            self.serving_now(!wish.unseen)
+        } else {
+            cancelled.map(|(cancelled, _)| cancelled.serving()).unwrap_or_default()
+        };
         let request = Box::new(self.request_back(back, self.request(wish, digest, &serving)));
         Ok(WayBack::Deploy { cancel: Some((active.number, control)), request })
     }
@@ -197,7 +204,7 @@ impl ProjectState {
         let service = |deployment: &Deployment| names::service(&self.spec.id, &deployment.tag, &deployment.digest);
         let serves = |deployment: &&Deployment| {
             let service = service(deployment);
-            self.serving.iter().any(|serving| serving.service == service)
+            !deployment.has_not_begun() && self.serving.iter().any(|serving| serving.service == service)
         };
         let succeeded = |deployment: &&Deployment| {
             deployment.phase == Phase::Succeeded && !self.holds.quarantined(&deployment.tag, &deployment.digest)

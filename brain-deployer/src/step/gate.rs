@@ -24,10 +24,18 @@ struct Sources<'a> {
     watch: &'a dyn WatchPort,
     names: &'a ResourceNames,
     now: Timestamp,
-    /// When the deployment was created.
-    created: Timestamp,
-    /// When traffic was moved last.
-    shifted: Timestamp,
+    /// When traffic began to move, and when it had moved last; `None`: it has not.
+    first_shifted: Option<Timestamp>,
+    shifted: Option<Timestamp>,
+    /// Whether the old version still serves. If not, its figures are those of when it last did.
+    old_serves: bool,
+}
+
+impl Sources<'_> {
+    /// When the old version's figures are looked at; `None`: now.
+    fn old_at(&self) -> Option<Timestamp> {
+        self.shifted.filter(|_| !self.old_serves)
+    }
 }
 
 /// One look.
@@ -37,13 +45,20 @@ pub(super) async fn gate(context: &Context, gate: &Gate, services: Services<'_>)
         watch: &*context.cloud,
         names: &context.names,
         now: (context.now)(),
-        created: context.created,
-        shifted: context.shifted.unwrap_or(context.created),
+        first_shifted: context.first_shifted,
+        shifted: context.shifted,
+        old_serves: context.old_serves,
     };
     observe(&sources, gate, services).await
 }
 
 async fn observe(sources: &Sources<'_>, gate: &Gate, services: Services<'_>) -> Observed {
+    // Until then the figures are, in part, of traffic as it was before.
+    let complete = sources.shifted.map(|shifted| shifted.plus(gate.looks_back()));
+    if let Some(complete) = complete.filter(|complete| *complete > sources.now && !gate.looks_back().is_zero()) {
+        let why = format!("gate {}: its figures are of what came after traffic moved from {complete} on", gate.name);
+        return Observed::Hold { why, again: complete.since(sources.now) };
+    }
     let verdict = look(sources, &gate.check, services).await.unwrap_or_else(Verdict::Hold);
     match verdict {
         Verdict::Pass => done(),
@@ -64,20 +79,31 @@ async fn observe(sources: &Sources<'_>, gate: &Gate, services: Services<'_>) -> 
 async fn look(sources: &Sources<'_>, check: &Check, services: Services<'_>) -> Result<Verdict, String> {
     match check {
         Check::Prometheus { server, query, old_query, samples, window, condition } => {
-            let ask = async |template: &str| sources.prometheus.figure(server, &services.fill(template, *window)).await;
-            if let Some(Samples { query, minimum }) = samples {
-                let seen = ask(query).await.map_err(|why| format!("no count of samples: {why}"))?;
-                if !seen.is_finite() || seen < f64::from(*minimum) {
-                    return Ok(Verdict::Hold(format!("too few samples: {seen} of {minimum}")));
-                }
-            }
-            let new = ask(query).await.map_err(|why| format!("no figure of the new version: {why}"))?;
-            let old = match old_query {
-                None => None,
-                Some(_) if services.old.is_empty() => return Err("there is no old version to compare with".to_owned()),
-                Some(query) => Some(ask(query).await.map_err(|why| format!("no figure of the old version: {why}"))?),
+            let ask = async |template: &str, services: Services<'_>, at: Option<Timestamp>| {
+                sources.prometheus.figure(server, &services.fill(template, *window), at).await
             };
-            Ok(judge(condition, Figures { new, old }))
+            if let Some(Samples { query, minimum }) = samples {
+                let seen = ask(query, services, None).await.map_err(|why| format!("no count of samples: {why}"))?;
+                enough(seen, *minimum, "")?;
+            }
+            let new = ask(query, services, None).await.map_err(|why| format!("no figure of the new version: {why}"))?;
+            let Some(old_query) = old_query else { return Ok(judge(condition, Figures { new, old: None })) };
+            if services.old.is_empty() {
+                return Err("there is no old version to compare with".to_owned());
+            }
+            let at = sources.old_at();
+            let old =
+                ask(old_query, services, at).await.map_err(|why| format!("no figure of the old version: {why}"))?;
+            if let Some(Samples { query, minimum }) = samples {
+                // The query may match one name only.
+                let mut seen = 0.0;
+                for old in services.old {
+                    let counted = ask(query, Services { new: old, ..services }, at).await;
+                    seen += counted.map_err(|why| format!("no count of samples of the old version: {why}"))?;
+                }
+                enough(seen, *minimum, " of the old version")?;
+            }
+            Ok(judge(condition, Figures { new, old: Some(old) }))
         }
         Check::Alarms { names } => {
             let alarms = sources.watch.alarms(names).await.map_err(unanswered)?;
@@ -85,10 +111,24 @@ async fn look(sources: &Sources<'_>, check: &Check, services: Services<'_>) -> R
         }
         Check::Metrics(metrics) => {
             let ResourceNames { cluster, load_balancer, .. } = sources.names;
-            let ask = metrics.ask(Places { services, cluster, load_balancer }, sources.now)?;
-            Ok(metrics.judge(&sources.watch.metrics(&ask).await.map_err(unanswered)?))
+            let places = Places { services, cluster, load_balancer };
+            let ask = metrics.ask(places, sources.now)?;
+            let Some(at) = sources.old_at().filter(|_| metrics.condition.needs_old()) else {
+                return Ok(metrics.judge(&sources.watch.metrics(&ask).await.map_err(unanswered)?));
+            };
+            let (new, old) = metrics.ask(places, at.plus(metrics.delay))?.apart(ask);
+            let mut answers = sources.watch.metrics(&new).await.map_err(unanswered)?;
+            answers.extend(sources.watch.metrics(&old).await.map_err(unanswered)?);
+            Ok(metrics.judge(&answers))
         }
     }
+}
+
+fn enough(seen: f64, minimum: u32, of: &str) -> Result<(), String> {
+    if seen.is_finite() && seen >= f64::from(minimum) {
+        return Ok(());
+    }
+    Err(format!("too few samples{of}: {seen} of {minimum}"))
 }
 
 /// A call that gave no answer is a figure that is missing, whatever the error: it neither fails the new version nor passes it.
@@ -97,10 +137,10 @@ fn unanswered(error: CloudError) -> String {
     format!("AWS answers {action} with {code}: {message}")
 }
 
-/// Red since the deployment was created: it fails. Red before: none of its doing, and no proof that it is good either. Fine as
+/// Red since traffic began to move: it fails. Red before: none of its doing, and no proof that it is good either. Fine as
 /// it was before traffic moved: it says nothing of that either, until it has looked at a time after.
 fn judge_alarms(names: &[String], alarms: &[Alarm], sources: &Sources<'_>) -> Verdict {
-    let Sources { created, shifted, now, .. } = *sources;
+    let Sources { first_shifted, shifted, now, .. } = *sources;
     let mut holds = Vec::new();
     for name in names {
         let Some(alarm) = alarms.iter().find(|alarm| alarm.name == *name) else {
@@ -110,15 +150,14 @@ fn judge_alarms(names: &[String], alarms: &[Alarm], sources: &Sources<'_>) -> Ve
         match (alarm.state, alarm.since) {
             (AlarmState::Ok, _) => {
                 let window = alarm.window.unwrap_or(COMPOSITE_WINDOW);
-                if now < shifted.plus(window) {
+                if shifted.is_some_and(|shifted| now < shifted.plus(window)) {
                     let seconds = window.as_secs();
                     holds.push(format!("alarm {name} has to look at {seconds} s of what came after traffic moved"));
                 }
             }
             (AlarmState::InsufficientData, _) => holds.push(format!("alarm {name} has not enough data")),
-            (AlarmState::Alarm, Some(since)) if since < created => {
-                let at = jiff::Timestamp::from_millisecond(since.0).map(|at| at.to_string()).unwrap_or_default();
-                holds.push(format!("alarm {name} was red before the deployment began, since {at}"));
+            (AlarmState::Alarm, Some(since)) if first_shifted.is_some_and(|first| since < first) => {
+                holds.push(format!("alarm {name} was red before traffic moved, since {since}"));
             }
             (AlarmState::Alarm, _) => return Verdict::Fail(format!("alarm {name} is red")),
         }
@@ -144,7 +183,8 @@ mod tests {
 
     #[async_trait]
     impl PrometheusPort for Answers {
-        async fn figure(&self, _: &str, query: &str) -> Result<f64, String> {
+        async fn figure(&self, _: &str, query: &str, at: Option<Timestamp>) -> Result<f64, String> {
+            let query = at.map_or_else(|| query.to_owned(), |at| format!("{query} at {}", at.0));
             let found = self.0.iter().find(|(known, _)| *known == query);
             found.map(|(_, figure)| *figure).ok_or_else(|| "Prometheus main has no data".to_owned())
         }
@@ -211,7 +251,9 @@ mod tests {
         let at = |now: Timestamp, b: Alarm| {
             let (project, none) = (ProjectId::parse("user").unwrap(), Answers(Vec::new()));
             let (shifted, names_of) = (created.plus(Duration::from_mins(1)), ResourceNames::of(&project));
-            let sources = Sources { prometheus: &none, watch: &none, names: &names_of, now, created, shifted };
+            let (first_shifted, shifted) = (Some(created), Some(shifted));
+            let (prometheus, watch, names_of) = (&none, &none, &names_of);
+            let sources = Sources { prometheus, watch, names: names_of, now, first_shifted, shifted, old_serves: true };
             judge_alarms(&names, &[fine.clone(), b], &sources)
         };
         let judged = |b: Alarm| at(created.plus(Duration::from_mins(6)), b);
@@ -221,7 +263,7 @@ mod tests {
         let said = ["a", "b"].map(|name| format!("alarm {name} has to look at 300 s of what came after traffic moved"));
         assert_eq!(at(early, alarm("b", AlarmState::Ok, 0)), Verdict::Hold(said.join("; ")));
         assert_eq!(at(early, alarm("b", AlarmState::Alarm, created.0)), Verdict::Fail("alarm b is red".into()));
-        let before = "alarm b was red before the deployment began, since 2023-11-14T22:13:19Z";
+        let before = "alarm b was red before traffic moved, since 2023-11-14T22:13:19Z";
         assert_eq!(judged(alarm("b", AlarmState::Alarm, created.0 - 1_000)), Verdict::Hold(before.into()));
         assert_eq!(
             judged(alarm("b", AlarmState::InsufficientData, 0)),
@@ -234,6 +276,10 @@ mod tests {
 
     /// What is said of a gate that compares errors and wants 100 requests; an empty text when it passes.
     async fn said(old: &[&str], answers: Vec<(&'static str, f64)>) -> String {
+        told(&errors(), old, answers).await
+    }
+
+    fn errors() -> Gate {
         let check = Check::Prometheus {
             server: "main".into(),
             query: "errors {{new}}".into(),
@@ -242,16 +288,27 @@ mod tests {
             window: Duration::from_secs(60),
             condition: Condition::parse("new <= old * 1.1").unwrap(),
         };
-        told(&Gate { name: "errors".into(), check, failures: 2 }, old, answers).await
+        Gate { name: "errors".into(), check, failures: 2 }
     }
 
     async fn told(gate: &Gate, old: &[&str], answers: Vec<(&'static str, f64)>) -> String {
+        at(gate, old, answers, Timestamp(0), None, true).await
+    }
+
+    async fn at(
+        gate: &Gate,
+        old: &[&str],
+        answers: Vec<(&'static str, f64)>,
+        now: Timestamp,
+        shifted: Option<Timestamp>,
+        old_serves: bool,
+    ) -> String {
         let old: Vec<String> = old.iter().map(ToString::to_string).collect();
         let services = Services { new: "n", old: &old };
         let answers = Answers(answers);
         let names = ResourceNames::of(&ProjectId::parse("user").unwrap());
-        let (now, created, shifted) = (Timestamp(0), Timestamp(0), Timestamp(0));
-        let sources = Sources { prometheus: &answers, watch: &answers, names: &names, now, created, shifted };
+        let (prometheus, watch) = (&answers, &answers);
+        let sources = Sources { prometheus, watch, names: &names, now, first_shifted: shifted, shifted, old_serves };
         match observe(&sources, gate, services).await {
             Observed::Done(_) => String::new(),
             Observed::Failing { why, looks, again } => format!("fails {looks} {} s: {why}", again.as_secs()),
@@ -268,19 +325,50 @@ mod tests {
     }
 
     const REQUESTS: (&str, f64) = ("requests n", 100.0);
+    const OLD_REQUESTS: (&str, f64) = ("requests o", 100.0);
+
+    #[tokio::test]
+    async fn figures_of_what_was_before_traffic_moved_pass_no_gate() {
+        let all = vec![REQUESTS, OLD_REQUESTS, ("errors n", 0.0), ("errors o 60s", 0.0)];
+        let shifted = Some(Timestamp(1_700_000_000_000));
+        let after = async |seconds: u64| {
+            let now = shifted.unwrap().plus(Duration::from_secs(seconds));
+            at(&errors(), &["o"], all.clone(), now, shifted, true).await
+        };
+        let said = "holds: gate errors: its figures are of what came after traffic moved from 2023-11-14T22:14:20Z on";
+        assert_eq!(after(59).await, said);
+        assert_eq!(after(60).await, "");
+    }
+
+    #[tokio::test]
+    async fn an_old_version_that_serves_no_more_is_seen_as_when_it_did() {
+        let then = vec![REQUESTS, ("requests o at 7", 100.0), ("errors n", 0.021), ("errors o 60s at 7", 0.02)];
+        let now = Timestamp(60_007);
+        assert_eq!(at(&errors(), &["o"], then, now, Some(Timestamp(7)), false).await, "");
+    }
 
     #[tokio::test]
     async fn a_gate_passes_or_fails_by_its_figures() {
-        assert_eq!(said(&["o"], vec![REQUESTS, ("errors n", 0.021), ("errors o 60s", 0.02)]).await, "");
+        assert_eq!(said(&["o"], vec![REQUESTS, OLD_REQUESTS, ("errors n", 0.021), ("errors o 60s", 0.02)]).await, "");
         assert_eq!(
-            said(&["o", "p"], vec![REQUESTS, ("errors n", 0.031), ("errors o|p 60s", 0.02)]).await,
+            said(
+                &["o", "p"],
+                vec![
+                    REQUESTS,
+                    ("requests o", 60.0),
+                    ("requests p", 40.0),
+                    ("errors n", 0.031),
+                    ("errors o|p 60s", 0.02)
+                ]
+            )
+            .await,
             "fails 2 15 s: gate errors: new 0.031, old 0.02, needs new <= old * 1.1"
         );
     }
 
     #[tokio::test]
     async fn missing_data_never_passes_a_gate() {
-        let all = [REQUESTS, ("errors n", 0.0), ("errors o 60s", 0.0)];
+        let all = [REQUESTS, ("errors n", 0.0), ("errors o 60s", 0.0), OLD_REQUESTS];
         assert_eq!(said(&["o"], all.to_vec()).await, "", "with all of it, it passes");
         for missing in 0..all.len() {
             let mut some = all.to_vec();
@@ -294,8 +382,10 @@ mod tests {
                 assert!(held.starts_with("holds: "), "{held}");
             }
         }
-        let few = said(&["o"], vec![("requests n", 99.0), all[1], all[2]]).await;
+        let few = said(&["o"], vec![("requests n", 99.0), all[1], all[2], all[3]]).await;
         assert_eq!(few, "holds: gate errors: too few samples: 99 of 100");
+        let few = said(&["o"], vec![all[0], all[1], all[2], ("requests o", 99.0)]).await;
+        assert_eq!(few, "holds: gate errors: too few samples of the old version: 99 of 100");
         let alone = said(&[], vec![REQUESTS, ("errors n", 0.0), ("errors  60s", 0.0)]).await;
         assert_eq!(alone, "holds: gate errors: there is no old version to compare with");
     }

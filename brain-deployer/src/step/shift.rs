@@ -98,10 +98,25 @@ pub(super) async fn verify(context: &Context, name: &str, healthy: u32, max_task
         let why = format!("{} tasks of {name} failed; the last one: {last}", failures.len());
         return Ok(Observed::Blocked(why, Findings { task_failures: failures, service_events, production: look }));
     }
-    Ok(not_yet(&service, healthy, live, well, &failures))
+    let seen = Seen { live, well, failures: &failures, fresh_ms: context.step_began_ms.saturating_sub(SAID_BEFORE_MS) };
+    Ok(not_yet(&service, healthy, &seen))
 }
 
-fn not_yet(service: &Service, healthy: u32, live: u32, well: Option<u32>, failures: &[TaskFailure]) -> Observed {
+/// What ECS said so long before the step began is of it too: it looks for room as soon as the count is set, one step before, and
+/// seldom says a second time that there is none.
+const SAID_BEFORE_MS: i64 = 30_000;
+
+/// What was seen of a service's tasks.
+struct Seen<'a> {
+    live: u32,
+    well: Option<u32>,
+    failures: &'a [TaskFailure],
+    /// What ECS said before is old news.
+    fresh_ms: i64,
+}
+
+fn not_yet(service: &Service, healthy: u32, seen: &Seen<'_>) -> Observed {
+    let Seen { live, well, failures, fresh_ms } = *seen;
     let mut why = if live > healthy || healthy == 0 {
         format!("tasks running: {live}, to stay: {healthy}")
     } else if let Some(well) = well {
@@ -109,7 +124,8 @@ fn not_yet(service: &Service, healthy: u32, live: u32, well: Option<u32>, failur
     } else {
         format!("{} of {healthy} tasks running", service.running)
     };
-    let no_room = service.events.first().filter(|event| event.message.contains("unable to place"));
+    let said = service.events.first().filter(|event| event.at_ms >= fresh_ms);
+    let no_room = said.filter(|event| event.message.contains("unable to place"));
     let no_room = no_room.filter(|_| service.running < healthy);
     if let Some(event) = no_room {
         why += &format!("; ECS says: {}", event.message);
@@ -162,5 +178,31 @@ fn active_of<'a>(services: &'a [Service], name: &str) -> Result<&'a Service, Obs
         // It existed when it was planned with: either ECS does not show it yet, or somebody deleted it.
         None => Err(wait(format!("service {name} does not show"))),
         Some(_) => Err(blocked(format!("service {name} was deleted by somebody else"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cloud::ServiceEvent;
+
+    #[test]
+    fn what_ecs_said_long_before_the_step_explains_nothing() {
+        let message = "(service user) was unable to place a task because no container instance met its requirements";
+        let service = Service {
+            name: "user".into(),
+            arn: "arn".into(),
+            status: ServiceStatus::Active,
+            desired: 1,
+            running: 0,
+            pending: 1,
+            task_definition: "user:1".into(),
+            target_group: None,
+            tags: [].into(),
+            events: vec![ServiceEvent { at_ms: 1_000, message: message.into() }],
+        };
+        let look = |fresh_ms| not_yet(&service, 1, &Seen { live: 0, well: Some(0), failures: &[], fresh_ms });
+        assert!(matches!(look(1_000), Observed::NoRoom(why) if why.contains("unable to place")));
+        assert!(matches!(look(1_001), Observed::Wait(why) if !why.contains("ECS says")));
     }
 }

@@ -25,6 +25,7 @@ pub(super) fn assignment(project: &Project, deployment: &Deployment) -> Deployme
         made_resources: deployment.makes(),
         shift_time: deployment.shifted().map(timestamp_to_proto),
         goes_back: rollback.is_some() || deployment.back,
+        first_shift_time: deployment.first_shifted().map(timestamp_to_proto),
         watched: Some(duration_to_proto(deployment.watched())),
     }
 }

@@ -12,7 +12,8 @@ fn not_given(deployment: &Deployment, times_out: bool) -> Fact {
 
 #[test]
 fn capacity_that_is_not_given_back_fails_no_version_whatever_the_policy() {
-    for (times_out, on_failure) in [(true, OnFailure::RollBack), (false, OnFailure::RollBack), (true, OnFailure::Pause)] {
+    for (times_out, on_failure) in [(true, OnFailure::RollBack), (false, OnFailure::RollBack), (true, OnFailure::Pause)]
+    {
         let mut spec = spec();
         spec.rollout_policy.on_failure = on_failure;
         let last = until(&spec, running(&spec), gives_back);

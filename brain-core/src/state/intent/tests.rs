@@ -67,7 +67,8 @@ fn push(state: &mut ProjectState, tag: &str, seed: usize) {
 }
 
 fn hold(state: &mut ProjectState, wish: HoldWish) -> bool {
-    let change = state.request_hold(wish, "w".into()).unwrap();
+    // Only a pin beside another one is refused.
+    let change = state.request_hold(wish, "w".into()).unwrap_or_default();
     let changed = change.is_some();
     change.into_iter().for_each(|change| take(state, change));
     changed
@@ -350,6 +351,49 @@ fn what_waits_needs_as_many_approvals_as_are_asked_for_now_and_going_back_needs_
     deploy(&mut state);
     cancel(&mut state);
     assert_eq!(state.active(), None, "what waits can be cancelled");
+}
+
+#[test]
+fn neither_a_shorter_freeze_nor_another_pin_takes_the_place_of_one_that_stands() {
+    let mut state = automatic();
+    push(&mut state, "0.0.4", 4);
+    push(&mut state, "0.0.5", 5);
+    let freeze = |until: Option<i64>| HoldWish::Freeze(Frozen { until: until.map(Timestamp) });
+    assert!(hold(&mut state, freeze(Some(5_000))));
+    assert!(!hold(&mut state, freeze(Some(4_000))) && !hold(&mut state, freeze(Some(5_000))));
+    assert!(hold(&mut state, freeze(Some(6_000))), "a longer one does");
+    assert!(hold(&mut state, freeze(None)) && !hold(&mut state, freeze(Some(7_000))));
+    assert_eq!(state.holds.thaws(), None);
+    assert!(hold(&mut state, HoldWish::Pin("0.0.4".into())));
+    let refused = state.request_hold(HoldWish::Pin("0.0.5".into()), String::new()).unwrap_err();
+    assert!(matches!(&refused, Refusal::Held(Barrier::Pinned(pin)) if pin.hold.tag == "0.0.4"), "{refused:?}");
+    assert!(hold(&mut state, HoldWish::Unpin) && hold(&mut state, HoldWish::Pin("0.0.5".into())));
+}
+
+#[test]
+fn going_back_while_a_deployment_waits_takes_back_what_serves_and_cancels_what_waits() {
+    let mut state = automatic();
+    hold(&mut state, HoldWish::Approvals(1));
+    push(&mut state, "0.0.4", 4);
+    deploy(&mut state);
+    let first = state.request_rollback(Wish::default(), &at(0));
+    assert!(matches!(first, Ok(WayBack::Cancel(1))), "nothing serves: {first:?}");
+    approve(&mut state, "bob").unwrap();
+    admit(&mut state, &at(0));
+    end(&mut state, false);
+    push(&mut state, "0.0.5", 5);
+    deploy(&mut state);
+    let none = state.request_rollback(Wish::default(), &at(0)).unwrap_err();
+    assert_eq!(none, Refusal::NothingBefore, "0.0.4 is the first that served");
+    approve(&mut state, "bob").unwrap();
+    admit(&mut state, &at(0));
+    end(&mut state, false);
+    push(&mut state, "0.0.6", 6);
+    deploy(&mut state);
+    let way = state.request_rollback(Wish::default(), &at(0)).unwrap();
+    let WayBack::Deploy { cancel: Some((number, _)), request } = way else { panic!("{way:?}") };
+    assert_eq!((number, &*request.tag, request.back), (3, "0.0.4", true));
+    assert_eq!(request.plan.from.iter().map(|from| &*from.version).collect::<Vec<_>>(), ["0.0.5"]);
 }
 
 #[test]

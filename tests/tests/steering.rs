@@ -79,7 +79,8 @@ async fn a_canary_bakes_holds_and_goes_on_when_promoted() -> Result<()> {
 
 #[tokio::test]
 async fn a_bake_begins_again_when_a_task_of_the_new_version_is_lost() -> Result<()> {
-    const BAKE: SignedDuration = SignedDuration::from_secs(4);
+    // Long beside what a machine that is busy takes to start the script that loses the task.
+    const BAKE: SignedDuration = SignedDuration::from_secs(12);
     let world = world_with(json!({"steps": [{"percent": 33, "bake": format!("{}s", BAKE.as_secs())}]})).await?;
     let shift = world.begin_shift().await?;
     let bake = |deployment: &Value| {

@@ -111,10 +111,9 @@ pub(crate) async fn giving(context: &Context, instances: u32) -> Result<Giving> 
         if host.tasks > 0 {
             return Ok(set_draining(host, false));
         }
-        // A task that is being stopped is no longer counted, but may still be serving its last requests.
-        // What was seen before the host began to drain says nothing of the latest one.
-        let stopping = context.stopped().await?;
-        if stopping.iter().any(|task| task.host.as_deref() == Some(&host.arn) && task.is_stopping()) {
+        // A task that is being stopped is no longer counted, but may still be serving its last requests. It has its port and its
+        // memory until it is gone, and this look shows the host as it has been since it drains: nothing new comes to it.
+        if host.ports.contains(&context.target().host_port) || host.memory_left_mib < host.memory_mib {
             return Ok(Giving::Wait(format!("instance {} ends its last task", host.instance)));
         }
         return Ok(Giving::End { instance: host.instance.clone() });

@@ -56,6 +56,8 @@ const GOLDEN_PREFLIGHT: &str = include_str!("golden_preflight.hex");
 const GOLDEN_WEIGHTS: &str = include_str!("golden_weights.hex");
 /// Those that came with production that cannot be observed.
 const GOLDEN_UNOBSERVED: &str = include_str!("golden_unobserved.hex");
+/// Those that came with what steps tell while they wait.
+const GOLDEN_WATCHED: &str = include_str!("golden_watched.hex");
 
 fn spec() -> ProjectSpec {
     let target = TargetDraft {
@@ -360,6 +362,25 @@ fn left() -> Transition {
     transition(vec![Change::DeploymentRequested(Box::new(Request { plan, ..request_of(&spec) }))])
 }
 
+fn watched() -> Transition {
+    let spec = spec();
+    let digest = Digest::parse(&format!("sha256:{}", "a1".repeat(32))).unwrap();
+    let plan = plan(&spec, &spec.rollout_policy, Goal { deployment: 1, tag: "0.0.5", digest: &digest }, &[]);
+    let request = Request { plan: Plan { settles: true, edition: 1, ..plan }, ..request_of(&spec) };
+    let task_failures = vec![TaskFailure { task: "t".into(), reason: "r".into(), exit_code: None }];
+    let service_events = vec![ServiceEvent { at: Timestamp(7), message: "m".into() }];
+    let reported = |outcome| Change::DeploymentChanged {
+        number: 1,
+        fact: Fact::Reported { generation: 1, rollback: false, step: 2, outcome },
+    };
+    transition(vec![
+        Change::DeploymentRequested(Box::new(request)),
+        reported(Outcome::Watched { why: "w".into(), cause: Cause::Version, well: true }),
+        reported(Outcome::Watched { why: "w".into(), cause: Cause::Surroundings, well: false }),
+        reported(Outcome::Evidence { task_failures, service_events }),
+    ])
+}
+
 fn housekeeping() -> Transition {
     let mut spec = spec();
     (spec.rollout_policy.keep_services, spec.rollout_policy.keep_task_definitions) = (1, 2);
@@ -444,6 +465,7 @@ fn events_that_earlier_releases_wrote_are_read_for_ever() {
         (GOLDEN_LEFT, left()),
         (GOLDEN_WEIGHTS, weights()),
         (GOLDEN_UNOBSERVED, unobserved()),
+        (GOLDEN_WATCHED, watched()),
     ] {
         let now = hex(&encode_transitions(std::slice::from_ref(&transition)).unwrap());
         let golden = bytes(golden);

@@ -59,7 +59,9 @@ async fn a_project_is_applied_after_a_look_at_the_difference_and_again_to_no_eff
 
     fs::write(ann.home().path("user.toml"), USER.replace("desired_count = 3", "desired_count = 5"))?;
     let changed = ann.brain(&["apply", "-f", "user.toml", "--dry-run"]).await?;
-    assert!(changed.out.contains("- desired_count = 3\n  + desired_count = 5"), "{changed:?}");
+    for line in ["- desired_count = 3\n", "+ desired_count = 5\n"] {
+        assert!(changed.out.contains(line), "{changed:?}");
+    }
     Ok(())
 }
 

@@ -330,10 +330,10 @@ mod tests {
     #[tokio::test]
     async fn figures_of_what_was_before_traffic_moved_pass_no_gate() {
         let all = vec![REQUESTS, OLD_REQUESTS, ("errors n", 0.0), ("errors o 60s", 0.0)];
-        let shifted = Some(Timestamp(1_700_000_000_000));
+        let shifted = Timestamp(1_700_000_000_000);
         let after = async |seconds: u64| {
-            let now = shifted.unwrap().plus(Duration::from_secs(seconds));
-            at(&errors(), &["o"], all.clone(), now, shifted, true).await
+            let now = shifted.plus(Duration::from_secs(seconds));
+            at(&errors(), &["o"], all.clone(), now, Some(shifted), true).await
         };
         let said = "holds: gate errors: its figures are of what came after traffic moved from 2023-11-14T22:14:20Z on";
         assert_eq!(after(59).await, said);

@@ -73,20 +73,26 @@ pub(super) fn pages(board: Arc<Board>) -> Router {
         .route("/{project}/-/do/{verb}", get(act::ask).post(act::act))
         .route("/{project}/deployments/{number}", get(deployment::page))
         .route("/{project}/deployments/{number}/stream", get(deployment::stream))
+        // What is no page of the board is not found, whoever asks.
+        .route_layer(middleware::from_fn(only_own))
         .fallback(async || not_found("page"))
-        .layer(middleware::from_fn(guard))
+        .layer(middleware::from_fn(bounded))
         .layer(CompressionLayer::new())
         .with_state(board)
 }
 
-/// Refuses what another site makes a browser send, and tells browsers what pages may do.
-async fn guard(request: Request, next: Next) -> Response {
-    let mut response = if request.method().is_safe() || origin::is_own(request.headers()) {
-        next.run(request).await
-    } else {
-        let text = "Another site has sent this request. Open the board itself, and do it there.";
-        message(StatusCode::FORBIDDEN, "This did not come from the board", text)
-    };
+/// Refuses what another site makes a browser send.
+async fn only_own(request: Request, next: Next) -> Response {
+    if request.method().is_safe() || origin::is_own(request.headers()) {
+        return next.run(request).await;
+    }
+    let text = "Another site has sent this request. Open the board itself, and do it there.";
+    message(StatusCode::FORBIDDEN, "This did not come from the board", text)
+}
+
+/// Tells browsers what pages may do.
+async fn bounded(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
     let headers = response.headers_mut();
     let set = [
         (header::CONTENT_SECURITY_POLICY, POLICY),

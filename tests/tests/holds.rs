@@ -131,6 +131,26 @@ async fn what_its_surroundings_failed_is_not_quarantined_and_policy_tries_it_aga
     world.succeeded("projects/user/deployments/3").await.map(drop)
 }
 
+#[tokio::test]
+async fn what_is_held_before_a_deployer_has_taken_it_does_not_begin_until_that_is_lifted() -> Result<()> {
+    let mut world = World::start().await?;
+    world.first_deployment().await?;
+    world.registry.push("flowcommerce/user", "0.0.5", "0.0.5").await?;
+    world.image_known("0.0.5").await?;
+    world.deployer.kill().await?;
+    // Its lease on nothing runs out, and then there is nobody who could take it.
+    let second = world.deploy("flowcommerce/user:0.0.5").await?;
+    hold(&world, "FreezeProject", json!({})).await?;
+    world.replace_deployer().await?;
+    said(&world, "flowcommerce/user:0.0.5 deploy has all that it needs and waits to begin: the project is frozen")
+        .await?;
+    let waits = world.deployment(&second).await?;
+    assert_eq!((text(&waits["phase"]), text(&waits["deployer"])), ("DEPLOYMENT_PHASE_PENDING".into(), String::new()));
+    hold(&world, "ThawProject", json!({})).await?;
+    world.succeeded(&second).await?;
+    world.unharmed().await
+}
+
 /// Two seconds from now.
 fn in_a_moment() -> String {
     (jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2)).to_string()

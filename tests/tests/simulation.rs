@@ -183,9 +183,13 @@ fn a_task_definition_that_is_registered_twice_is_caught() -> Result<()> {
 #[test]
 fn what_begins_or_goes_on_against_what_people_intend_is_caught() -> Result<()> {
     let violations = brain_tests::simulation::intent::against_intent()?;
-    for says in
-        ["though the line is stopped", "though the project is frozen", "with 0 approvals of 1", "goes on though"]
-    {
+    for says in [
+        "though the line is stopped",
+        "though the project is frozen",
+        "with 0 approvals of 1",
+        "goes on though",
+        "have taken deployment 1 though the project is frozen",
+    ] {
         ensure!(violations.iter().any(|violation| violation.contains(says)), "{says} is missing: {violations:?}");
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! What a deployment waits for before it begins: other projects, approvals, and whatever forbids it once they are there.
 //!
-//! One that has to wait is `held` from its request on. The server admits it when nothing is missing any more and nothing
-//! forbids it; until then no deployer is handed it.
+//! One that has to wait is `held` from its request on, or from when a deployer would have taken it and something forbade that.
+//! The server admits it when nothing is missing any more and nothing forbids it; until then no deployer is handed it.
 
 use super::{Deployment, Effect, IllegalEvent, Phase};
 use crate::{id::ProjectId, time::Timestamp};
@@ -47,6 +47,12 @@ impl Deployment {
             && self.approvals_missing() == 0
     }
 
+    /// Whether it was accepted as something new that may begin, and no deployer has had it yet.
+    pub(crate) fn awaits_its_first_lease(&self) -> bool {
+        let may_begin = self.phase == Phase::Pending && !self.held && self.awaits.is_empty();
+        may_begin && self.generation == 0 && !self.back
+    }
+
     pub(super) fn dependency_met(&mut self, project: &ProjectId) -> Vec<Effect> {
         let before = self.awaits.len();
         self.awaits.retain(|dependency| dependency.project != *project);
@@ -79,7 +85,9 @@ impl Deployment {
     /// What forbids it to begin, or why nobody can tell whether what it waits for is there; empty: people can.
     pub(super) fn held_back(&mut self, why: String) -> Result<Vec<Effect>, IllegalEvent> {
         let waits = !self.phase.is_final() && self.paused.is_none() && !self.awaits.is_empty();
-        if !waits && !self.is_ready_to_begin() {
+        if self.awaits_its_first_lease() {
+            self.held = true;
+        } else if !waits && !self.is_ready_to_begin() {
             return Err(IllegalEvent::NotHeld);
         }
         self.waiting = (!why.is_empty()).then_some(why);

@@ -40,7 +40,7 @@ pub enum Fact {
     LineReleased,
     /// Somebody has approved it.
     Approved(Approval),
-    /// Nothing is missing any more, and something forbids it to begin; or nobody can tell whether a project that it waits for
+    /// Nothing is missing any more, and something forbids it to begin, also one that was about to be; or nobody can tell whether a project that it waits for
     /// runs what it needs.
     HeldBack {
         /// What, and how that is lifted; empty: it can be told again.

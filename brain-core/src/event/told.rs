@@ -219,7 +219,10 @@ impl Outcome {
             Self::Done { .. } => told(Topic::Step, format!("{name} is done"), ""),
             Self::Waiting { why, .. } => told(Topic::Step, format!("{name} waits"), why),
             Self::Found { drift } => told(Topic::SetUp, format!("{name} has found {}", list(drift)), ""),
-            Self::Watched { .. } => told(Topic::Step, format!("{name} goes on"), ""),
+            Self::Watched { why, well: true, .. } => told(Topic::Step, format!("{name} goes on"), why),
+            Self::Watched { why, well: false, .. } => {
+                told(Topic::Step, format!("{name} has seen what is not well"), why)
+            }
             Self::Evidence { .. } => told(Topic::Step, format!("{name} has found something of the new version"), ""),
             Self::Failed { reason, .. } => told(Topic::Deployment, format!("{name} has failed"), reason),
         }

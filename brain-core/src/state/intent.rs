@@ -87,14 +87,24 @@ impl ProjectState {
     #[must_use]
     pub fn admission(&self, moment: &Moment) -> Option<(u64, Fact)> {
         let ready = self.active().filter(|active| active.is_ready_to_begin())?;
-        let (tag, digest) = (&ready.tag, &ready.digest);
-        let barrier = match ready.outside_windows {
-            Some(_) => self.holds.barrier_outside_windows(tag, digest, moment),
-            None => self.holds.barrier(tag, digest, moment),
-        };
-        let Some(barrier) = barrier else { return Some((ready.number, Fact::Admitted)) };
+        let Some(barrier) = self.barrier_of(ready, moment) else { return Some((ready.number, Fact::Admitted)) };
         let why = barrier.to_string();
         (ready.waiting.as_ref() != Some(&why)).then_some((ready.number, Fact::HeldBack { why }))
+    }
+
+    /// What forbids a deployment to begin that was accepted, and that no deployer has had yet: people may have held it since.
+    #[must_use]
+    pub fn forbidden_since(&self, number: u64, moment: &Moment) -> Option<Barrier> {
+        let waits = self.deployment(number).filter(|deployment| deployment.awaits_its_first_lease())?;
+        self.barrier_of(waits, moment)
+    }
+
+    fn barrier_of(&self, deployment: &Deployment, moment: &Moment) -> Option<Barrier> {
+        let (tag, digest) = (&deployment.tag, &deployment.digest);
+        match deployment.outside_windows {
+            Some(_) => self.holds.barrier_outside_windows(tag, digest, moment),
+            None => self.holds.barrier(tag, digest, moment),
+        }
     }
 
     /// The newest deployment whose version serves.

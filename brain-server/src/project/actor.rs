@@ -89,7 +89,11 @@ impl Actor {
                 let _ = reply.send(self.keep_house(by, news).await);
             }
             Command::Fact { by, number, fact, reply } => {
-                let _ = reply.send(self.fact(by, number, fact).await);
+                let answer = match fact {
+                    Fact::Leased(_) => self.lease(by, number, fact).await,
+                    fact => self.fact(by, number, fact).await,
+                };
+                let _ = reply.send(answer);
             }
             Command::Barrier(reply) => {
                 let _ = reply.send(Ok(()));
@@ -166,6 +170,16 @@ impl Actor {
             warn!(%error, number, "the deployment could not be let begin, trying again");
             self.retries = true;
         }
+    }
+
+    /// Lets a deployer take a deployment. What people have held since it was accepted does not begin.
+    async fn lease(&mut self, by: String, number: u64, fact: Fact) -> Result<Deployment, CommandError> {
+        let shared = Arc::clone(&self.project.shared);
+        let _steady = shared.line.steady().await;
+        let forbidden = self.project.read().state.forbidden_since(number, &shared.moment());
+        let Some(barrier) = forbidden else { return self.fact(by, number, fact).await };
+        self.fact(SERVER.to_owned(), number, Fact::HeldBack { why: barrier.to_string() }).await?;
+        Err(Refusal::Held(barrier).into())
     }
 
     fn wanted_deployment(&self) -> Option<Wish> {

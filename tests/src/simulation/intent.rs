@@ -122,7 +122,15 @@ pub fn against_intent() -> Result<Vec<String>> {
         against.apply(&event("ann", Change::HoldSet { hold, why: String::new() }))?;
         referee.committed(against, false);
     }
+    referee.committed(begun.clone(), false);
+    let mut frozen = begun.clone();
+    let hold = Hold::Freeze(Frozen { until: None });
+    frozen.apply(&event("ann", Change::HoldSet { hold, why: String::new() }))?;
+    referee.committed(frozen.clone(), false);
     let lease = Lease { agent: AgentName::parse("deployer-1")?, instance: "i".to_owned() };
+    frozen.apply(&event("test", Change::DeploymentChanged { number: 1, fact: Fact::Leased(lease.clone()) }))?;
+    referee.committed(frozen, false);
+    referee.committed(begun.clone(), false);
     for fact in [Fact::Leased(lease), Fact::LineStopped { by: "ann".to_owned(), why: String::new() }] {
         begun.apply(&event("test", Change::DeploymentChanged { number: 1, fact }))?;
     }

@@ -215,11 +215,12 @@ impl Referee {
         let known = |number| before.as_ref().and_then(|before| before.deployment(number));
         let Some(active) = state.active().filter(|active| !active.back) else { return };
         let begins = !active.held && known(active.number).is_none_or(|known| known.held);
+        let taken = active.generation > 0 && known(active.number).is_some_and(|known| known.generation == 0);
         let goes_on = known(active.number).is_some_and(|known| known.paused.as_ref().is_some_and(|pause| pause.line));
         if goes_on && active.paused.is_none() && active.phase == Phase::Running && line.pauses().is_some() {
             self.violated(format!("deployment {} goes on though the line is stopped", active.number));
         }
-        if !begins {
+        if !begins && !taken {
             return;
         }
         let moment = Moment { at, line };
@@ -228,7 +229,11 @@ impl Referee {
             None => state.holds.barrier(&active.tag, &active.digest, &moment),
         };
         if let Some(barrier) = barrier {
-            self.violated(format!("{} begins deployment {} though {barrier}", active.requested_by, active.number));
+            let (by, what) = (&active.requested_by, if begins { "begins" } else { "has a deployer have taken" });
+            self.violated(format!("{by} {what} deployment {} though {barrier}", active.number));
+        }
+        if !begins {
+            return;
         }
         let required = state.holds.approvals.as_ref().map_or(0, |held| held.hold);
         let others: BTreeSet<&str> = active.approvals.iter().map(|approval| &*approval.by).collect();

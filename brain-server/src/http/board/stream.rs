@@ -1,17 +1,23 @@
 //! Streams of server-sent events. Each begins with the whole page, so that one that broke needs no memory of what it had.
 
 use super::Board;
-use axum::response::{
-    IntoResponse, Response,
-    sse::{Event, KeepAlive, Sse},
+use axum::{
+    http::StatusCode,
+    response::{
+        IntoResponse, Response,
+        sse::{Event, KeepAlive, Sse},
+    },
 };
 use futures::Stream;
 use std::{convert::Infallible, sync::Arc, time::Duration};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 
 /// Messages that may wait. A reader that is slower is waited for, and then sent what is so by then.
 const WAITING: usize = 4;
+/// Streams at the same time, of all pages.
+const STREAMS: usize = 8_192;
+static OPEN: Semaphore = Semaphore::const_new(STREAMS);
 /// How often a stream with no news shows that it lives.
 const ALIVE: Duration = Duration::from_secs(15);
 
@@ -34,10 +40,14 @@ pub(super) fn stream<F>(board: &Arc<Board>, write: impl FnOnce(Reader) -> F) -> 
 where
     F: Future<Output = Result<(), Left>> + Send + 'static,
 {
+    let Ok(place) = OPEN.try_acquire() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "too many pages are open\n").into_response();
+    };
     let (sender, receiver) = mpsc::channel(WAITING);
     let (shutdown, gone) = (board.shared.shutdown.clone(), sender.clone());
     let written = write(Reader(sender));
     board.shared.tasks.spawn(async move {
+        let _place = place;
         tokio::select! {
             _ = written => {}
             () = gone.closed() => {}

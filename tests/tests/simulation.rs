@@ -188,7 +188,7 @@ fn what_begins_or_goes_on_against_what_people_intend_is_caught() -> Result<()> {
         "though the project is frozen",
         "with 0 approvals of 1",
         "goes on though",
-        "have taken deployment 1 though the project is frozen",
+        "lets a deployer take deployment 1 though the project is frozen",
     ] {
         ensure!(violations.iter().any(|violation| violation.contains(says)), "{says} is missing: {violations:?}");
     }

@@ -229,7 +229,7 @@ impl Referee {
             None => state.holds.barrier(&active.tag, &active.digest, &moment),
         };
         if let Some(barrier) = barrier {
-            let (by, what) = (&active.requested_by, if begins { "begins" } else { "has a deployer have taken" });
+            let (by, what) = (&active.requested_by, if begins { "begins" } else { "lets a deployer take" });
             self.violated(format!("{by} {what} deployment {} though {barrier}", active.number));
         }
         if !begins {

@@ -5,8 +5,9 @@ use brain_proto::{
     channel,
     v1::{
         agent_service_client::AgentServiceClient, board_service_client::BoardServiceClient,
-        deployment_service_client::DeploymentServiceClient, line_service_client::LineServiceClient,
-        production_service_client::ProductionServiceClient, project_service_client::ProjectServiceClient,
+        deployment_service_client::DeploymentServiceClient, event_service_client::EventServiceClient,
+        line_service_client::LineServiceClient, production_service_client::ProductionServiceClient,
+        project_service_client::ProjectServiceClient,
     },
 };
 use std::{error::Error, time::Duration};
@@ -44,6 +45,10 @@ impl Client {
 
     pub(crate) fn deployments(&self) -> DeploymentServiceClient<Channel> {
         DeploymentServiceClient::new(self.channel.clone()).max_decoding_message_size(LARGEST)
+    }
+
+    pub(crate) fn events(&self) -> EventServiceClient<Channel> {
+        EventServiceClient::new(self.channel.clone()).max_decoding_message_size(LARGEST)
     }
 
     pub(crate) fn line(&self) -> LineServiceClient<Channel> {

@@ -7,6 +7,7 @@ mod agents;
 mod apply;
 mod board;
 mod deploy;
+mod events;
 mod holds;
 mod line;
 mod project;
@@ -44,6 +45,7 @@ pub(crate) enum Command {
     Line(line::Line),
     #[command(subcommand)]
     Windows(windows::Windows),
+    Events(events::Events),
     Agents(agents::Agents),
     Completions(setup::Completions),
     Man(setup::Man),
@@ -93,6 +95,7 @@ impl Command {
             Self::Approvals(approvals) => approvals.run(session).await,
             Self::Line(line) => line.run(session).await,
             Self::Windows(windows) => windows.run(session).await,
+            Self::Events(events) => events.run(session).await,
             Self::Agents(agents) => agents.run(session).await,
             Self::Completions(_) | Self::Man(_) => Ok(Exit::Done),
         }

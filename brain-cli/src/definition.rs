@@ -1,8 +1,9 @@
 //! Definitions as files: TOML with the API's field names. Every fault of a file is told at once, with its place.
 
-use crate::{failure::Failure, output::message::descriptor};
+use crate::failure::Failure;
 use brain_proto::{
     convert::{draft_from_proto, spec_to_proto},
+    reflect::{TOLD, descriptor, dynamic},
     v1::{Project, RolloutPolicy},
 };
 use prost::Message;
@@ -10,9 +11,6 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Se
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use std::{fs, io::Read, path::Path};
-
-/// Fields that the server tells, and nobody sets.
-const TOLD: [&str; 7] = ["etag", "create_time", "head", "holds", "drift", "housekeeping", "production_unobserved"];
 
 /// A project's definition as it stands in a file, nothing filled in.
 pub(crate) fn parse_project(text: &str) -> Result<Project, Vec<String>> {
@@ -54,7 +52,7 @@ pub(crate) fn settings(project: &Project) -> Project {
 
 /// A definition as the text of a file.
 pub(crate) fn to_toml(project: &Project) -> String {
-    toml::to_string(&ByFieldName(crate::output::message::dynamic("Project", &settings(project))))
+    toml::to_string(&ByFieldName(dynamic("Project", &settings(project))))
         .expect("a message has strings for keys, and no empty values")
 }
 

@@ -25,6 +25,12 @@ impl Failure {
         Self::new(Exit::Usage, text)
     }
 
+    /// With a line more.
+    pub(crate) fn and(mut self, line: &str) -> Self {
+        self.text = format!("{}\n  {line}", self.text);
+        self
+    }
+
     /// An answer without what it must have: a server of another kind or age.
     pub(crate) fn odd(what: &str) -> Self {
         Self::new(

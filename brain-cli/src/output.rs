@@ -64,7 +64,7 @@ impl Output {
 
     /// A message of the API, by its name in `brain.v1`, for programs.
     pub(crate) fn message(&self, name: &str, message: &impl prost::Message) -> Result<(), Failure> {
-        let message = message::dynamic(name, message);
+        let message = brain_proto::reflect::dynamic(name, message);
         match self.format {
             Format::Yaml => self.line(message::yaml(&message).trim_end()),
             Format::Table | Format::Json => self.line(message::json(&message)),
@@ -73,7 +73,7 @@ impl Output {
 
     /// One of many messages: a line of JSON, or a document of YAML.
     pub(crate) fn next_message(&self, name: &str, message: &impl prost::Message) -> Result<(), Failure> {
-        let message = message::dynamic(name, message);
+        let message = brain_proto::reflect::dynamic(name, message);
         match self.format {
             Format::Yaml => self.line(format!("---\n{}", message::yaml(&message).trim_end())),
             Format::Table | Format::Json => self.line(message::json_line(&message)),

@@ -167,4 +167,21 @@ pub enum Change {
         /// Why; may be empty.
         why: String,
     },
+    /// The project's definition is another.
+    ProjectChanged {
+        /// The definition.
+        spec: Box<ProjectSpec>,
+        /// Paths of the fields that differ, at most [`FIELDS_TOLD`].
+        fields: Vec<String>,
+        /// Why; may be empty.
+        why: String,
+    },
+    /// The project is deleted. What runs is left as it is. A project of its name may be created anew.
+    ProjectDeleted {
+        /// Why; may be empty.
+        why: String,
+    },
 }
+
+/// Changed fields that are told.
+pub const FIELDS_TOLD: usize = 50;

@@ -24,12 +24,14 @@ use std::{
 };
 use thiserror::Error;
 
+mod definition;
 mod intent;
 mod request;
 mod serving;
 #[cfg(test)]
 mod tests;
 
+pub use definition::DefinitionRefusal;
 pub use intent::AUTO_DEPLOY;
 pub use request::{Refusal, WayBack, Wish};
 
@@ -80,6 +82,17 @@ pub struct ProjectState {
     /// What housekeeping last removed.
     #[serde(default)]
     pub removed: Option<Removed>,
+    /// When the project was deleted. Of one that was, only the name is known, and the next number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<Timestamp>,
+    /// Number of the last deployment of a deleted project of this name; 0: there was none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub numbered: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over like this")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A tag that could not be made.
@@ -108,8 +121,11 @@ pub struct PollFailure {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Misfit {
     /// The project's first event does not create it, or a later one does.
-    #[error("a project is created by its first event and by no other")]
+    #[error("a project is created by its first event, or once it was deleted, and by no other")]
     Creation,
+    /// Something happens to a project that was deleted.
+    #[error("the project was deleted")]
+    Deleted,
     /// No such deployment.
     #[error("there is no deployment {0}")]
     NoDeployment(u64),
@@ -142,6 +158,8 @@ impl ProjectState {
             drift: Vec::new(),
             housekeeper: None,
             removed: None,
+            deleted: None,
+            numbered: 0,
         }
     }
 
@@ -161,7 +179,11 @@ impl ProjectState {
     pub fn apply(&mut self, event: &Event) -> Result<Vec<Effect>, Misfit> {
         let at = event.at;
         match &event.change {
+            Change::ProjectCreated(spec) if self.deleted.is_some() => self.created_again(spec, at),
             Change::ProjectCreated(_) => return Err(Misfit::Creation),
+            _ if self.deleted.is_some() => return Err(Misfit::Deleted),
+            Change::ProjectChanged { spec, .. } => self.redefined(spec),
+            Change::ProjectDeleted { .. } => self.deleted(at),
             Change::LineStopped { .. } | Change::LineReleased { .. } => return Err(Misfit::Stream),
             Change::TagObserved { tag, commit } => {
                 let known = self.tags.remove(tag).filter(|known| known.commit != *commit);

@@ -101,6 +101,8 @@ fn command_status(error: CommandError) -> Status {
     match error {
         CommandError::Store(message) => error::unavailable("STORE_UNAVAILABLE", message, RETRY_AFTER),
         CommandError::ShuttingDown => shutting_down(),
+        CommandError::Deleted => error::plain(tonic::Code::NotFound, "NOT_FOUND", "the project was deleted"),
+        CommandError::Definition(refusal) => error::precondition("REFUSED", "project", refusal.to_string()),
         CommandError::Refused(refusal) => error::precondition("REFUSED", "deployment", refusal.to_string()),
         CommandError::Misfit(misfit) => error::plain(tonic::Code::Aborted, "STATE_CHANGED", misfit.to_string()),
     }

@@ -140,7 +140,7 @@ impl DeployersHandle {
         }
     }
 
-    /// A project is new, or its definition changed.
+    /// A project is new, its definition changed, or it is gone.
     pub(crate) async fn project_defined(&self) {
         self.send(ToHub::Defined).await;
     }
@@ -435,6 +435,10 @@ impl Hub {
                 held.expires = Instant::now() + self.times.lease;
                 let lease = held.lease.clone();
                 let Some(project) = self.directory.get(&key.0) else { return };
+                if !project.read().state.deployment(key.1).is_some_and(|now| now.is_held_under(deployment.generation)) {
+                    // Withdrawn before this was told: whoever was to have it knows nothing of it, and is to do nothing.
+                    return;
+                }
                 let assignment = messages::assignment(&project, &deployment);
                 let current = self.deployers.get(&lease.agent).filter(|deployer| deployer.connection.stream == stream);
                 match current {

@@ -1,24 +1,28 @@
 //! All projects, and what must be unique among them: names, host ports, load balancer names.
+//!
+//! Definitions are decided here, for they must fit all others; what a project's own state forbids, its actor decides.
 
 use crate::{
-    project::{Project, Shared},
+    project::{CommandError, Project, Shared},
     store::{Loaded, LoadedProject, StoreError, Transition},
 };
 use brain_core::{
     dependency::Dependency,
     event::{Change, Event},
     id::ProjectId,
-    names::ResourceNames,
     project::{ProjectDraft, ProjectSpec, Violation},
     state::ProjectState,
 };
+use claims::Claims;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     ops::{Bound, RangeInclusive},
     sync::{Arc, PoisonError, RwLock},
 };
 use thiserror::Error;
 use tokio::sync::Mutex;
+
+mod claims;
 
 /// All projects.
 #[derive(Debug)]
@@ -30,24 +34,67 @@ pub struct Directory {
     ports: RangeInclusive<u16>,
 }
 
-#[derive(Debug, Default)]
-struct Claims {
-    ports: HashMap<u16, ProjectId>,
-    shortened: HashMap<String, ProjectId>,
-}
-
-/// Why a project was not created.
+/// Why a project was not created, changed or deleted.
 #[derive(Debug, Error)]
-pub enum CreateError {
+pub enum DefinitionError {
     /// The definition is faulty.
     #[error("the definition is faulty")]
     Invalid(Vec<Violation>),
     /// Another definition has the name.
     #[error("project {0} exists with another definition")]
     Exists(ProjectId),
+    /// There is no such project.
+    #[error("there is no project {0}")]
+    Missing(ProjectId),
+    /// It is not as whoever asks has read it.
+    #[error("the definition has changed since: its etag is {0} now")]
+    Stale(String),
+    /// Others depend on it.
+    #[error("it is needed by {}", by.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    Needed {
+        /// They.
+        by: Vec<ProjectId>,
+    },
+    /// The project's own state forbids it.
+    #[error(transparent)]
+    Refused(CommandError),
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The server ended meanwhile.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+}
+
+/// A change of a definition.
+pub struct Redefinition<M> {
+    /// Whose.
+    pub id: ProjectId,
+    /// The etag that it must have; empty: any.
+    pub etag: String,
+    /// The new definition, made of the one that it has.
+    pub made: M,
+    /// Paths of the fields in which two definitions differ.
+    pub differences: fn(&ProjectSpec, &ProjectSpec) -> Vec<String>,
+    /// Who asks.
+    pub by: String,
+    /// Why; may be empty.
+    pub why: String,
+}
+
+/// The end of a project.
+#[derive(Debug)]
+pub struct Deletion {
+    /// Whose.
+    pub id: ProjectId,
+    /// The etag that it must have; empty: any.
+    pub etag: String,
+    /// Whether what runs is left running.
+    pub leave_running: bool,
+    /// Who asks.
+    pub by: String,
+    /// Why; may be empty.
+    pub why: String,
 }
 
 impl Directory {
@@ -58,6 +105,10 @@ impl Directory {
         let mut claims = Claims::default();
         let mut projects = BTreeMap::new();
         for LoadedProject { id, version, state } in loaded.projects {
+            if state.deleted.is_some() {
+                claims.bury(id, version, state);
+                continue;
+            }
             claims.take(&state.spec);
             projects.insert(id.clone(), Project::new(id, version, state, Arc::clone(&shared)));
         }
@@ -88,117 +139,172 @@ impl Directory {
             .collect()
     }
 
-    /// Creates a project. The same definition again answers the existing project.
-    pub async fn create(&self, draft: ProjectDraft, by: &str) -> Result<Arc<Project>, CreateError> {
+    /// Creates a project. The same definition again answers the existing project. It is seen through when whoever asks leaves
+    /// meanwhile: what is stored is known here too.
+    pub async fn create(self: &Arc<Self>, draft: ProjectDraft, by: String) -> Result<Arc<Project>, DefinitionError> {
+        let this = Arc::clone(self);
+        self.see_through(async move { this.create_now(draft, by).await }).await
+    }
+
+    /// Changes a definition; the answer is the project after it. It is seen through, as a creation is.
+    pub async fn redefine<M>(self: &Arc<Self>, redefinition: Redefinition<M>) -> Result<Arc<Project>, DefinitionError>
+    where
+        M: FnOnce(&ProjectSpec) -> Result<ProjectDraft, Vec<Violation>> + Send + 'static,
+    {
+        let this = Arc::clone(self);
+        self.see_through(async move { this.redefine_now(redefinition).await }).await
+    }
+
+    /// Deletes a project. It is seen through, as a creation is.
+    pub async fn delete(self: &Arc<Self>, deletion: Deletion) -> Result<(), DefinitionError> {
+        let this = Arc::clone(self);
+        self.see_through(async move { this.delete_now(deletion).await }).await
+    }
+
+    async fn see_through<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, DefinitionError>> + Send + 'static,
+    ) -> Result<T, DefinitionError> {
+        self.shared.tasks.spawn(work).await.unwrap_or(Err(DefinitionError::ShuttingDown))
+    }
+
+    async fn create_now(&self, draft: ProjectDraft, by: String) -> Result<Arc<Project>, DefinitionError> {
         let existing = ProjectId::parse(&draft.id).ok().and_then(|id| self.get(&id));
         if let Some(existing) = existing {
             return same(existing, draft);
         }
-        let spec = {
+        let (spec, buried) = {
             let mut claims = self.claims.lock().await;
-            let spec = draft.validate(|port| claims.port(port, &self.ports)).map_err(CreateError::Invalid)?;
+            let spec = draft.validate(|port| claims.port(port, &self.ports)).map_err(DefinitionError::Invalid)?;
+            claims.check_new(&spec)?;
             claims.check_names(&spec)?;
             self.check_dependencies(&spec)?;
             claims.take(&spec);
-            spec
+            let buried = claims.buried(&spec.id);
+            (spec, buried)
         };
-        let committed = self.commit(&spec, by).await;
-        if committed.is_err() {
-            self.claims.lock().await.give_up(&spec);
+        let committed = self.commit(&spec, buried, by).await;
+        let mut claims = self.claims.lock().await;
+        match &committed {
+            Ok(project) => claims.unearth(&project.id),
+            Err(_) => claims.give_up(&spec),
+        }
+        drop(claims);
+        if committed.is_ok() {
+            self.tell(&spec.id).await;
         }
         committed
     }
 
-    fn check_dependencies(&self, spec: &ProjectSpec) -> Result<(), CreateError> {
+    async fn redefine_now<M>(&self, redefinition: Redefinition<M>) -> Result<Arc<Project>, DefinitionError>
+    where
+        M: FnOnce(&ProjectSpec) -> Result<ProjectDraft, Vec<Violation>>,
+    {
+        let Redefinition { id, etag, made, differences, by, why } = redefinition;
+        // Kept until the end, so that no other definition is decided meanwhile.
+        let mut claims = self.claims.lock().await;
+        let project = self.current(&id, &etag)?;
+        let has = project.read().state.spec.clone();
+        let draft = made(&has).map_err(DefinitionError::Invalid)?;
+        let own = has.target.host_port;
+        let port = |port: Option<u16>| match port {
+            Some(port) if port != own => claims.port(Some(port), &self.ports),
+            Some(_) | None => Ok(own),
+        };
+        let spec = draft.validate(port).map_err(DefinitionError::Invalid)?;
+        claims.check_names(&spec)?;
+        self.check_dependencies(&spec)?;
+        claims.check_circles(&spec)?;
+        let fields = differences(&has, &spec);
+        project.redefine(by, spec.clone(), fields, why).await.map_err(DefinitionError::Refused)?;
+        claims.give_up(&has);
+        claims.take(&spec);
+        drop(claims);
+        self.tell(&id).await;
+        Ok(project)
+    }
+
+    async fn delete_now(&self, deletion: Deletion) -> Result<(), DefinitionError> {
+        let Deletion { id, etag, leave_running, by, why } = deletion;
+        let mut claims = self.claims.lock().await;
+        let project = self.current(&id, &etag)?;
+        let by_others = claims.needed_by(&id);
+        if !by_others.is_empty() {
+            return Err(DefinitionError::Needed { by: by_others });
+        }
+        let has = project.read().state.spec.clone();
+        project.delete(by, leave_running, why).await.map_err(DefinitionError::Refused)?;
+        self.projects.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        claims.give_up(&has);
+        let (version, state) = {
+            let inner = project.read();
+            (inner.version, inner.state.clone())
+        };
+        claims.bury(id.clone(), version, state);
+        drop(claims);
+        self.tell(&id).await;
+        Ok(())
+    }
+
+    /// The project, if it is as whoever asks has read it.
+    fn current(&self, id: &ProjectId, etag: &str) -> Result<Arc<Project>, DefinitionError> {
+        let project = self.get(id).ok_or_else(|| DefinitionError::Missing(id.clone()))?;
+        let is = project.read().state.spec.etag();
+        if etag.is_empty() || etag == is { Ok(project) } else { Err(DefinitionError::Stale(is)) }
+    }
+
+    fn check_dependencies(&self, spec: &ProjectSpec) -> Result<(), DefinitionError> {
         let missing = spec.depends_on.iter().enumerate().filter(|(_, other)| self.get(&other.project).is_none());
         let violation = |(index, other): (usize, &Dependency)| Violation {
             field: format!("project.depends_on[{index}].project"),
             description: format!("must exist: there is no projects/{}", other.project),
         };
         let missing: Vec<Violation> = missing.map(violation).collect();
-        if missing.is_empty() { Ok(()) } else { Err(CreateError::Invalid(missing)) }
+        if missing.is_empty() { Ok(()) } else { Err(DefinitionError::Invalid(missing)) }
     }
 
     fn insert(&self, project: Arc<Project>) {
         self.projects.write().unwrap_or_else(PoisonError::into_inner).insert(project.id.clone(), project);
     }
 
-    async fn commit(&self, spec: &ProjectSpec, by: &str) -> Result<Arc<Project>, CreateError> {
+    /// Creates the project, after `buried`, the deleted one of its name.
+    async fn commit(
+        &self,
+        spec: &ProjectSpec,
+        buried: Option<(u64, ProjectState)>,
+        by: String,
+    ) -> Result<Arc<Project>, DefinitionError> {
         let at = self.shared.clock.now();
-        let change = Change::ProjectCreated(Box::new(spec.clone()));
-        let event = Event { at, by: by.to_owned(), change };
-        let transition = Transition { stream: spec.id.clone().into(), expected: 0, events: vec![event] };
+        let event = Event { at, by, change: Change::ProjectCreated(Box::new(spec.clone())) };
+        let (expected, before) = buried.map_or((0, None), |(version, state)| (version, Some(state)));
+        let transition = Transition { stream: spec.id.clone().into(), expected, events: vec![event.clone()] };
         let revision = self.shared.store.commit(vec![transition]).await.map_err(|error| match error {
             // Two requests for one name at the same time: the other one was first.
-            StoreError::Conflict { .. } => CreateError::Exists(spec.id.clone()),
-            other => CreateError::Store(other),
+            StoreError::Conflict { .. } => DefinitionError::Exists(spec.id.clone()),
+            other => DefinitionError::Store(other),
         })?;
         self.shared.committed(revision.0);
-        let project = Project::new(spec.id.clone(), 1, ProjectState::new(spec.clone(), at), Arc::clone(&self.shared));
+        let mut state = before;
+        if let Err(misfit) = ProjectState::fold(&mut state, &event) {
+            return Err(DefinitionError::Refused(misfit.into()));
+        }
+        let state = state.unwrap_or_else(|| ProjectState::new(spec.clone(), at));
+        let project = Project::new(spec.id.clone(), expected + 1, state, Arc::clone(&self.shared));
         self.insert(Arc::clone(&project));
-        let _ = self.shared.changed.send(spec.id.clone());
-        self.shared.watchers.project_defined(&spec.id).await;
-        self.shared.deployers.project_defined().await;
         Ok(project)
+    }
+
+    /// Tells who watches and who observes that the project is defined otherwise, or is gone.
+    async fn tell(&self, id: &ProjectId) {
+        let _ = self.shared.changed.send(id.clone());
+        self.shared.watchers.project_defined(id).await;
+        self.shared.deployers.project_defined().await;
     }
 }
 
 /// The existing project, if `draft` defines the same. A port that was left out is the one it has.
-fn same(existing: Arc<Project>, draft: ProjectDraft) -> Result<Arc<Project>, CreateError> {
+fn same(existing: Arc<Project>, draft: ProjectDraft) -> Result<Arc<Project>, DefinitionError> {
     let has = existing.read().state.spec.clone();
-    let spec = draft.validate(|port| Ok(port.unwrap_or(has.target.host_port))).map_err(CreateError::Invalid)?;
-    if spec == has { Ok(existing) } else { Err(CreateError::Exists(has.id)) }
-}
-
-impl Claims {
-    /// The given port if it is free, or the first free one of the range.
-    fn port(&self, given: Option<u16>, range: &RangeInclusive<u16>) -> Result<u16, String> {
-        match given {
-            Some(port) => match self.ports.get(&port) {
-                Some(owner) => Err(format!("{port} is taken by projects/{owner}")),
-                None => Ok(port),
-            },
-            None => range
-                .clone()
-                .find(|port| !self.ports.contains_key(port))
-                .ok_or_else(|| format!("must be given: all ports from {} to {} are taken", range.start(), range.end())),
-        }
-    }
-
-    fn check_names(&self, spec: &ProjectSpec) -> Result<(), CreateError> {
-        for name in shortened_names(spec) {
-            match self.shortened.get(&name) {
-                Some(owner) if *owner == spec.id => return Err(CreateError::Exists(spec.id.clone())),
-                Some(owner) => {
-                    return Err(CreateError::Invalid(vec![Violation {
-                        field: "project.name".to_owned(),
-                        description: format!(
-                            "would share the load balancer name {name} with projects/{owner}: choose another"
-                        ),
-                    }]));
-                }
-                None => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, spec: &ProjectSpec) {
-        self.ports.insert(spec.target.host_port, spec.id.clone());
-        self.shortened.extend(shortened_names(spec).into_iter().map(|name| (name, spec.id.clone())));
-    }
-
-    fn give_up(&mut self, spec: &ProjectSpec) {
-        self.ports.remove(&spec.target.host_port);
-        for name in shortened_names(spec) {
-            self.shortened.remove(&name);
-        }
-    }
-}
-
-/// The names that may have been shortened to what another project's are shortened to: of load balancer and target groups.
-fn shortened_names(spec: &ProjectSpec) -> Vec<String> {
-    let ResourceNames { load_balancer, target_groups, .. } = ResourceNames::for_spec(spec);
-    let groups = target_groups.into_iter().flat_map(|groups| [groups.a, groups.b]);
-    std::iter::once(load_balancer).chain(groups).collect()
+    let spec = draft.validate(|port| Ok(port.unwrap_or(has.target.host_port))).map_err(DefinitionError::Invalid)?;
+    if spec == has { Ok(existing) } else { Err(DefinitionError::Exists(has.id)) }
 }

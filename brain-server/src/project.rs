@@ -12,8 +12,8 @@ use brain_core::{
     id::ProjectId,
     looks::Looks,
     observation::Observation,
-    project::repository_key,
-    state::{Misfit, ProjectState, Refusal, Wish},
+    project::{ProjectSpec, repository_key},
+    state::{DefinitionRefusal, Misfit, ProjectState, Refusal, Wish},
 };
 use std::{
     sync::{
@@ -81,6 +81,8 @@ pub struct Versioned {
     pub version: u64,
     /// State.
     pub state: ProjectState,
+    /// How webhooks name its git repository and its image repository.
+    pub routes: Routes,
 }
 
 /// One project.
@@ -88,8 +90,6 @@ pub struct Versioned {
 pub struct Project {
     /// Its id.
     pub id: ProjectId,
-    /// How webhooks name its git repository and its image repository.
-    pub routes: Routes,
     /// Generation of the latest assignment to a watcher; 0 before the first.
     pub(crate) watch_generation: AtomicU64,
     /// Generation of the latest assignment of its production to a deployer that observes it; 0 before the first.
@@ -99,7 +99,7 @@ pub struct Project {
     looks: Mutex<Looks>,
     inner: RwLock<Versioned>,
     mailbox: OnceLock<mpsc::Sender<Command>>,
-    news: OnceLock<broadcast::Sender<Arc<News>>>,
+    news: Mutex<Audience>,
     shared: Arc<Shared>,
 }
 
@@ -112,6 +112,23 @@ pub struct Routes {
     pub images: String,
 }
 
+impl Routes {
+    fn of(spec: &ProjectSpec) -> Self {
+        Self { git: repository_key(&spec.source.git_url).unwrap_or_default(), images: spec.image_repository.path() }
+    }
+}
+
+/// Who hears of news.
+#[derive(Debug, Default)]
+enum Audience {
+    /// Nobody has asked yet.
+    #[default]
+    Nobody,
+    Subscribers(broadcast::Sender<Arc<News>>),
+    /// The project is deleted: there is no news any more, and every subscription ends.
+    Gone,
+}
+
 /// Why a command was not carried out.
 #[derive(Debug, Clone, Error)]
 pub enum CommandError {
@@ -121,6 +138,12 @@ pub enum CommandError {
     /// The fact does not fit.
     #[error(transparent)]
     Misfit(#[from] Misfit),
+    /// The definition cannot change so, or not now.
+    #[error(transparent)]
+    Definition(#[from] DefinitionRefusal),
+    /// There is no such project any more.
+    #[error("the project was deleted")]
+    Deleted,
     /// The store did not take it.
     #[error("the store did not take the change: {0}")]
     Store(String),
@@ -155,6 +178,20 @@ pub(crate) enum Command {
         why: String,
         reply: Reply<()>,
     },
+    Redefine {
+        by: String,
+        spec: Box<ProjectSpec>,
+        /// Paths of what differs.
+        fields: Vec<String>,
+        why: String,
+        reply: Reply<()>,
+    },
+    Delete {
+        by: String,
+        leave_running: bool,
+        why: String,
+        reply: Reply<()>,
+    },
     /// A deployer has kept house; answered with what that changed.
     KeepHouse {
         by: String,
@@ -175,20 +212,16 @@ impl Project {
     /// A project whose state is committed.
     #[must_use]
     pub fn new(id: ProjectId, version: u64, state: ProjectState, shared: Arc<Shared>) -> Arc<Self> {
-        let routes = Routes {
-            git: repository_key(&state.spec.source.git_url).unwrap_or_default(),
-            images: state.spec.image_repository.path(),
-        };
+        let routes = Routes::of(&state.spec);
         Arc::new(Self {
             id,
-            routes,
             watch_generation: AtomicU64::new(0),
             observe_generation: AtomicU64::new(0),
             began: Instant::now(),
             looks: Mutex::default(),
-            inner: RwLock::new(Versioned { version, state }),
+            inner: RwLock::new(Versioned { version, state, routes }),
             mailbox: OnceLock::new(),
-            news: OnceLock::new(),
+            news: Mutex::default(),
             shared,
         })
     }
@@ -199,9 +232,19 @@ impl Project {
         self.inner.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// News from now on. Read the state after subscribing, and skip news of versions that it has.
+    /// News from now on, until the project is deleted. Read the state after subscribing, and skip news of versions that it
+    /// has.
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<News>> {
-        self.news.get_or_init(|| broadcast::Sender::new(NEWS_BEHIND)).subscribe()
+        let mut audience = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*audience {
+            Audience::Subscribers(news) => news.subscribe(),
+            Audience::Nobody => {
+                let (news, receiver) = broadcast::channel(NEWS_BEHIND);
+                *audience = Audience::Subscribers(news);
+                receiver
+            }
+            Audience::Gone => broadcast::channel(1).1,
+        }
     }
 
     /// Hands over an observation; the answer comes when it is durable.
@@ -229,6 +272,28 @@ impl Project {
     /// Asks for a hold, or for its end.
     pub(crate) async fn hold(self: &Arc<Self>, by: String, wish: HoldWish, why: String) -> Result<(), CommandError> {
         self.ask(|reply| Command::Hold { by, wish, why, reply }).await
+    }
+
+    /// Asks for another definition.
+    pub(crate) async fn redefine(
+        self: &Arc<Self>,
+        by: String,
+        spec: ProjectSpec,
+        fields: Vec<String>,
+        why: String,
+    ) -> Result<(), CommandError> {
+        let spec = Box::new(spec);
+        self.ask(|reply| Command::Redefine { by, spec, fields, why, reply }).await
+    }
+
+    /// Asks for the project's end.
+    pub(crate) async fn delete(
+        self: &Arc<Self>,
+        by: String,
+        leave_running: bool,
+        why: String,
+    ) -> Result<(), CommandError> {
+        self.ask(|reply| Command::Delete { by, leave_running, why, reply }).await
     }
 
     /// Hands over what a deployer says of its housekeeping; answers what that changed.
@@ -271,8 +336,13 @@ impl Project {
 
     async fn ask<T>(self: &Arc<Self>, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, CommandError> {
         let (reply, answer) = oneshot::channel();
-        self.mailbox().send(command(reply)).await.map_err(|_| CommandError::ShuttingDown)?;
-        answer.await.map_err(|_| CommandError::ShuttingDown)?
+        self.mailbox().send(command(reply)).await.map_err(|_| self.gone())?;
+        answer.await.map_err(|_| self.gone())?
+    }
+
+    /// Why the actor takes nothing any more.
+    fn gone(&self) -> CommandError {
+        if self.read().state.deleted.is_some() { CommandError::Deleted } else { CommandError::ShuttingDown }
     }
 
     fn mailbox(self: &Arc<Self>) -> &mpsc::Sender<Command> {
@@ -286,19 +356,28 @@ impl Project {
     /// Folds committed events and tells subscribers.
     fn publish(&self, version: u64, events: Vec<Event>) -> Result<Vec<brain_core::deployment::Effect>, Misfit> {
         let mut effects = Vec::new();
-        let tagging;
+        let (tagging, deleted);
         {
             let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
             for event in &events {
                 effects.extend(inner.state.apply(event)?);
+                if matches!(event.change, Change::ProjectChanged { .. }) {
+                    inner.routes = Routes::of(&inner.state.spec);
+                }
             }
             inner.version = version;
             tagging = inner.state.spec.source.auto_tag.is_some();
+            deleted = inner.state.deleted.is_some();
         }
-        if let Some(news) = self.news.get() {
+        let mut audience = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Audience::Subscribers(news) = &*audience {
             // Nobody may be listening any more.
             let _ = news.send(Arc::new(News { version, events }));
         }
+        if deleted {
+            *audience = Audience::Gone;
+        }
+        drop(audience);
         let _ = self.shared.changed.send(self.id.clone());
         if tagging {
             let _ = self.shared.tagging.send(self.id.clone());

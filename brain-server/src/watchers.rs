@@ -125,7 +125,7 @@ pub fn channel() -> (WatchersHandle, WatchersInbox) {
 }
 
 impl WatchersHandle {
-    /// A project is new, or its definition changed.
+    /// A project is new, its definition changed, or it is gone.
     pub(crate) async fn project_defined(&self, project: &ProjectId) {
         self.send(ToHub::Defined(project.clone())).await;
     }
@@ -241,8 +241,12 @@ impl Hub {
                 }
             }
             ToHub::Defined(project) => {
-                self.owners.remove(&project);
-                self.assign(std::iter::once(project));
+                let former = self.owners.remove(&project);
+                if self.directory.get(&project).is_some() {
+                    self.assign(std::iter::once(project));
+                } else if let Some(former) = former {
+                    self.tell(&former, Vec::new(), vec![name::project(&project)]);
+                }
             }
             ToHub::Poll(project, target) => {
                 self.hints.waiting.insert((target, project));

@@ -6,6 +6,7 @@ pub mod channel;
 pub mod convert;
 pub mod error;
 pub mod name;
+pub mod reflect;
 
 /// Generated code of package `brain.v1`.
 #[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]

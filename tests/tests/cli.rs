@@ -62,6 +62,51 @@ async fn a_project_is_applied_after_a_look_at_the_difference_and_again_to_no_eff
     for line in ["- desired_count = 3\n", "+ desired_count = 5\n"] {
         assert!(changed.out.contains(line), "{changed:?}");
     }
+    let done = ann.done(&["apply", "-f", "user.toml", "--yes", "--reason", "more people"]).await?;
+    assert!(done.contains("user is changed"), "{done}");
+    assert_eq!(ann.done(&apply).await?, "user: unchanged\n");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_definition_is_edited_told_of_and_deleted() -> Result<()> {
+    let server = Server::start().await?;
+    let ann = Person::at(&server.address())?;
+    fs::write(ann.home().path("user.toml"), USER)?;
+    ann.done(&["apply", "-f", "user.toml", "--yes"]).await?;
+    let edit = async |script: &str| {
+        let mut command = ann.command(&["project", "edit", "user", "--yes", "--reason", "it grows"])?;
+        let output = command.env("EDITOR", script).env_remove("VISUAL").stdin(Stdio::null()).output().await?;
+        let text = String::from_utf8(output.stdout)? + &String::from_utf8(output.stderr)?;
+        anyhow::Ok((output.status.code(), text))
+    };
+    let (code, text) = edit("sed -i s/^desired_count.*/desired_count=4/ ").await?;
+    assert_eq!(code, Some(2), "max_instances is too small: {text}");
+    let kept = text.split("your text is in ").nth(1).context("where the text is")?.trim();
+    ensure!(fs::read_to_string(kept)?.contains("desired_count=4"), "what was typed is lost");
+    let (code, text) = edit("sed -i -e s/^desired_count.*/desired_count=4/ -e s/^max_instances.*/max_instances=8/").await?;
+    assert_eq!((code, text.contains("+ desired_count = 4")), (Some(0), true), "{text}");
+    assert_eq!(edit("true").await?, (Some(0), "nothing was changed\n".to_owned()));
+    let (code, text) = edit("false").await?;
+    assert_eq!((code, text.contains("the editor `false` ended with")), (Some(2), true), "{text}");
+
+    let told = ann.done(&["events", "user", "--topic", "project"]).await?;
+    let lines: Vec<&str> = told.lines().collect();
+    assert!(lines[0].ends_with("the project was created"), "{told}");
+    let expected = "the definition changed: target.desired_count, target.max_instances (it grows)";
+    assert!(lines[1].ends_with(expected), "{told}");
+    assert_eq!(ann.done(&["events", "-n", "1"]).await?.lines().count(), 1);
+
+    let mut followed = ann.start(&["events", "--follow", "-n", "1"])?;
+    followed.line_with("the definition changed").await?;
+    let unasked = ann.brain(&["project", "delete", "user"]).await?;
+    assert_eq!((unasked.code, unasked.err.contains("--yes")), (Some(2), true), "{unasked:?}");
+    ann.done(&["project", "delete", "user", "--yes", "--reason", "no longer needed"]).await?;
+    let line = followed.line_with("deleted").await?;
+    assert!(line.contains("user") && line.ends_with("the project was deleted (no longer needed)"), "{line}");
+    followed.interrupt().await?;
+    assert_eq!(followed.end().await?.code, Some(130));
+    assert_eq!(ann.brain(&["project", "get", "user"]).await?.code, Some(4));
     Ok(())
 }
 

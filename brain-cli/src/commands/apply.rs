@@ -1,7 +1,10 @@
 //! `brain apply`: makes projects be as files say, after a look at the difference.
 
 use crate::{client::ask, definition, exit::Exit, failure::Failure, name::short, output::diff, session::Session};
-use brain_proto::v1::{CreateProjectRequest, CreateProjectResponse, GetProjectRequest, Project};
+use brain_proto::v1::{
+    CreateProjectRequest, CreateProjectResponse, GetProjectRequest, Project, UpdateProjectRequest,
+    UpdateProjectResponse,
+};
 use clap::Args;
 use std::{
     io::{self, BufRead, IsTerminal, Write},
@@ -39,6 +42,9 @@ pub(crate) struct Apply {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
+    /// Why, for the record of what changes
+    #[arg(long, default_value = "", hide_default_value = true)]
+    reason: String,
 }
 
 /// A definition, with what the server has under its name.
@@ -102,17 +108,20 @@ impl Apply {
         if to_do.is_empty() || self.dry_run {
             return Ok(Exit::Done);
         }
-        if let Some(change) = to_do.iter().find(|change| change.stored.is_some()) {
-            let id = short(&change.wanted.name);
-            let text = format!(
-                "nothing was done: {id} is there with another definition, and the server has no call yet that changes one\n  reason: ALREADY_EXISTS\n  next: brain project get {id} --file prints the one that holds"
-            );
-            return Err(Failure::new(Exit::Refused, text));
-        }
         if !self.yes {
-            confirm(to_do.len())?;
+            let count = to_do.len();
+            confirm(&if count == 1 { "Do this?".to_owned() } else { format!("Do this to {count} projects?") })?;
         }
         for change in to_do {
+            if let Some(stored) = change.stored {
+                let answer = update(session, change.wanted, &stored.etag, &self.reason).await?;
+                if session.out.is_for_people() {
+                    session.out.line(format!("{} is changed", short(&stored.name)))?;
+                } else {
+                    session.out.next_message("UpdateProjectResponse", &answer)?;
+                }
+                continue;
+            }
             let answer = create(session, change.wanted).await?;
             let project = answer.project.as_ref().ok_or_else(|| Failure::odd("project"))?;
             let port = project.target.as_ref().map(|target| target.host_port).unwrap_or_default();
@@ -173,14 +182,28 @@ pub(super) async fn create(session: &Session, project: Project) -> Result<Create
     Ok(session.client.projects().create_project(ask(request)).await?.into_inner())
 }
 
-fn confirm(count: usize) -> Result<(), Failure> {
+/// Gives a project a whole definition, if it still has the one that was read.
+pub(super) async fn update(
+    session: &Session,
+    project: Project,
+    etag: &str,
+    reason: &str,
+) -> Result<UpdateProjectResponse, Failure> {
+    let request = UpdateProjectRequest {
+        project: Some(Project { etag: etag.to_owned(), ..project }),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["*".to_owned()] }),
+        requested_by: session.who.clone(),
+        reason: reason.to_owned(),
+    };
+    Ok(session.client.projects().update_project(ask(request)).await?.into_inner())
+}
+
+/// Asks a person.
+pub(super) fn confirm(question: &str) -> Result<(), Failure> {
     if !io::stdin().is_terminal() {
-        return Err(Failure::usage(
-            "nothing was done: nobody can be asked here\n  next: say --yes, or --dry-run to look",
-        ));
+        return Err(Failure::usage("nothing was done: nobody can be asked here\n  next: say --yes"));
     }
-    let what = if count == 1 { "this project".to_owned() } else { format!("these {count} projects") };
-    write!(io::stderr(), "Make {what}? [y/N] ")?;
+    write!(io::stderr(), "{question} [y/N] ")?;
     io::stderr().flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;

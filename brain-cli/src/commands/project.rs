@@ -15,10 +15,13 @@ use brain_proto::v1::{
 };
 use clap::{Args, Subcommand};
 
+mod delete;
+mod edit;
+
 /// Projects of one page.
 const PAGE: u32 = 1_000;
 
-/// Make and show projects
+/// Make, show, change and delete projects
 #[derive(Debug, Subcommand)]
 pub(crate) enum Project {
     Create(Create),
@@ -29,6 +32,8 @@ Examples:
   brain project list
   brain project list -o json | jq -r '.projects[].name'")]
     List,
+    Edit(edit::Edit),
+    Delete(delete::Delete),
     Webhooks(Webhooks),
 }
 
@@ -99,6 +104,8 @@ impl Project {
             Self::Create(create) => create.run(session).await,
             Self::Get(get) => get.run(session).await,
             Self::List => list(session).await,
+            Self::Edit(edit) => edit.run(session).await,
+            Self::Delete(delete) => delete.run(session).await,
             Self::Webhooks(webhooks) => webhooks.run(session).await,
         }
     }

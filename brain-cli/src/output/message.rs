@@ -1,23 +1,6 @@
 //! Messages of the API in the JSON mapping of Protocol Buffers, as grpcurl prints them, and as YAML.
 
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
-use std::sync::LazyLock;
-
-static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
-    DescriptorPool::decode(brain_proto::FILE_DESCRIPTOR_SET)
-        .expect("the descriptors were made with the code they describe")
-});
-
-/// The descriptor of a message of `brain.v1`.
-pub(crate) fn descriptor(name: &str) -> MessageDescriptor {
-    POOL.get_message_by_name(&format!("brain.v1.{name}")).expect("callers name messages of brain.v1")
-}
-
-/// A message with its descriptor.
-pub(crate) fn dynamic(name: &str, message: &impl prost::Message) -> DynamicMessage {
-    let bytes = message.encode_to_vec();
-    DynamicMessage::decode(descriptor(name), bytes.as_slice()).expect("a message reads back as what it is")
-}
+use prost_reflect::DynamicMessage;
 
 /// JSON over several lines.
 pub(crate) fn json(message: &DynamicMessage) -> String {
@@ -37,7 +20,7 @@ pub(crate) fn yaml(message: &DynamicMessage) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use brain_proto::v1;
+    use brain_proto::{reflect::dynamic, v1};
 
     fn example() -> DynamicMessage {
         let version = v1::VersionProduction { version: "0.0.4".to_owned(), healthy: 3, ..Default::default() };

@@ -45,6 +45,13 @@ pub(crate) fn date(time: Option<prost_types::Timestamp>) -> String {
     })
 }
 
+/// "2026-01-02 15:04:05", by the clock on the wall; empty for an absent time.
+pub(crate) fn second(time: Option<prost_types::Timestamp>) -> String {
+    time.map_or_else(String::new, |time| {
+        of(time).to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+    })
+}
+
 /// "90 s", "5 min" of a duration of the API.
 pub(crate) fn length(duration: prost_types::Duration) -> String {
     span(duration.seconds)

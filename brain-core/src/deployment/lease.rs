@@ -15,6 +15,12 @@ pub struct Lease {
 }
 
 impl Deployment {
+    /// Whether whoever took it under this generation still has it.
+    #[must_use]
+    pub fn is_held_under(&self, generation: u64) -> bool {
+        self.lease.is_some() && self.generation == generation
+    }
+
     /// When the current step has taken too long. Time without a deployer does not count: nobody could have acted.
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {

@@ -63,6 +63,13 @@ impl Change {
         let told = |topic, text: String| Told { topic, text, why: String::new() };
         match self {
             Self::ProjectCreated(_) => told(Topic::Project, "the project was created".to_owned()),
+            Self::ProjectChanged { fields, why, spec: _ } => Told {
+                why: why.clone(),
+                ..told(Topic::Project, format!("the definition changed: {}", fields.join(", ")))
+            },
+            Self::ProjectDeleted { why } => {
+                Told { why: why.clone(), ..told(Topic::Project, "the project was deleted".to_owned()) }
+            }
             Self::TagObserved { tag, commit } => told(Topic::Source, format!("tag {tag} is at {}", short(commit))),
             Self::TagRemoved { tag } => told(Topic::Source, format!("tag {tag} is gone")),
             Self::HeadObserved { commit, ahead_of: Some(ahead) } => {

@@ -172,7 +172,7 @@ impl ProjectState {
 
     fn request(&self, wish: Wish, digest: Digest, serving: &[ServiceCount]) -> Request {
         let Wish { tag, requested_by, request_id, policy, outside_windows, repair_drift, adopt, unseen: _ } = wish;
-        let number = self.deployments.back().map_or(0, |latest| latest.number) + 1;
+        let number = self.last_number() + 1;
         let goal = Goal { deployment: number, tag: &tag, digest: &digest };
         let by_policy = policy.as_ref().unwrap_or(&self.spec.rollout_policy);
         let plan = plan::plan(&self.spec, by_policy, goal, serving).allowing(self.set_up(repair_drift), adopt);

@@ -10,16 +10,26 @@ use std::collections::BTreeMap;
 
 impl ProjectState {
     /// What serves, by the deployment that ended last. Where that left doubts, what was observed since decides: counts, and
-    /// which services that no deployment has succeeded with are healthy. Where production is not `current`, nothing decides:
-    /// the plan settles what is doubtful first.
+    /// which services that no deployment has succeeded with are healthy. So does it before the first deployment, for a project
+    /// that was there before under this name, here or at a server that lost its store. Where production is not `current`,
+    /// nothing decides: the plan settles what is doubtful first.
     #[must_use]
     pub fn serving_now(&self, current: bool) -> Vec<ServiceCount> {
-        let doubts = self.serving.iter().any(|count| count.known.is_some());
+        let doubts = self.deployments.is_empty() || self.serving.iter().any(|count| count.known.is_some());
         let current = current && self.unobserved.is_none();
         match self.observed_since_the_end().filter(|_| doubts && current) {
             Some(services) => observed(&self.serving, services),
             None => self.serving.clone(),
         }
+    }
+
+    /// What serves now, as it can be known once nobody observes it any more.
+    pub(super) fn serving_unseen(&self) -> Vec<ServiceCount> {
+        let unseen = |count: ServiceCount| {
+            let Known { most, proven, .. } = count.known();
+            ServiceCount { known: Some(Known { least: 0, most, healthy: 0, proven }), ..count }
+        };
+        self.serving_now(true).into_iter().map(unseen).collect()
     }
 
     /// Production as it was seen after the latest deployment had ended. Of what was seen before, nobody knows whether it shows

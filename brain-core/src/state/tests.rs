@@ -5,6 +5,7 @@ use crate::{
     status::status,
 };
 
+mod definition;
 mod left;
 mod unobserved;
 

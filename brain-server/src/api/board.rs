@@ -11,6 +11,7 @@ use crate::{
 use brain_core::{id::ProjectId, status::status};
 use brain_proto::{
     convert::status_to_proto,
+    name,
     v1::{
         GetBoardRequest, GetBoardResponse, ProjectStatus, WatchBoardRequest, WatchBoardResponse,
         board_service_server::BoardService,
@@ -60,24 +61,33 @@ async fn watch(
     mut changed: broadcast::Receiver<ProjectId>,
     sender: mpsc::Sender<Result<WatchBoardResponse, Status>>,
 ) {
-    let mut due: BTreeSet<ProjectId> = directory.all().iter().map(|project| project.id.clone()).collect();
+    let all = || directory.all().into_iter().map(|project| project.id.clone());
+    let mut due: BTreeSet<ProjectId> = all().collect();
+    // Projects that the reader knows, and is to be told of when they are gone.
+    let mut told = BTreeSet::new();
     loop {
         for id in std::mem::take(&mut due) {
-            let Some(project) = directory.get(&id) else { continue };
-            let message = WatchBoardResponse { project: Some(project_status(&project, &shared)) };
-            if sender.send(Ok(message)).await.is_err() {
+            let status = match directory.get(&id) {
+                Some(project) => {
+                    told.insert(id);
+                    project_status(&project, &shared)
+                }
+                None if told.remove(&id) => ProjectStatus { project: name::project(&id), ..Default::default() },
+                None => continue,
+            };
+            if sender.send(Ok(WatchBoardResponse { project: Some(status) })).await.is_err() {
                 return;
             }
         }
         match changed.recv().await {
             Ok(id) => drop(due.insert(id)),
-            Err(RecvError::Lagged(_)) => due.extend(directory.all().iter().map(|project| project.id.clone())),
+            Err(RecvError::Lagged(_)) => due.extend(all().chain(told.iter().cloned())),
             Err(RecvError::Closed) => return,
         }
         loop {
             match changed.try_recv() {
                 Ok(id) => drop(due.insert(id)),
-                Err(TryRecvError::Lagged(_)) => due.extend(directory.all().iter().map(|project| project.id.clone())),
+                Err(TryRecvError::Lagged(_)) => due.extend(all().chain(told.iter().cloned())),
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
         }

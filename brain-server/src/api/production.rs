@@ -100,7 +100,11 @@ async fn watch(project: Arc<Project>, sender: mpsc::Sender<Result<WatchProductio
                 let _ = sender.send(Err(cut_off(&name::production(&project.id)))).await;
                 return;
             }
-            Err(RecvError::Closed) => return,
+            // The project was deleted.
+            Err(RecvError::Closed) => {
+                let _ = sender.send(Err(error::not_found(&name::project(&project.id)))).await;
+                return;
+            }
         };
         if news.version <= seen {
             continue;

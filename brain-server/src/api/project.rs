@@ -1,34 +1,40 @@
 //! ProjectService.
 
-use super::{Api, RETRY_AFTER, Watch, page};
-use crate::{directory::CreateError, http::hooks::Paths, watchers::TagError};
+use super::{Api, RETRY_AFTER, Watch, deployment::request::Faults, page};
+use crate::{
+    directory::{Deletion, Redefinition},
+    http::hooks::Paths,
+    watchers::TagError,
+};
 use brain_core::{
     hold::HoldWish,
     id::ProjectId,
-    project::Violation,
+    project::{ProjectSpec, Violation},
     state::ProjectState,
     version::{compare_tags, version_of},
 };
 use brain_proto::{
     convert::{
-        draft_from_proto, head_to_proto, project_to_proto, release_to_proto, timestamp_from_proto,
+        draft_from_proto, head_to_proto, project_to_proto, release_to_proto, spec_to_proto, timestamp_from_proto,
         version_part_from_proto,
     },
     error, name,
+    reflect::{differences, masked},
     v1::{
-        CreateProjectRequest, CreateProjectResponse, CreateTagRequest, CreateTagResponse, FreezeProjectRequest,
-        FreezeProjectResponse, GetProjectRequest, GetProjectResponse, GetWebhooksRequest, GetWebhooksResponse,
-        LiftQuarantineRequest, LiftQuarantineResponse, ListProjectsRequest, ListProjectsResponse, ListReleasesRequest,
-        ListReleasesResponse, PinProjectRequest, PinProjectResponse, QuarantineReleaseRequest,
-        QuarantineReleaseResponse, SetDeployWindowsRequest, SetDeployWindowsResponse, SetRequiredApprovalsRequest,
-        SetRequiredApprovalsResponse, ThawProjectRequest, ThawProjectResponse, UnpinProjectRequest,
-        UnpinProjectResponse, WatchProjectRequest, WatchProjectResponse, create_tag_request::Version,
-        project_service_server::ProjectService,
+        CreateProjectRequest, CreateProjectResponse, CreateTagRequest, CreateTagResponse, DeleteProjectRequest,
+        DeleteProjectResponse, FreezeProjectRequest, FreezeProjectResponse, GetProjectRequest, GetProjectResponse,
+        GetWebhooksRequest, GetWebhooksResponse, LiftQuarantineRequest, LiftQuarantineResponse, ListProjectsRequest,
+        ListProjectsResponse, ListReleasesRequest, ListReleasesResponse, PinProjectRequest, PinProjectResponse,
+        QuarantineReleaseRequest, QuarantineReleaseResponse, SetDeployWindowsRequest, SetDeployWindowsResponse,
+        SetRequiredApprovalsRequest, SetRequiredApprovalsResponse, ThawProjectRequest, ThawProjectResponse,
+        UnpinProjectRequest, UnpinProjectResponse, UpdateProjectRequest, UpdateProjectResponse, WatchProjectRequest,
+        WatchProjectResponse, create_tag_request::Version, project_service_server::ProjectService,
     },
 };
 use std::cmp::Ordering;
 use tonic::{Request, Response, Status};
 
+mod definition;
 mod holds;
 mod watch;
 
@@ -59,9 +65,52 @@ impl ProjectService for Api {
             );
             return Err(error::invalid(faults));
         }
-        let project = self.directory.create(draft, CALLER).await.map_err(create_status)?;
+        let id = draft.id.clone();
+        let project = self.directory.create(draft, CALLER.to_owned()).await;
+        let project = project.map_err(|failure| definition::status(&id, failure))?;
         let project = Some(project_to_proto(&project.read().state));
         Ok(Response::new(CreateProjectResponse { project }))
+    }
+
+    async fn update_project(
+        &self,
+        request: Request<UpdateProjectRequest>,
+    ) -> Result<Response<UpdateProjectResponse>, Status> {
+        let UpdateProjectRequest { project, update_mask, requested_by, reason } = request.into_inner();
+        let wish = project.ok_or_else(|| error::invalid_field("project", "is required"))?;
+        let mut faults = Faults::default();
+        faults.request("", &requested_by);
+        faults.reason(&reason);
+        let id = faults.project("project.name", &wish.name);
+        let id = faults.end(id)?;
+        let paths = update_mask.map(|mask| mask.paths).unwrap_or_default();
+        let redefinition = Redefinition {
+            id: id.clone(),
+            etag: wish.etag.clone(),
+            made: move |spec: &ProjectSpec| masked(&spec_to_proto(spec), &wish, &paths).map(draft_from_proto),
+            differences: |one, other| differences(&spec_to_proto(one), &spec_to_proto(other)),
+            by: definition::by(requested_by),
+            why: reason,
+        };
+        let project = self.directory.redefine(redefinition).await;
+        let project = project.map_err(|failure| definition::status(id.as_str(), failure))?;
+        let project = Some(project_to_proto(&project.read().state));
+        Ok(Response::new(UpdateProjectResponse { project }))
+    }
+
+    async fn delete_project(
+        &self,
+        request: Request<DeleteProjectRequest>,
+    ) -> Result<Response<DeleteProjectResponse>, Status> {
+        let DeleteProjectRequest { name, etag, leave_running, requested_by, reason } = request.into_inner();
+        let mut faults = Faults::default();
+        faults.request("", &requested_by);
+        faults.reason(&reason);
+        let id = faults.project("name", &name);
+        let id = faults.end(id)?;
+        let deletion = Deletion { id: id.clone(), etag, leave_running, by: definition::by(requested_by), why: reason };
+        self.directory.delete(deletion).await.map_err(|failure| definition::status(id.as_str(), failure))?;
+        Ok(Response::new(DeleteProjectResponse {}))
     }
 
     async fn get_project(&self, request: Request<GetProjectRequest>) -> Result<Response<GetProjectResponse>, Status> {
@@ -302,16 +351,4 @@ pub(super) fn after_project(token: &str) -> Result<Option<ProjectId>, Status> {
 /// Token of the page after the first `size` of `page`.
 pub(super) fn next_token(page: &[std::sync::Arc<crate::project::Project>], size: usize) -> String {
     if page.len() > size { page::token(page[size - 1].id.as_str()) } else { String::new() }
-}
-
-fn create_status(failure: CreateError) -> Status {
-    match failure {
-        CreateError::Invalid(violations) => error::invalid(violations),
-        CreateError::Exists(id) => {
-            let project = name::project(&id);
-            let message = format!("{project} exists with another definition");
-            error::already_exists(&project, &message)
-        }
-        CreateError::Store(failure) => error::unavailable("STORE_UNAVAILABLE", failure.to_string(), RETRY_AFTER),
-    }
 }

@@ -81,7 +81,7 @@ pub(super) async fn docker_hub(
         return Answer::Malformed("this is no Docker Hub webhook\n").into_response();
     };
     let project = ProjectId::parse(&project).ok().and_then(|id| port.directory.get(&id));
-    let Some(project) = project.filter(|project| project.routes.images == repository) else {
+    let Some(project) = project.filter(|project| project.read().routes.images == repository) else {
         info!(repository, "a Docker Hub webhook of a repository that is not its path's project's");
         return Answer::Ignored.into_response();
     };
@@ -103,7 +103,7 @@ pub(super) async fn registry(State(port): State<Arc<Port>>, Path(token): Path<St
     };
     let mut answer = Answer::Ignored;
     for repository in repositories {
-        let projects = port.projects(|project| project.routes.images == repository);
+        let projects = port.projects(|project| project.read().routes.images == repository);
         if projects.is_empty() {
             info!(repository, "a registry's notification of a repository that no project has");
         }
@@ -121,12 +121,13 @@ impl Port {
     }
 
     async fn poll_git(&self, repository: &str) -> Answer {
-        let moved_here = |project: &Project| {
+        let is_here = |project: &Project| {
             let inner = project.read();
             let moved = inner.state.source_moved.as_ref();
-            moved.is_some_and(|(to, _)| repository_key(to).as_deref() == Some(repository))
+            inner.routes.git == repository
+                || moved.is_some_and(|(to, _)| repository_key(to).as_deref() == Some(repository))
         };
-        let projects = self.projects(|project| project.routes.git == repository || moved_here(project));
+        let projects = self.projects(is_here);
         if projects.is_empty() {
             info!(repository, "a GitHub webhook of a repository that no project has");
             return Answer::Ignored;

@@ -11,6 +11,7 @@ use brain_core::{
     hold::HoldWish,
     housekeeping::HouseNews,
     observation::Observation,
+    project::ProjectSpec,
     state::{Refusal, WayBack, Wish},
     time::Timestamp,
 };
@@ -69,6 +70,10 @@ impl Actor {
                 }
             };
             self.handle(command).await;
+            if self.project.read().state.deleted.is_some() {
+                // Whoever waits is told by the end of the mailbox.
+                return;
+            }
         }
     }
 
@@ -84,6 +89,12 @@ impl Actor {
             }
             Command::Hold { by, wish, why, reply } => {
                 let _ = reply.send(self.hold(by, wish, why).await);
+            }
+            Command::Redefine { by, spec, fields, why, reply } => {
+                let _ = reply.send(self.redefine(by, *spec, fields, why).await);
+            }
+            Command::Delete { by, leave_running, why, reply } => {
+                let _ = reply.send(self.delete(by, leave_running, why).await);
             }
             Command::KeepHouse { by, news, reply } => {
                 let _ = reply.send(self.keep_house(by, news).await);
@@ -195,6 +206,29 @@ impl Actor {
         let change = self.project.read().state.request_hold(wish, why)?;
         self.commit(change.map(|change| Event { at, by, change }).into_iter().collect()).await?;
         // What is pinned now may be what housekeeping is about to remove.
+        self.project.shared.deployers.leave_house(&self.project.id).await;
+        Ok(())
+    }
+
+    async fn redefine(
+        &mut self,
+        by: String,
+        spec: ProjectSpec,
+        fields: Vec<String>,
+        why: String,
+    ) -> Result<(), CommandError> {
+        let at = self.project.shared.clock.now();
+        let change = self.project.read().state.redefine(spec, fields, why)?;
+        self.commit(change.map(|change| Event { at, by, change }).into_iter().collect()).await?;
+        // It keeps house by the former definition.
+        self.project.shared.deployers.leave_house(&self.project.id).await;
+        Ok(())
+    }
+
+    async fn delete(&mut self, by: String, leave_running: bool, why: String) -> Result<(), CommandError> {
+        let at = self.project.shared.clock.now();
+        let change = self.project.read().state.delete(leave_running, why)?;
+        self.commit(vec![Event { at, by, change }]).await?;
         self.project.shared.deployers.leave_house(&self.project.id).await;
         Ok(())
     }

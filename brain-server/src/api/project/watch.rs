@@ -5,7 +5,7 @@ use crate::project::{News, Project};
 use brain_core::{drift::KnownDrift, event::Change, looks::Unobserved, state::ProjectState};
 use brain_proto::{
     convert::{project_to_proto, release_to_proto},
-    name,
+    error, name,
     v1::WatchProjectResponse,
 };
 use std::{collections::BTreeSet, sync::Arc};
@@ -35,6 +35,7 @@ impl Touched {
                     self.project = true;
                 }
                 Change::ProjectCreated(_)
+                | Change::ProjectChanged { .. }
                 | Change::HeadObserved { .. }
                 | Change::HeadRemoved
                 | Change::HousekeepingEnded { .. }
@@ -51,6 +52,8 @@ impl Touched {
                 | Change::HousekeepingBegan { .. }
                 | Change::DeploymentRequested(_)
                 | Change::DeploymentChanged { .. }
+                // Told by the end of the stream.
+                | Change::ProjectDeleted { .. }
                 // Of the line, and never among a project's.
                 | Change::LineStopped { .. }
                 | Change::LineReleased { .. } => {}
@@ -82,7 +85,7 @@ pub(super) async fn watch(
         let mut next = match news.recv().await {
             Ok(news) => Ok(news),
             Err(RecvError::Lagged(behind)) => Err(TryRecvError::Lagged(behind)),
-            Err(RecvError::Closed) => return,
+            Err(RecvError::Closed) => return gone(&project, &sender).await,
         };
         loop {
             match next {
@@ -100,6 +103,9 @@ pub(super) async fn watch(
             }
             next = news.try_recv();
         }
+        if project.read().state.deleted.is_some() {
+            return gone(&project, &sender).await;
+        }
         let now = self::beside(&project.read().state);
         touched.project |= now != beside;
         beside = now;
@@ -112,6 +118,11 @@ pub(super) async fn watch(
             return;
         }
     }
+}
+
+/// Ends the watch of a project that was deleted.
+async fn gone(project: &Project, sender: &mpsc::Sender<Result<WatchProjectResponse, Status>>) {
+    let _ = sender.send(Err(error::not_found(&name::project(&project.id)))).await;
 }
 
 /// What of the project changes with events of which few change it: those of deployments, and looks at production.

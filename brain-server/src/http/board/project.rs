@@ -29,6 +29,8 @@ const RELEASES: usize = 20;
 const HISTORY: usize = 20;
 /// How long changes are gathered before the page is made anew.
 const GATHERED: Duration = Duration::from_millis(100);
+/// What is left of the page of a project that is deleted while somebody looks.
+const DELETED: &str = "<p>This project was deleted.</p>";
 
 #[derive(Template)]
 #[template(path = "project.html")]
@@ -141,13 +143,16 @@ pub(super) async fn follow(
             told = news.recv() => match told {
                 Ok(told) => happened.extend_from_slice(&told.events),
                 Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => return Ok(()),
+                Err(RecvError::Closed) => return reader.send(DELETED.to_owned()).await,
             },
             thrown = thrown.changed() => if thrown.is_err() { return Ok(()) },
         }
         sleep(GATHERED).await;
         while let Ok(told) = news.try_recv() {
             happened.extend_from_slice(&told.events);
+        }
+        if project.read().state.deleted.is_some() {
+            return reader.send(DELETED.to_owned()).await;
         }
     }
 }

@@ -8,6 +8,8 @@ TOOLS := .setup
 # The binaries, with the features that dependencies have in tests: one test is named so that cargo takes those, and
 # nothing is built twice for `make demo` and `make test`. For the same reason binaries are run from where they are built.
 BINARIES := --workspace --bins --test story
+# Most tests wait for other programs: more of them at a time than there are cores.
+THREADS := $(shell echo $$((2 * $$(nproc))))
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .PHONY: help setup build lint test soak demo bench
@@ -30,7 +32,7 @@ lint: setup ## formatting, clippy, buf lint
 test: lint ## everything that must pass
 	cd tests/lab && PYTHONDONTWRITEBYTECODE=1 ../../$(TOOLS)/venv/bin/python -m pytest -q -p no:cacheprovider
 	cargo build --workspace --all-targets $(CARGO_JOBS)
-	cargo test --workspace --no-fail-fast $(CARGO_JOBS)
+	RUST_TEST_THREADS=$(THREADS) cargo test --workspace --no-fail-fast $(CARGO_JOBS)
 
 soak: ## simulate seed after seed until stopped; prints the seed of a failure
 	cargo build --workspace --all-targets $(CARGO_JOBS)

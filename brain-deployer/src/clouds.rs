@@ -5,9 +5,13 @@ use crate::{
     cloud::Cloud,
 };
 use async_trait::async_trait;
-use std::{collections::HashMap, sync::Arc};
-use tokio::sync::Mutex;
+use anyhow::Context;
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use tokio::{sync::Mutex, time::timeout};
 use tracing::warn;
+
+/// Longest wait for AWS's word on whose the deployer's own credentials are: whoever asks for a cloud renews leases beside it.
+const OWN_WITHIN: Duration = Duration::from_secs(2);
 
 /// Gives the clouds.
 #[async_trait]
@@ -69,7 +73,8 @@ impl Inner {
             return String::new();
         }
         if self.own.is_none() {
-            match own_account(region).await {
+            let own = timeout(OWN_WITHIN, own_account(region)).await.context("AWS does not answer");
+            match own.and_then(|own| Ok(own?)) {
                 Ok(own) => self.own = Some(own),
                 Err(error) => warn!(%error, role, "whether the role is of this deployer's own account is not known"),
             }

@@ -12,6 +12,9 @@ use std::{fs, net::SocketAddr};
 /// Length of a lease in tests: long enough for a machine that is busy building, short enough to wait for its end.
 const LEASE: &str = "2s";
 
+/// A port that is free, chosen by the system; the log says which.
+const ANY_PORT: &str = "127.0.0.1:0";
+
 /// What GitHub signs with in tests.
 pub const WEBHOOK_SECRET: &str = "a secret of the tests";
 
@@ -163,7 +166,7 @@ pub fn watcher_with(sandbox: &Sandbox, name: &str, server: &str, settings: &str)
     fs::write(&config, settings)?;
     sandbox.start(name, &paths::binary("brain-watcher")?, |command| {
         command.args(["--server", &format!("http://{server}"), "--agent", name, "--config"]).arg(config);
-        command.env("NO_COLOR", "1");
+        command.env("NO_COLOR", "1").env("BRAIN_METRICS_LISTEN", ANY_PORT);
     })
 }
 
@@ -205,6 +208,7 @@ fn start_deployer(sandbox: &Sandbox, name: &str, server: &str, endpoint: &str, s
     sandbox.start(name, &paths::binary("brain-deployer")?, |command| {
         command.args(["--server", &format!("http://{server}"), "--agent", name, "--config"]).arg(config);
         command.env("AWS_ENDPOINT_URL", endpoint).env("AWS_REGION", "us-east-1").env("NO_COLOR", "1");
+        command.env("BRAIN_METRICS_LISTEN", ANY_PORT);
         // The lab takes any credentials; these keep the SDK from looking for real ones.
         command.env("AWS_ACCESS_KEY_ID", "lab").env("AWS_SECRET_ACCESS_KEY", "lab");
     })

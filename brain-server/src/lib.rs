@@ -46,6 +46,7 @@ pub mod http;
 pub mod line;
 mod measured;
 pub mod metrics;
+pub mod notifications;
 pub mod project;
 pub mod store;
 mod tagger;
@@ -137,6 +138,8 @@ where
     }
     tasks.spawn(line::run(Arc::clone(&directory), Arc::clone(&shared)));
     tasks.spawn(tagger::run(Arc::clone(&directory), Arc::clone(&shared)));
+    let board = config.board_url.clone();
+    notifications::start(config.notifications.clone(), &config.data, board, &directory, &shared, revision)?;
     let hooks = Arc::new(Hooks::new(config.webhook_secret.clone()));
     if let Some(incoming) = http_incoming {
         let (directory, shared, hooks) = (Arc::clone(&directory), Arc::clone(&shared), Arc::clone(&hooks));

@@ -53,6 +53,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    // The one TLS provider; a second call would fail, and there is none.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let file = match &arguments.config {
         None => Settings::default(),
         Some(path) => {

@@ -16,6 +16,9 @@ const BATCHES: &[f64] = &[1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0];
 const DEPLOYMENTS: &[f64] =
     &[30.0, 60.0, 120.0, 300.0, 600.0, 1_200.0, 1_800.0, 3_600.0, 7_200.0, 14_400.0, 43_200.0, 86_400.0];
 
+/// Of a notice: at once, as a rule; hours where its receiver was away.
+const DELAYS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 1_800.0, 7_200.0];
+
 pub(crate) const GRPC_REQUESTS: &str = "brain_grpc_requests_total";
 pub(crate) const GRPC_DURATION: &str = "brain_grpc_request_duration_seconds";
 pub(crate) const GRPC_STREAMS: &str = "brain_grpc_streams";
@@ -24,6 +27,9 @@ pub(crate) const STORE_COMMIT: &str = "brain_store_commit_duration_seconds";
 pub(crate) const STORE_BATCH: &str = "brain_store_batch_events";
 pub(crate) const EVENTS: &str = "brain_events_total";
 pub(crate) const WEBHOOKS: &str = "brain_webhooks_total";
+pub(crate) const NOTIFICATIONS: &str = "brain_notifications_total";
+pub(crate) const NOTIFICATION_TRIES: &str = "brain_notification_tries_total";
+pub(crate) const NOTIFICATION_DELAY: &str = "brain_notification_delay_seconds";
 const PROJECTS: &str = "brain_projects";
 const UNOBSERVED: &str = "brain_projects_unobserved";
 const ACTIVE: &str = "brain_deployments_active";
@@ -64,6 +70,12 @@ pub const MEASURED: &[Metric] = &[
     gauge(AGENTS, "Agents that are connected, by kind."),
     gauge(PAGES, "Pages of the board that are kept current."),
     gauge(LINE, "1 while the line is stopped."),
+    counter(
+        NOTIFICATIONS,
+        "Notices, by notification and outcome: delivered, given_up; missed counts changes of the log.",
+    ),
+    counter(NOTIFICATION_TRIES, "Requests that carried a notice, by notification and outcome: ok, failed."),
+    histogram(NOTIFICATION_DELAY, DELAYS, "Time from what happened to its notice's delivery, by notification."),
     counter(WEBHOOKS, "Webhooks that came in, by sender and what became of them."),
 ];
 

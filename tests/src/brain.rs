@@ -28,6 +28,8 @@ pub struct Server {
     poll_interval: String,
     observe_interval: String,
     housekeeping_interval: String,
+    /// Its configuration file.
+    settings: String,
 }
 
 impl Server {
@@ -51,8 +53,22 @@ impl Server {
         Self::start_with("300ms", "300ms", interval).await
     }
 
+    /// Starts one with this configuration file beside its flags.
+    pub async fn start_configured(settings: &str) -> Result<Self> {
+        let mut server = Self::new("300ms", "300ms", "0s")?;
+        server.settings = settings.to_owned();
+        server.restart().await?;
+        Ok(server)
+    }
+
     async fn start_with(poll_interval: &str, observe_interval: &str, housekeeping_interval: &str) -> Result<Self> {
-        let mut server = Self {
+        let mut server = Self::new(poll_interval, observe_interval, housekeeping_interval)?;
+        server.restart().await?;
+        Ok(server)
+    }
+
+    fn new(poll_interval: &str, observe_interval: &str, housekeeping_interval: &str) -> Result<Self> {
+        Ok(Self {
             sandbox: Sandbox::new()?,
             process: None,
             port: 0,
@@ -60,9 +76,8 @@ impl Server {
             poll_interval: poll_interval.to_owned(),
             observe_interval: observe_interval.to_owned(),
             housekeeping_interval: housekeeping_interval.to_owned(),
-        };
-        server.restart().await?;
-        Ok(server)
+            settings: String::new(),
+        })
     }
 
     /// Starts it again, on the same port and store.
@@ -73,6 +88,8 @@ impl Server {
         let http = self.http_address();
         fs::write(self.sandbox.path("webhook-secret"), WEBHOOK_SECRET)?;
         let secret = self.sandbox.path("webhook-secret");
+        let config = self.sandbox.path("server.toml");
+        fs::write(&config, &self.settings)?;
         let data = self.sandbox.path("data");
         let ready = self.sandbox.path("ready");
         // One of an earlier start says nothing of this one.
@@ -85,7 +102,7 @@ impl Server {
                 .env("NO_COLOR", "1");
             command.args(["--housekeeping-interval", &housekeeping]);
             command.args(["--http-listen", &http, "--webhook-secret-file"]).arg(&secret);
-            command.arg("--ready-file").arg(&ready);
+            command.arg("--ready-file").arg(&ready).arg("--config").arg(&config);
         })?;
         eventually("the server to serve", || {
             let running = process.check();

@@ -17,8 +17,10 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
+mod notice;
 mod told;
 
+pub use notice::{Notice, Noticed};
 pub use told::{Told, Topic};
 
 /// Something that happened to a project, or to the line.

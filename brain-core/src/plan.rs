@@ -251,6 +251,30 @@ impl Step {
         }
     }
 
+    /// Its kind, for machines.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Preflight { .. } => "preflight",
+            Self::SecurityGroup => "security_group",
+            Self::LoadBalancer => "load_balancer",
+            Self::Rule { .. } => "rule",
+            Self::LaunchTemplate => "launch_template",
+            Self::AutoScalingGroup { .. } => "auto_scaling_group",
+            Self::Cluster => "cluster",
+            Self::TaskDefinition { .. } => "task_definition",
+            Self::Service { .. } => "service",
+            Self::Capacity { .. } => "capacity",
+            Self::Scale { .. } => "scale",
+            Self::Weigh { .. } => "weigh",
+            Self::Verify { .. } => "verify",
+            Self::Bake { .. } => "bake",
+            Self::Gate { .. } => "gate",
+            Self::Hold => "hold",
+            Self::ReturnCapacity { .. } => "return_capacity",
+        }
+    }
+
     /// Whether it only waits, so that a person may pass it over.
     #[must_use]
     pub fn only_waits(&self) -> bool {

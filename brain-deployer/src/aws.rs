@@ -1,6 +1,9 @@
 //! The AWS SDK behind the ports: the only place that knows its types.
 
-use crate::cloud::{CloudError, ErrorKind, Tags, is_idle};
+use crate::{
+    cloud::{CloudError, ErrorKind, Tags, is_idle},
+    metrics,
+};
 use aws_config::{
     BehaviorVersion, Region, SdkConfig, retry::RetryConfig, sts::AssumeRoleProvider, timeout::TimeoutConfig,
 };
@@ -115,12 +118,17 @@ impl Aws {
         E: ProvideErrorMetadata + std::error::Error + 'static,
         R: HasStatus + std::fmt::Debug,
     {
+        let asked = Instant::now();
         let purpose = if is_idle() { Use::Idle } else { Use::Wanted };
         if let Err(Crowded { before }) = self.limits.turn(action, purpose).await {
+            metrics::called(action, "limited");
             let message = format!("AWS's limit of {action}: {before} calls wait before this one");
             return Err(CloudError { action, code: "OwnLimit".to_owned(), message, kind: ErrorKind::Limited });
         }
+        let sent = Instant::now();
         let answer = call.await.map_err(failed(action));
+        metrics::answered(action, sent - asked, sent.elapsed());
+        metrics::called(action, answer.as_ref().map_or_else(|error| error.kind.name(), |_| "ok"));
         if answer.as_ref().is_err_and(|error| error.kind == ErrorKind::Throttled) {
             self.limits.throttled(action, Instant::now());
         }

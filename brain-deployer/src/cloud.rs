@@ -61,6 +61,19 @@ pub enum ErrorKind {
     Terminal,
 }
 
+impl ErrorKind {
+    /// Its name, for machines.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Throttled => "throttled",
+            Self::Limited => "limited",
+            Self::Transient => "transient",
+            Self::Terminal => "terminal",
+        }
+    }
+}
+
 tokio::task_local! {
     static IDLE: ();
 }

@@ -4,8 +4,8 @@ use crate::{
     aws::{Aws, Limits, own_account},
     cloud::Cloud,
 };
-use async_trait::async_trait;
 use anyhow::Context;
+use async_trait::async_trait;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{sync::Mutex, time::timeout};
 use tracing::warn;

@@ -5,6 +5,7 @@ use crate::{
     config::Config,
     housekeeping,
     lease::LeaseClock,
+    metrics::{self, CONNECTED, LOST, RENEWALS},
     observers::Observers,
     outside::Outside,
     prometheus::Prometheus,
@@ -14,6 +15,7 @@ use crate::{
     waits::Waits,
     worker::{self, Work},
 };
+use ::metrics::{counter, gauge};
 use brain_core::{
     housekeeping::Keep,
     plan::{Plan, Step},
@@ -72,6 +74,7 @@ pub(crate) async fn keep(mut deployer: Deployer, shutdown: CancellationToken) {
         let tasks = TaskTracker::new();
         let ended =
             shutdown.run_until_cancelled(stream(&deployer, &endpoint, &credentials, tasks.clone(), end.clone())).await;
+        gauge!(CONNECTED).set(0.0);
         // Whoever acts next must be the only one.
         end.cancel();
         tasks.close();
@@ -105,6 +108,7 @@ async fn stream(
     let mut messages = client.connect(ReceiverStream::new(receiver)).await?.into_inner();
     let lease = welcome(&mut messages, sent).await?;
     info!(server = %deployer.config.server, "connected");
+    gauge!(CONNECTED).set(1.0);
     let reporter = Arc::new(Reporter::new(sender));
     let observers =
         Observers::new(Arc::clone(&deployer.outside.clouds), Arc::clone(&reporter), tasks.clone(), end.clone());
@@ -166,9 +170,11 @@ impl Session<'_> {
                 // In one order, so that a simulation's seed runs the same way each time; the end of the lease before all.
                 biased;
                 () = sleep_until(until) => {
+                    counter!(LOST).increment(1);
                     return Err(Status::deadline_exceeded("the lease was not renewed in time: all deployments are left"));
                 }
                 _ = renew.tick() => {
+                    counter!(RENEWALS, "outcome" => "sent").increment(1);
                     let sequence = self.lease.renewing(Instant::now());
                     let renewal = ToServer::Renew(RenewLeases { sequence });
                     if self.reporter.send(renewal).await.is_err() {
@@ -185,7 +191,10 @@ impl Session<'_> {
 
     async fn handle(&mut self, message: DeployerServiceConnectResponse) {
         match message.message {
-            Some(Message::Renewed(renewed)) => self.lease.renewed(renewed.sequence),
+            Some(Message::Renewed(renewed)) => {
+                counter!(RENEWALS, "outcome" => "answered").increment(1);
+                self.lease.renewed(renewed.sequence);
+            }
             Some(Message::Acknowledged(mut acknowledged)) => {
                 acknowledged.stale &= !self.deployer.outside.deaf;
                 self.reporter.acknowledged(acknowledged);
@@ -232,6 +241,7 @@ impl Session<'_> {
                         former.leave.cancel();
                         let _ = former.task.await;
                     }
+                    let _held = metrics::Held::new();
                     worker::run(work, reporter, lease, asked).await;
                 };
                 ended.run_until_cancelled(work).await;

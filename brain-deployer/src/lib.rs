@@ -16,6 +16,7 @@ mod connection;
 mod difference;
 mod housekeeping;
 mod lease;
+pub mod metrics;
 mod observers;
 pub mod outside;
 pub mod prometheus;

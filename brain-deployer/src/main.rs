@@ -2,11 +2,11 @@
 
 use anyhow::Context;
 use brain_deployer::{config::Settings, outside::Outside};
-use clap::{Parser, ValueEnum};
-use std::{fs, io::IsTerminal, path::PathBuf, process::ExitCode};
+use brain_telemetry::{log, metrics, port};
+use clap::Parser;
+use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 /// Carries out deployments on AWS, and tells the brain server what runs in production.
 #[derive(Parser)]
@@ -21,21 +21,18 @@ struct Arguments {
     /// Name of this deployer, unique among deployers [default: deployer]
     #[arg(long, env = "BRAIN_AGENT")]
     agent: Option<String>,
+    /// Address at which /metrics and /healthz are served, as 127.0.0.1:9464 [default: they are not]
+    #[arg(long, value_name = "HOST:PORT", env = "BRAIN_METRICS_LISTEN")]
+    metrics_listen: Option<SocketAddr>,
     /// How the log is written
-    #[arg(long, value_enum, default_value_t = LogFormat::Pretty, env = "BRAIN_LOG_FORMAT")]
-    log: LogFormat,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum LogFormat {
-    Pretty,
-    Json,
+    #[arg(long, visible_alias = "log-format", value_enum, default_value_t = log::Format::Pretty, env = "BRAIN_LOG_FORMAT")]
+    log: log::Format,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    start_log(arguments.log);
+    log::start(arguments.log, "info,aws_smithy_runtime_api=warn");
     match run(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -69,17 +66,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         stop.cancel();
     });
+    if let Some(address) = arguments.metrics_listen {
+        metrics::install(brain_deployer::metrics::MEASURED)?;
+        port::open(address, shutdown.clone()).await?;
+    }
     let outside = Outside::real(config.aws_limits);
     brain_deployer::run(config, outside, uuid::Uuid::now_v7().to_string(), shutdown).await
-}
-
-fn start_log(format: LogFormat) {
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,aws_smithy_runtime_api=warn"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let log = log.with_ansi(std::io::stderr().is_terminal());
-    match format {
-        LogFormat::Pretty => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
 }

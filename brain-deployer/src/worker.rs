@@ -7,6 +7,7 @@
 use crate::{
     cloud::{CloudError, ErrorKind},
     lease::LeaseClock,
+    metrics::stepped,
     reporter::{Leave, Observation, Reporter, StepKey},
     step::{self, Act, Context, Findings, Observed, looks::Kind, watch::Watch},
     waits::Waits,
@@ -63,7 +64,14 @@ pub(crate) async fn run(mut work: Work, reporter: Arc<Reporter>, lease: Arc<Leas
         }
         work.context.old_serves = old_serves(&work.plan, &step, work.key.step);
         let mut runner = StepRunner::new(&work, &step, &reporter, &lease, &leave);
-        let made = match runner.run().await {
+        let ended = runner.run().await;
+        let outcome = match &ended {
+            Ok(Ended::Done) => "done",
+            Ok(Ended::Failed) => "failed",
+            Err(Leave) => "left",
+        };
+        stepped(step.kind(), outcome, runner.began.elapsed());
+        let made = match ended {
             Ok(Ended::Done) => runner.context.made,
             Ok(Ended::Failed) => return,
             Err(Leave) => {

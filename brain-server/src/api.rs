@@ -13,7 +13,7 @@ mod agent;
 mod board;
 mod deployer;
 mod deployment;
-mod event;
+pub(crate) mod event;
 mod line;
 mod page;
 mod production;

@@ -1,5 +1,6 @@
 //! Configuration: a file and flags, checked whole before anything starts.
 
+use notification::{Notification, NotificationSettings};
 use secrecy::SecretString;
 use serde::Deserialize;
 use std::{
@@ -10,6 +11,9 @@ use std::{
     time::Duration,
 };
 use thiserror::Error;
+use url::Url;
+
+pub mod notification;
 
 /// Where the API listens unless told otherwise. Loopback: whoever reaches the API can deploy.
 const LISTEN: &str = "127.0.0.1:7443";
@@ -41,6 +45,10 @@ pub struct Config {
     pub board_read_only: bool,
     /// Host ports that brain allocates.
     pub host_ports: RangeInclusive<u16>,
+    /// Where people find the board, for the links in notifications; `None`: they have none.
+    pub board_url: Option<Url>,
+    /// Where notices go.
+    pub notifications: Vec<Notification>,
 }
 
 /// The configuration as it is written, in a TOML file or as flags: nothing is checked.
@@ -77,6 +85,13 @@ pub struct Settings {
     /// Host ports that brain allocates to projects [default: 6000-9999]
     #[arg(long, env = "BRAIN_HOST_PORTS")]
     pub host_ports: Option<String>,
+    /// Address at which people find the board, as https://brain.example.com/, for the links in notifications
+    #[arg(long, env = "BRAIN_BOARD_URL")]
+    pub board_url: Option<String>,
+    /// Where notices go; only in the file
+    #[arg(skip)]
+    #[serde(default)]
+    pub notification: Vec<NotificationSettings>,
 }
 
 /// All that is wrong with a configuration.
@@ -105,7 +120,10 @@ impl Settings {
             housekeeping_interval,
             board_read_only,
             host_ports,
+            board_url,
+            mut notification,
         } = self;
+        notification.extend(file.notification);
         Self {
             listen: listen.or(file.listen),
             http_listen: http_listen.or(file.http_listen),
@@ -117,6 +135,8 @@ impl Settings {
             housekeeping_interval: housekeeping_interval.or(file.housekeeping_interval),
             board_read_only: board_read_only.or(file.board_read_only),
             host_ports: host_ports.or(file.host_ports),
+            board_url: board_url.or(file.board_url),
+            notification,
         }
     }
 
@@ -156,6 +176,8 @@ impl Settings {
         if host_ports.is_none() {
             mistakes.push(format!("host_ports: {ports:?} must be two ports of 1 to 65535, written as \"6000-9999\""));
         }
+        let board_url = self.board_url.and_then(|text| parse_board(&text, &mut mistakes));
+        let notifications = notification::check(self.notification, &mut mistakes);
         match (listen, http_listen, host_ports) {
             (Some(listen), Some(http_listen), Some(host_ports)) if mistakes.is_empty() => Ok(Config {
                 listen,
@@ -168,6 +190,8 @@ impl Settings {
                 housekeeping_interval,
                 board_read_only: self.board_read_only.unwrap_or(false),
                 host_ports,
+                board_url,
+                notifications,
             }),
             _ => Err(Mistakes(mistakes)),
         }
@@ -181,6 +205,16 @@ fn parse_address(name: &str, text: Option<String>, default: &str, mistakes: &mut
         mistakes.push(format!("{name}: {text:?} is no address: write it as \"{default}\""));
     }
     address
+}
+
+/// The board's address, with the slash at its end that pages are joined to.
+fn parse_board(text: &str, mistakes: &mut Vec<String>) -> Option<Url> {
+    let whole = format!("{}/", text.trim_end_matches('/'));
+    let url = Url::parse(&whole).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    if url.is_none() {
+        mistakes.push(format!("board_url: {text:?} is no address: write it as \"https://brain.example.com/\""));
+    }
+    url
 }
 
 fn read_secret(file: &Path, mistakes: &mut Vec<String>) -> Option<SecretString> {
@@ -215,6 +249,38 @@ mod tests {
         };
         let mistakes = settings.check().unwrap_err().0;
         assert_eq!(mistakes.len(), 4, "{mistakes:?}");
+    }
+
+    #[test]
+    fn all_mistakes_of_notifications_are_named_at_once_and_no_secret_with_them() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "hunter2").unwrap();
+        let text = format!(
+            "board_url = \"nowhere\"\n\
+             [[notification]]\nname = \"Ops\"\nkind = \"webhook\"\nurl_file = \"/does/not/exist\"\n\
+             [[notification]]\nname = \"chat\"\nkind = \"slack\"\ntries = 0\nevents = [\"deploy.*\"]\n\
+             [[notification]]\nname = \"chat\"\nkind = \"webhook\"\nurl_file = {0:?}\nsecret_file = {0:?}\n\
+             [[notification]]\nname = \"both\"\nkind = \"slack\"\nurl_file = {0:?}\nurl_env = \"X\"\n",
+            file.path()
+        );
+        let mistakes = toml::from_str::<Settings>(&text).unwrap().check().unwrap_err();
+        assert_eq!(mistakes.0.len(), 11, "{mistakes}");
+        assert!(!mistakes.to_string().contains("hunter2"), "{mistakes}");
+    }
+
+    #[test]
+    fn a_notification_shows_neither_its_address_nor_its_secret() {
+        let (url, secret) = (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
+        fs::write(url.path(), "https://hooks.example/hunter2\n").unwrap();
+        fs::write(secret.path(), "hunter3 hunter3 hunter3 hunter3\n").unwrap();
+        let text = format!(
+            "[[notification]]\nname = \"ops\"\nkind = \"webhook\"\nurl_file = {:?}\nsecret_file = {:?}\n",
+            url.path(),
+            secret.path()
+        );
+        let config = toml::from_str::<Settings>(&text).unwrap().check().unwrap();
+        assert_eq!(config.notifications.len(), 1);
+        assert!(!format!("{config:?}").contains("hunter"), "{config:?}");
     }
 
     #[test]

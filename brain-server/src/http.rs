@@ -1,6 +1,6 @@
-//! The HTTP port: the board, webhooks, and health for load balancers.
+//! The HTTP port: the board, webhooks, metrics, and health for load balancers.
 
-use crate::{api::Api, directory::Directory, project::Shared};
+use crate::{api::Api, directory::Directory, metrics, project::Shared};
 use anyhow::Context;
 use axum::{
     Router,
@@ -28,6 +28,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests that are served at the same time; further ones wait.
 const AT_ONCE: usize = 256;
 
+pub(crate) use board::open_pages;
+
 /// What the handlers share.
 #[derive(Debug)]
 struct Port {
@@ -50,6 +52,13 @@ pub(crate) async fn serve(
     let api = Api::new(Arc::clone(&directory), Arc::clone(&shared), Arc::clone(&hooks));
     let board = Arc::new(board::Board::new(api, Arc::clone(&directory), Arc::clone(&shared), !read_only));
     shared.tasks.spawn(board::keep_current(Arc::clone(&board), shutdown.clone()));
+    let figures = {
+        let (directory, shared) = (Arc::clone(&directory), Arc::clone(&shared));
+        get(async move || {
+            metrics::gather(&directory, &shared).await;
+            brain_telemetry::port::figures()
+        })
+    };
     let webhooks = Router::new()
         .route("/webhooks/github", post(webhooks::github))
         .route("/webhooks/dockerhub/{project}/{token}", post(webhooks::docker_hub))
@@ -58,6 +67,7 @@ pub(crate) async fn serve(
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(|| async { "ok\n" }))
+        .route("/metrics", figures)
         .merge(webhooks)
         .merge(board::pages(board))
         .layer(DefaultBodyLimit::max(BODY_MAX))

@@ -44,6 +44,9 @@ pub mod directory;
 mod housekeeping;
 pub mod http;
 pub mod line;
+mod measured;
+pub mod metrics;
+pub mod notifications;
 pub mod project;
 pub mod store;
 mod tagger;
@@ -84,6 +87,8 @@ where
     C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
 {
     let Incoming { api: incoming, http: http_incoming } = incoming;
+    metrics::begin();
+    let store: Arc<dyn Store> = Arc::new(store::Measured::new(store));
     let loaded = store.load().await.context("the store could not be loaded")?;
     let tasks = TaskTracker::new();
     // The actors, hubs and streams end after the API has stopped taking calls.
@@ -133,6 +138,8 @@ where
     }
     tasks.spawn(line::run(Arc::clone(&directory), Arc::clone(&shared)));
     tasks.spawn(tagger::run(Arc::clone(&directory), Arc::clone(&shared)));
+    let board = config.board_url.clone();
+    notifications::start(config.notifications.clone(), &config.data, board, &directory, &shared, revision)?;
     let hooks = Arc::new(Hooks::new(config.webhook_secret.clone()));
     if let Some(incoming) = http_incoming {
         let (directory, shared, hooks) = (Arc::clone(&directory), Arc::clone(&shared), Arc::clone(&hooks));
@@ -181,6 +188,7 @@ where
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .tcp_nodelay(true)
+        .layer(measured::Measured::new(&[brain_proto::FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET])?)
         .layer(GlobalConcurrencyLimitLayer::new(CALLS_MAX))
         .add_service(health_service)
         .add_service(reflection_v1()?)

@@ -7,8 +7,9 @@ use brain_server::{
     config::{Config, Settings},
     store::{Store, sled::SledStore},
 };
-use clap::{Parser, ValueEnum};
-use std::{fs, io::IsTerminal, path::PathBuf, process::ExitCode, sync::Arc};
+use brain_telemetry::{log, metrics};
+use clap::Parser;
+use std::{fs, path::PathBuf, process::ExitCode, sync::Arc};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -16,7 +17,6 @@ use tokio::{
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
-use tracing_subscriber::EnvFilter;
 
 /// Actors allocate on one thread and free on another all the time, which the system's allocator is slow at.
 #[global_allocator]
@@ -30,8 +30,8 @@ struct Arguments {
     #[arg(long, env = "BRAIN_SERVER_CONFIG")]
     config: Option<PathBuf>,
     /// How the log is written
-    #[arg(long, value_enum, default_value_t = LogFormat::Pretty, env = "BRAIN_LOG_FORMAT")]
-    log: LogFormat,
+    #[arg(long, visible_alias = "log-format", value_enum, default_value_t = log::Format::Pretty, env = "BRAIN_LOG_FORMAT")]
+    log: log::Format,
     /// File that is written with the addresses of the API and of the HTTP port, a line each, once they are served, for scripts
     #[arg(long)]
     ready_file: Option<PathBuf>,
@@ -39,16 +39,10 @@ struct Arguments {
     settings: Settings,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum LogFormat {
-    Pretty,
-    Json,
-}
-
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    start_log(arguments.log);
+    log::start(arguments.log, "info");
     match run(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -59,6 +53,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    // The one TLS provider; a second call would fail, and there is none.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let file = match &arguments.config {
         None => Settings::default(),
         Some(path) => {
@@ -67,6 +63,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
     };
     let config = arguments.settings.or(file).check()?;
+    metrics::install(brain_server::metrics::MEASURED)?;
     let incoming =
         TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
     let http = TcpListener::bind(config.http_listen)
@@ -104,14 +101,4 @@ fn stop_signal() -> anyhow::Result<CancellationToken> {
         }
     });
     Ok(token)
-}
-
-fn start_log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let log = log.with_ansi(std::io::stderr().is_terminal());
-    match format {
-        LogFormat::Pretty => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
 }

@@ -17,8 +17,11 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
 use thiserror::Error;
 
 mod live;
+mod measured;
 pub mod memory;
 pub mod sled;
+
+pub(crate) use measured::Measured;
 
 /// Position in the log. Every committed transition has one of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

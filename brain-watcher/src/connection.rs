@@ -1,6 +1,9 @@
 //! The stream to the server: opened again whenever it breaks, each time with a hello and all that was not acknowledged.
 
-use crate::poller::{Pollers, Shared};
+use crate::{
+    metrics::{CONNECTED, WATCHED},
+    poller::{Pollers, Shared},
+};
 use brain_proto::{
     channel::{self, Pauses},
     v1::{
@@ -9,6 +12,7 @@ use brain_proto::{
         watcher_service_connect_request::Message as ToServer, watcher_service_connect_response::Message,
     },
 };
+use metrics::gauge;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc,
@@ -41,6 +45,8 @@ pub(crate) async fn keep(
         let begun = Instant::now();
         let ended = shutdown.run_until_cancelled(stream(&shared, &mut outcomes, &endpoint)).await;
         let Some(ended) = ended else { return Ok(()) };
+        gauge!(CONNECTED).set(0.0);
+        gauge!(WATCHED).set(0.0);
         let wait = pauses.after(begun.elapsed());
         match ended {
             Ok(()) => info!(?wait, "the server ended the stream, connecting again"),
@@ -66,6 +72,7 @@ async fn stream(
     send(&sender, hello).await?;
     let mut messages = client.connect(ReceiverStream::new(receiver)).await?.into_inner();
     info!(server = %shared.config.server, "connected");
+    gauge!(CONNECTED).set(1.0);
     shared.outbox.rewind();
     let mut projects: BTreeMap<String, Pollers> = BTreeMap::new();
     let read = async {
@@ -141,6 +148,7 @@ fn assign(shared: &Arc<Shared>, projects: &mut BTreeMap<String, Pollers>, assign
     for project in watch {
         projects.insert(project.project.clone(), Pollers::start(shared, &project));
     }
+    gauge!(WATCHED).set(projects.len() as f64);
 }
 
 async fn send(sender: &mpsc::Sender<WatcherServiceConnectRequest>, message: ToServer) -> Result<(), Status> {

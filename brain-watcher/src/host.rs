@@ -1,6 +1,7 @@
 //! A host's queue: few requests at once, not too many a second, and a pause while the host asks for one or is in trouble.
 //! Each host has its own, so that one that hangs, throttles or errs delays only its own projects.
 
+use crate::metrics::OfHost;
 use brain_proto::v1::HostState;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use std::{
@@ -35,6 +36,7 @@ pub struct Host {
     turns: Semaphore,
     rate: DefaultDirectRateLimiter,
     inner: Mutex<Inner>,
+    pub(crate) measured: OfHost,
 }
 
 #[derive(Debug, Default)]
@@ -84,7 +86,7 @@ impl Hosts {
         if let Some(host) = hosts.get(name) {
             return Arc::clone(host);
         }
-        let host = Arc::new(Host::new(self.rates.get(name).copied().unwrap_or(PER_SECOND)));
+        let host = Arc::new(Host::new(name, self.rates.get(name).copied().unwrap_or(PER_SECOND)));
         hosts.insert(name.to_owned(), Arc::clone(&host));
         host
     }
@@ -98,7 +100,7 @@ impl Hosts {
 }
 
 impl Host {
-    fn new(per_second: NonZeroU32) -> Self {
+    fn new(name: &str, per_second: NonZeroU32) -> Self {
         Self {
             polls: Semaphore::new(POLLS_AT_ONCE),
             turns: Semaphore::new(AT_ONCE),
@@ -106,6 +108,7 @@ impl Host {
                 Quota::per_second(per_second).allow_burst(per_second.saturating_add(per_second.get())),
             ),
             inner: Mutex::default(),
+            measured: OfHost::new(name),
         }
     }
 
@@ -118,24 +121,31 @@ impl Host {
 
     /// Waits for this request's turn, which lasts as long as the permit is held. During a long pause there is none.
     pub(crate) async fn turn(&self) -> Result<Option<SemaphorePermit<'_>>, Pause> {
+        let asked = Instant::now();
         // The semaphore is never closed.
         let permit = self.turns.acquire().await.ok();
         loop {
             let pause = self.lock().pause.clone().filter(|pause| pause.until > Instant::now());
             match pause {
                 None => break,
-                Some(pause) if pause.until > Instant::now() + PATIENCE => return Err(pause),
+                Some(pause) if pause.until > Instant::now() + PATIENCE => {
+                    self.measured.turned_away.increment(1);
+                    return Err(pause);
+                }
                 Some(pause) => sleep_until(pause.until).await,
             }
         }
         self.rate.until_ready().await;
         self.lock().requests += 1;
+        self.measured.requests.increment(1);
+        self.measured.wait.record(asked.elapsed());
         Ok(permit)
     }
 
     /// This much was read from the host.
     pub(crate) fn read(&self, bytes: usize) {
         self.lock().body_bytes += bytes as u64;
+        self.measured.bytes.increment(bytes as u64);
     }
 
     /// The host answered, and told this of its rate limit.
@@ -144,6 +154,10 @@ impl Host {
         inner.failures = 0;
         inner.not_modified += u64::from(not_modified);
         inner.limit = limit.or(inner.limit);
+        self.measured.not_modified.increment(u64::from(not_modified));
+        if let Some(limit) = limit {
+            self.measured.remaining().set(limit.remaining as f64);
+        }
     }
 
     /// Nothing is left of the rate limit, or the host asks for a pause, or is in trouble: everybody pauses. Without a
@@ -162,6 +176,7 @@ impl Host {
                 PAUSE_FIRST.saturating_mul(1 << (inner.failures - 1).min(10)).min(PAUSE_MAX)
             }
         };
+        self.measured.pauses.increment(1);
         let until_clock = jiff::Timestamp::now().saturating_add(length).unwrap_or(jiff::Timestamp::MAX);
         inner.pause = Some(Pause { until: now + length, until_clock, why: why.into() });
     }

@@ -13,6 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub mod config;
 mod connection;
 pub mod host;
+pub mod metrics;
 pub mod observe;
 pub mod once;
 pub mod outbox;

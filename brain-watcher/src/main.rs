@@ -1,16 +1,16 @@
 //! `brain-watcher`: reads its configuration and watches.
 
 use anyhow::Context;
+use brain_telemetry::{log, metrics, port};
 use brain_watcher::{
     config::{Config, Settings},
     once::Subject,
     outside::Outside,
 };
-use clap::{Parser, ValueEnum};
-use std::{fs, io::IsTerminal, path::PathBuf, process::ExitCode, sync::Arc};
+use clap::Parser;
+use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 /// Watches git hosts and registries, and tells the brain server what is there.
 #[derive(Parser)]
@@ -38,21 +38,18 @@ struct Arguments {
     /// With --once: image repository
     #[arg(long, requires = "once", default_value = "")]
     image_repository: String,
+    /// Address at which /metrics and /healthz are served, as 127.0.0.1:9464 [default: they are not]
+    #[arg(long, value_name = "HOST:PORT", env = "BRAIN_METRICS_LISTEN")]
+    metrics_listen: Option<SocketAddr>,
     /// How the log is written
-    #[arg(long, value_enum, default_value_t = LogFormat::Pretty, env = "BRAIN_LOG_FORMAT")]
-    log: LogFormat,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum LogFormat {
-    Pretty,
-    Json,
+    #[arg(long, visible_alias = "log-format", value_enum, default_value_t = log::Format::Pretty, env = "BRAIN_LOG_FORMAT")]
+    log: log::Format,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    start_log(arguments.log);
+    log::start(arguments.log, "info");
     match run(arguments).await {
         Ok(code) => code,
         Err(error) => {
@@ -91,6 +88,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         stop.cancel();
     });
+    if let Some(address) = arguments.metrics_listen {
+        metrics::install(brain_watcher::metrics::MEASURED)?;
+        port::open(address, shutdown.clone()).await?;
+    }
     let config = Arc::new(config);
     let outside = Outside::real(&config).context("no HTTP client")?;
     brain_watcher::run(config, outside, shutdown).await?;
@@ -107,14 +108,4 @@ async fn once(config: &Config, project: &str, given: Subject) -> anyhow::Result<
     let (text, whole) = brain_watcher::once::once(config, &subject).await?;
     print!("{text}");
     Ok(ExitCode::from(u8::from(!whole)))
-}
-
-fn start_log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let log = log.with_ansi(std::io::stderr().is_terminal());
-    match format {
-        LogFormat::Pretty => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
 }

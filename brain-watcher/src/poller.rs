@@ -140,10 +140,12 @@ impl Poller {
                 Source::Images(images) => images.host(),
             };
             let turn = host.poll_turn().await;
+            let began = tokio::time::Instant::now();
             // Boxed: a poll's memory is many times a poller's own, and ten thousand pollers rest most of the time.
             let poll = Box::pin(self.poll(&mut source, hinted));
             let polled = timeout(POLL_TIMEOUT, poll).await;
             drop(turn);
+            host.measured.polled(self.target, matches!(polled, Ok(Ok(()))), began.elapsed());
             match polled {
                 Ok(Ok(())) => self.tell_poll("").await,
                 Ok(Err(error)) => {

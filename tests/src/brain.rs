@@ -12,6 +12,9 @@ use std::{fs, net::SocketAddr};
 /// Length of a lease in tests: long enough for a machine that is busy building, short enough to wait for its end.
 const LEASE: &str = "2s";
 
+/// A port that is free, chosen by the system; the log says which.
+const ANY_PORT: &str = "127.0.0.1:0";
+
 /// What GitHub signs with in tests.
 pub const WEBHOOK_SECRET: &str = "a secret of the tests";
 
@@ -25,6 +28,8 @@ pub struct Server {
     poll_interval: String,
     observe_interval: String,
     housekeeping_interval: String,
+    /// Its configuration file.
+    settings: String,
 }
 
 impl Server {
@@ -48,8 +53,22 @@ impl Server {
         Self::start_with("300ms", "300ms", interval).await
     }
 
+    /// Starts one with this configuration file beside its flags.
+    pub async fn start_configured(settings: &str) -> Result<Self> {
+        let mut server = Self::new("300ms", "300ms", "0s")?;
+        server.settings = settings.to_owned();
+        server.restart().await?;
+        Ok(server)
+    }
+
     async fn start_with(poll_interval: &str, observe_interval: &str, housekeeping_interval: &str) -> Result<Self> {
-        let mut server = Self {
+        let mut server = Self::new(poll_interval, observe_interval, housekeeping_interval)?;
+        server.restart().await?;
+        Ok(server)
+    }
+
+    fn new(poll_interval: &str, observe_interval: &str, housekeeping_interval: &str) -> Result<Self> {
+        Ok(Self {
             sandbox: Sandbox::new()?,
             process: None,
             port: 0,
@@ -57,9 +76,8 @@ impl Server {
             poll_interval: poll_interval.to_owned(),
             observe_interval: observe_interval.to_owned(),
             housekeeping_interval: housekeeping_interval.to_owned(),
-        };
-        server.restart().await?;
-        Ok(server)
+            settings: String::new(),
+        })
     }
 
     /// Starts it again, on the same port and store.
@@ -70,6 +88,8 @@ impl Server {
         let http = self.http_address();
         fs::write(self.sandbox.path("webhook-secret"), WEBHOOK_SECRET)?;
         let secret = self.sandbox.path("webhook-secret");
+        let config = self.sandbox.path("server.toml");
+        fs::write(&config, &self.settings)?;
         let data = self.sandbox.path("data");
         let ready = self.sandbox.path("ready");
         // One of an earlier start says nothing of this one.
@@ -82,7 +102,7 @@ impl Server {
                 .env("NO_COLOR", "1");
             command.args(["--housekeeping-interval", &housekeeping]);
             command.args(["--http-listen", &http, "--webhook-secret-file"]).arg(&secret);
-            command.arg("--ready-file").arg(&ready);
+            command.arg("--ready-file").arg(&ready).arg("--config").arg(&config);
         })?;
         eventually("the server to serve", || {
             let running = process.check();
@@ -163,7 +183,7 @@ pub fn watcher_with(sandbox: &Sandbox, name: &str, server: &str, settings: &str)
     fs::write(&config, settings)?;
     sandbox.start(name, &paths::binary("brain-watcher")?, |command| {
         command.args(["--server", &format!("http://{server}"), "--agent", name, "--config"]).arg(config);
-        command.env("NO_COLOR", "1");
+        command.env("NO_COLOR", "1").env("BRAIN_METRICS_LISTEN", ANY_PORT);
     })
 }
 
@@ -205,6 +225,7 @@ fn start_deployer(sandbox: &Sandbox, name: &str, server: &str, endpoint: &str, s
     sandbox.start(name, &paths::binary("brain-deployer")?, |command| {
         command.args(["--server", &format!("http://{server}"), "--agent", name, "--config"]).arg(config);
         command.env("AWS_ENDPOINT_URL", endpoint).env("AWS_REGION", "us-east-1").env("NO_COLOR", "1");
+        command.env("BRAIN_METRICS_LISTEN", ANY_PORT);
         // The lab takes any credentials; these keep the SDK from looking for real ones.
         command.env("AWS_ACCESS_KEY_ID", "lab").env("AWS_SECRET_ACCESS_KEY", "lab");
     })

@@ -5,6 +5,7 @@ pub mod brain;
 pub mod browser;
 pub mod calls;
 pub mod command;
+pub mod figures;
 pub mod git_host;
 pub mod http;
 pub mod image;

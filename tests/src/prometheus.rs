@@ -30,8 +30,14 @@ pub struct Prometheus {
 impl Prometheus {
     /// Starts one that scrapes an exporter without figures.
     pub async fn start() -> Result<Self> {
+        Self::scraping(&[]).await
+    }
+
+    /// Starts one that scrapes these too, `HOST:PORT`.
+    pub async fn scraping(others: &[String]) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let target = listener.local_addr()?;
+        let others = others.iter().map(|other| format!("'{other}'")).collect::<Vec<_>>().join(", ");
         let figures = Arc::new(Mutex::new(String::new()));
         let exporter = tokio::spawn(serve(listener, Arc::clone(&figures)));
         let sandbox = Sandbox::new()?;
@@ -41,7 +47,9 @@ impl Prometheus {
             &config,
             format!(
                 "global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}\n\
-                 scrape_configs: [{{job_name: test, static_configs: [{{targets: ['{target}']}}]}}]\n"
+                 scrape_configs:\n\
+                 - {{job_name: test, static_configs: [{{targets: ['{target}']}}]}}\n\
+                 - {{job_name: brain, static_configs: [{{targets: [{others}]}}]}}\n"
             ),
         )?;
         let data = sandbox.folder("data")?;

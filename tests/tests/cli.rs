@@ -84,7 +84,8 @@ async fn a_definition_is_edited_told_of_and_deleted() -> Result<()> {
     assert_eq!(code, Some(2), "max_instances is too small: {text}");
     let kept = text.split("your text is in ").nth(1).context("where the text is")?.trim();
     ensure!(fs::read_to_string(kept)?.contains("desired_count=4"), "what was typed is lost");
-    let (code, text) = edit("sed -i -e s/^desired_count.*/desired_count=4/ -e s/^max_instances.*/max_instances=8/").await?;
+    let (code, text) =
+        edit("sed -i -e s/^desired_count.*/desired_count=4/ -e s/^max_instances.*/max_instances=8/").await?;
     assert_eq!((code, text.contains("+ desired_count = 4")), (Some(0), true), "{text}");
     assert_eq!(edit("true").await?, (Some(0), "nothing was changed\n".to_owned()));
     let (code, text) = edit("false").await?;

@@ -1,8 +1,13 @@
 //! The server as operators see it: health, reflection, and its end.
 
-use anyhow::{Context, Result};
-use brain_tests::{brain::Server, load, wait::PATIENCE};
-use serde_json::json;
+use anyhow::{Context, Result, ensure};
+use brain_tests::{
+    brain::Server,
+    load, paths,
+    sandbox::Sandbox,
+    wait::{PATIENCE, eventually},
+};
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
 #[tokio::test]
@@ -32,5 +37,30 @@ async fn a_server_that_is_told_to_stop_ends_its_streams_and_keeps_everything() -
     server.restart().await?;
     let channel = load::connect(&server.address()).await?;
     assert!(load::tags(&channel, "user").await?.contains("0.0.1"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_program_writes_its_log_as_json_when_asked_to() -> Result<()> {
+    let sandbox = Sandbox::new()?;
+    let nowhere = ["--server", "http://127.0.0.1:1"];
+    let server = ["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"];
+    for (program, arguments, says) in [
+        ("brain-server", &server[..], "brain-server serves"),
+        ("brain-watcher", &nowhere[..], "no stream, connecting again"),
+        ("brain-deployer", &nowhere[..], "no stream, connecting again"),
+    ] {
+        let process = sandbox.start(program, &paths::binary(program)?, |command| {
+            command.args(["--log-format", "json"]).args(arguments);
+        })?;
+        eventually(&format!("{program} to log"), || async {
+            let output = process.output();
+            let lines: Vec<Value> = output.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+            let said = |line: &Value| line["level"].is_string() && line["fields"]["message"] == says;
+            ensure!(lines.iter().any(said), "{output}");
+            Ok(())
+        })
+        .await?;
+    }
     Ok(())
 }

@@ -35,6 +35,37 @@ pub enum Topic {
     Line,
 }
 
+impl Topic {
+    /// Every topic.
+    pub const ALL: [Self; 9] = [
+        Self::Project,
+        Self::Source,
+        Self::Image,
+        Self::Production,
+        Self::Deployment,
+        Self::Step,
+        Self::Hold,
+        Self::SetUp,
+        Self::Line,
+    ];
+
+    /// Its name, for machines.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Project => "project",
+            Self::Source => "source",
+            Self::Image => "image",
+            Self::Production => "production",
+            Self::Deployment => "deployment",
+            Self::Step => "step",
+            Self::Hold => "hold",
+            Self::SetUp => "set_up",
+            Self::Line => "line",
+        }
+    }
+}
+
 /// An event as people read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told {
@@ -54,6 +85,32 @@ impl Change {
             Self::DeploymentRequested(request) => Some(request.number),
             Self::DeploymentChanged { number, .. } => Some(*number),
             _ => None,
+        }
+    }
+
+    /// What it is about, as far as that can be told without its deployment: there the last step is a step like any other.
+    #[must_use]
+    pub fn topic(&self) -> Topic {
+        match self {
+            Self::ProjectCreated(_) => Topic::Project,
+            Self::TagObserved { .. }
+            | Self::TagRemoved { .. }
+            | Self::HeadObserved { .. }
+            | Self::HeadRemoved
+            | Self::SourceMoved { .. }
+            | Self::TagFailed { .. } => Topic::Source,
+            Self::ImageObserved { .. } | Self::ImageRemoved { .. } => Topic::Image,
+            Self::PollFailed { target, .. } | Self::PollRecovered { target } => target.topic(),
+            Self::ProductionObserved { .. } | Self::ProductionUnobserved { .. } | Self::ProductionObservedAgain => {
+                Topic::Production
+            }
+            Self::DeploymentRequested(_) => Topic::Deployment,
+            Self::DeploymentChanged { fact, .. } => fact.told(None).topic,
+            Self::DriftObserved { .. } | Self::HousekeepingBegan { .. } | Self::HousekeepingEnded { .. } => {
+                Topic::SetUp
+            }
+            Self::HoldSet { .. } | Self::HoldLifted { .. } => Topic::Hold,
+            Self::LineStopped { .. } | Self::LineReleased { .. } => Topic::Line,
         }
     }
 
@@ -301,5 +358,29 @@ mod tests {
         let stopped = stop.map(|change| change.told(None)).unwrap();
         assert_eq!(stopped.text, "the line is stopped, and deployments under way are paused");
         assert_eq!(stopped.why, "an outage");
+    }
+
+    #[test]
+    fn the_topic_is_the_one_that_is_told() {
+        let why = String::new;
+        let changes = [
+            Change::TagRemoved { tag: "0.0.5".into() },
+            Change::SourceMoved { to: None },
+            Change::ImageRemoved { tag: "0.0.5".into() },
+            Change::PollRecovered { target: PollTarget::Images },
+            Change::PollFailed { target: PollTarget::Source, why: why() },
+            Change::ProductionObserved { services: Vec::new() },
+            Change::DeploymentChanged { number: 1, fact: Fact::Admitted },
+            Change::DeploymentChanged { number: 1, fact: Fact::LeaseEnded },
+            Change::DriftObserved { drift: Vec::new() },
+            Change::HoldSet { hold: Hold::Approvals(1), why: why() },
+            Change::HoldLifted { lifted: Lifted::Pin, why: why() },
+            Change::LineReleased { why: why() },
+        ];
+        for change in changes {
+            assert_eq!(change.topic(), change.told(None).topic, "{change:?}");
+        }
+        let names: std::collections::BTreeSet<&str> = Topic::ALL.into_iter().map(Topic::name).collect();
+        assert_eq!(names.len(), Topic::ALL.len());
     }
 }

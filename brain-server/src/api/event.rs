@@ -136,9 +136,9 @@ impl Wanted {
 
 /// Where an event stands in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Position {
-    revision: u64,
-    index: u32,
+pub(crate) struct Position {
+    pub(crate) revision: u64,
+    pub(crate) index: u32,
 }
 
 impl Position {
@@ -155,7 +155,7 @@ impl Position {
         position
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (revision, index) = text.split_once('.')?;
         let (revision, index) = (revision.parse().ok()?, index.parse().ok()?);
         (revision < u64::MAX).then_some(Self { revision, index })
@@ -173,7 +173,8 @@ fn backwards(commit: &Committed) -> impl Iterator<Item = (Position, &Event)> {
     forwards(commit).collect::<Vec<_>>().into_iter().rev()
 }
 
-fn forwards(commit: &Committed) -> impl Iterator<Item = (Position, &Event)> {
+/// The events of a commit, in their order.
+pub(crate) fn forwards(commit: &Committed) -> impl Iterator<Item = (Position, &Event)> {
     let revision = commit.revision.0;
     (0..).zip(&commit.events).map(move |(index, event)| (Position { revision, index }, event))
 }

@@ -32,6 +32,7 @@ mod stream;
 mod view;
 
 pub(super) use pulse::run as keep_current;
+pub(crate) use stream::open as open_pages;
 
 /// What pages may load and do: nothing from elsewhere, no script or style within them.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \

@@ -1,7 +1,7 @@
 //! Webhooks: each one makes watchers poll what it is about, at once, and does nothing else.
 
 use super::{Port, payload};
-use crate::project::Project;
+use crate::{metrics::WEBHOOKS, project::Project};
 use axum::{
     body::Bytes,
     extract::{Path, State},
@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use brain_core::{id::ProjectId, observation::PollTarget, project::repository_key};
+use metrics::counter;
 use std::sync::Arc;
 use tracing::{info, warn};
 
@@ -28,6 +29,25 @@ enum Answer {
     TooMany,
 }
 
+impl Answer {
+    /// The answer, counted.
+    fn to(self, sender: &'static str) -> Response {
+        counter!(WEBHOOKS, "sender" => sender, "outcome" => self.name()).increment(1);
+        self.into_response()
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Polled => "polled",
+            Self::Ignored => "ignored",
+            Self::Unauthorized => "unauthorized",
+            Self::NotFound => "not_found",
+            Self::Malformed(_) => "malformed",
+            Self::TooMany => "too_many",
+        }
+    }
+}
+
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
         let wait = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];
@@ -42,64 +62,79 @@ impl IntoResponse for Answer {
     }
 }
 
-/// GitHub's push, create and delete.
+/// GitHub.
 pub(super) async fn github(State(port): State<Arc<Port>>, headers: HeaderMap, body: Bytes) -> Response {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if !port.hooks.admits() {
-        return Answer::TooMany.into_response();
-    }
-    if !port.hooks.is_github(text("x-hub-signature-256"), &body) {
-        warn!("a GitHub webhook without the right signature was refused");
-        return Answer::Unauthorized.into_response();
-    }
-    let event = text("x-github-event");
-    if !matches!(event, "push" | "create" | "delete") {
-        info!(event, "a GitHub event that tells nothing of tags or branches");
-        return Answer::Ignored.into_response();
-    }
-    let is_form = text("content-type").starts_with("application/x-www-form-urlencoded");
-    let Some(repository) = payload::github(is_form, &body) else {
-        return Answer::Malformed("this is no GitHub event of a repository\n").into_response();
-    };
-    port.poll_git(&repository).await.into_response()
+    take_github(&port, &headers, &body).await.to("github")
 }
 
-/// Docker Hub's push.
+/// Docker Hub.
 pub(super) async fn docker_hub(
     State(port): State<Arc<Port>>,
     Path((project, token)): Path<(String, String)>,
     body: Bytes,
 ) -> Response {
+    take_docker_hub(&port, &project, &token, &body).await.to("docker_hub")
+}
+
+/// A registry.
+pub(super) async fn registry(State(port): State<Arc<Port>>, Path(token): Path<String>, body: Bytes) -> Response {
+    take_registry(&port, &token, &body).await.to("registry")
+}
+
+/// GitHub's push, create and delete.
+async fn take_github(port: &Port, headers: &HeaderMap, body: &[u8]) -> Answer {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !port.hooks.admits() {
-        return Answer::TooMany.into_response();
+        return Answer::TooMany;
     }
-    if !port.hooks.is_docker_hub(&project, &token) {
-        warn!("a Docker Hub webhook on a path that is nobody's was refused");
-        return Answer::NotFound.into_response();
+    if !port.hooks.is_github(text("x-hub-signature-256"), body) {
+        warn!("a GitHub webhook without the right signature was refused");
+        return Answer::Unauthorized;
     }
-    let Some(repository) = payload::docker_hub(&body) else {
-        return Answer::Malformed("this is no Docker Hub webhook\n").into_response();
+    let event = text("x-github-event");
+    if !matches!(event, "push" | "create" | "delete") {
+        info!(event, "a GitHub event that tells nothing of tags or branches");
+        return Answer::Ignored;
+    }
+    let is_form = text("content-type").starts_with("application/x-www-form-urlencoded");
+    let Some(repository) = payload::github(is_form, body) else {
+        return Answer::Malformed("this is no GitHub event of a repository\n");
     };
-    let project = ProjectId::parse(&project).ok().and_then(|id| port.directory.get(&id));
+    port.poll_git(&repository).await
+}
+
+/// Docker Hub's push.
+async fn take_docker_hub(port: &Port, project: &str, token: &str, body: &[u8]) -> Answer {
+    if !port.hooks.admits() {
+        return Answer::TooMany;
+    }
+    if !port.hooks.is_docker_hub(project, token) {
+        warn!("a Docker Hub webhook on a path that is nobody's was refused");
+        return Answer::NotFound;
+    }
+    let Some(repository) = payload::docker_hub(body) else {
+        return Answer::Malformed("this is no Docker Hub webhook\n");
+    };
+    let project = ProjectId::parse(project).ok().and_then(|id| port.directory.get(&id));
     let Some(project) = project.filter(|project| project.read().routes.images == repository) else {
         info!(repository, "a Docker Hub webhook of a repository that is not its path's project's");
-        return Answer::Ignored.into_response();
+        return Answer::Ignored;
     };
     port.watchers.poll(&project.id, PollTarget::Images).await;
-    Answer::Polled.into_response()
+    Answer::Polled
 }
 
 /// Notifications of a CNCF Distribution registry. What is understood is answered 2xx: anything else is sent again for ever.
-pub(super) async fn registry(State(port): State<Arc<Port>>, Path(token): Path<String>, body: Bytes) -> Response {
+async fn take_registry(port: &Port, token: &str, body: &[u8]) -> Answer {
     if !port.hooks.admits() {
-        return Answer::TooMany.into_response();
+        return Answer::TooMany;
     }
-    if !port.hooks.is_registry(&token) {
+    if !port.hooks.is_registry(token) {
         warn!("a registry's notification on a path that is nobody's was refused");
-        return Answer::NotFound.into_response();
+        return Answer::NotFound;
     }
-    let Some(repositories) = payload::registry(&body) else {
-        return Answer::Malformed("these are no registry notifications\n").into_response();
+    let Some(repositories) = payload::registry(body) else {
+        return Answer::Malformed("these are no registry notifications\n");
     };
     let mut answer = Answer::Ignored;
     for repository in repositories {
@@ -112,7 +147,7 @@ pub(super) async fn registry(State(port): State<Arc<Port>>, Path(token): Path<St
             answer = Answer::Polled;
         }
     }
-    answer.into_response()
+    answer
 }
 
 impl Port {

@@ -363,6 +363,9 @@ impl Actor {
                     deployers.withdraw(&self.project.id, number, generation).await;
                 }
                 (Effect::Ended { leftover }, Some(number)) => {
+                    if let Ok(deployment) = self.deployment(number) {
+                        crate::metrics::ended(&deployment);
+                    }
                     deployers.ended(&self.project.id, number, leftover).await;
                 }
                 (_, None) => {}

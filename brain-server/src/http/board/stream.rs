@@ -18,6 +18,12 @@ const WAITING: usize = 4;
 /// Streams at the same time, of all pages.
 const STREAMS: usize = 8_192;
 static OPEN: Semaphore = Semaphore::const_new(STREAMS);
+
+/// Streams that are open.
+pub(crate) fn open() -> usize {
+    STREAMS - OPEN.available_permits()
+}
+
 /// How often a stream with no news shows that it lives.
 const ALIVE: Duration = Duration::from_secs(15);
 

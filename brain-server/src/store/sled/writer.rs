@@ -5,7 +5,9 @@ use super::{
     Files, codec,
     watermark::Watermark,
 };
+use crate::metrics::STORE_BATCH;
 use brain_core::stream::Stream;
+use metrics::Histogram;
 use std::{
     collections::{BTreeSet, HashMap},
     ffi::OsString,
@@ -47,6 +49,8 @@ pub(super) struct Writer {
     revision: u64,
     versions: HashMap<Stream, u64>,
     synced_blobs: BTreeSet<OsString>,
+    /// How much each sync makes durable.
+    synced: Histogram,
     /// A write that failed leaves the disk behind what is in memory: nothing is taken any more.
     failed: Option<String>,
 }
@@ -59,6 +63,7 @@ struct Round {
     record: Vec<u8>,
     record_revision: u64,
     bytes: usize,
+    events: usize,
     acknowledge: Vec<(Revision, Reply<Revision>)>,
     publish: Vec<Committed>,
 }
@@ -73,7 +78,9 @@ impl Writer {
         let unavailable = |error: io::Error| StoreError::Unavailable(format!("{}: {error}", files.path.display()));
         let db_file = File::open(files.path.join("db")).map_err(unavailable)?;
         let watermark = Watermark::open(&files.path).map_err(unavailable)?;
-        Ok(Self { files, db_file, watermark, live, revision, versions, synced_blobs: BTreeSet::new(), failed: None })
+        let synced = metrics::histogram!(STORE_BATCH);
+        let synced_blobs = BTreeSet::new();
+        Ok(Self { files, db_file, watermark, live, revision, versions, synced_blobs, synced, failed: None })
     }
 
     /// Runs until all senders are gone.
@@ -136,6 +143,7 @@ impl Writer {
         let watched = self.live.is_watched();
         for Transition { stream, expected, events } in batch {
             self.revision += 1;
+            round.events += events.len();
             let version = expected + 1;
             match self.versions.get_mut(&stream) {
                 Some(known) => *known = version,
@@ -163,6 +171,7 @@ impl Writer {
             self.failed = Some(why);
             return;
         }
+        self.synced.record(round.events as f64);
         // Only a hint for the next start, so that a failure here is none of the commit's.
         let _ = self.watermark.write(self.revision);
         for (revision, reply) in round.acknowledge {

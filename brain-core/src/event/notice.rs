@@ -35,11 +35,13 @@ pub enum Notice {
     ProductionObserved,
     SourceFailed,
     SourceRecovered,
+    ProjectChanged,
+    ProjectDeleted,
 }
 
 impl Notice {
     /// Every notice.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::DeploymentRequested,
         Self::DeploymentWaiting,
         Self::DeploymentApproved,
@@ -61,6 +63,8 @@ impl Notice {
         Self::ProductionObserved,
         Self::SourceFailed,
         Self::SourceRecovered,
+        Self::ProjectChanged,
+        Self::ProjectDeleted,
     ];
 
     /// Its name, for machines: what it is about, a full stop, what happened.
@@ -88,6 +92,8 @@ impl Notice {
             Self::ProductionObserved => "production.observed",
             Self::SourceFailed => "source.failed",
             Self::SourceRecovered => "source.recovered",
+            Self::ProjectChanged => "project.changed",
+            Self::ProjectDeleted => "project.deleted",
         }
     }
 }
@@ -124,6 +130,8 @@ impl Event {
             Change::ProductionObservedAgain => Notice::ProductionObserved,
             Change::PollFailed { .. } | Change::TagFailed { .. } => Notice::SourceFailed,
             Change::PollRecovered { .. } => Notice::SourceRecovered,
+            Change::ProjectChanged { .. } => Notice::ProjectChanged,
+            Change::ProjectDeleted { .. } => Notice::ProjectDeleted,
             Change::ProjectCreated(_)
             | Change::TagObserved { .. }
             | Change::TagRemoved { .. }

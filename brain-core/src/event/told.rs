@@ -92,7 +92,7 @@ impl Change {
     #[must_use]
     pub fn topic(&self) -> Topic {
         match self {
-            Self::ProjectCreated(_) => Topic::Project,
+            Self::ProjectCreated(_) | Self::ProjectChanged { .. } | Self::ProjectDeleted { .. } => Topic::Project,
             Self::TagObserved { .. }
             | Self::TagRemoved { .. }
             | Self::HeadObserved { .. }

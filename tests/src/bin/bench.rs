@@ -1,5 +1,5 @@
 //! The benchmark: prints the table of the README's performance section. Ratios within one run say more than the figures,
-//! since machines differ and are busy. An argument chooses a part of it: store, knowledge, aws, many or idle.
+//! since machines differ and are busy. An argument chooses a part of it: store, knowledge, board, aws, many or idle.
 
 use anyhow::{Context, Result};
 use brain_tests::{brain::Server, load, sandbox::Sandbox};
@@ -11,6 +11,8 @@ use std::{
 
 #[path = "bench/aws.rs"]
 mod aws;
+#[path = "bench/board.rs"]
+mod board;
 #[path = "bench/knowledge.rs"]
 mod knowledge;
 
@@ -35,6 +37,9 @@ async fn main() -> Result<()> {
     if wanted("knowledge") {
         knowledge::polls().await?;
         knowledge::webhooks().await?;
+    }
+    if wanted("board") {
+        board::streams().await?;
     }
     if wanted("aws") {
         aws::deployments().await?;

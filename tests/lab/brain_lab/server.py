@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
+import brain_lab.quick_start  # noqa: F401, before moto
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 from brain_lab import aws_answers, cbor, control, control_loop, health, hosts, other_answers, target_groups

@@ -8,6 +8,7 @@ use brain_core::{
     gate::metrics::{Ask, Points},
     time::Timestamp,
 };
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -92,7 +93,7 @@ pub struct Network {
 }
 
 /// An ingress rule: TCP, one port, from one network.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Rule {
     /// Port.
     pub port: u16,
@@ -101,7 +102,7 @@ pub struct Rule {
 }
 
 /// A security group.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct SecurityGroup {
     pub id: String,
@@ -110,7 +111,7 @@ pub struct SecurityGroup {
 }
 
 /// What instances are launched from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct LaunchSettings {
     pub image: String,
@@ -122,7 +123,7 @@ pub struct LaunchSettings {
 }
 
 /// A launch template.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct LaunchTemplate {
     pub id: String,
@@ -133,7 +134,7 @@ pub struct LaunchTemplate {
 }
 
 /// An auto-scaling group.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct Group {
     pub desired: u32,
@@ -149,7 +150,7 @@ pub struct Group {
 }
 
 /// What instances are launched from, by name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "as AWS names them")]
 pub enum Launch {
     Template(String),
@@ -201,7 +202,7 @@ pub struct ClusterCounts {
 }
 
 /// Whether tasks are placed on a host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "as ECS names them")]
 pub enum HostStatus {
     Active,
@@ -210,7 +211,7 @@ pub enum HostStatus {
 }
 
 /// A task definition, in the parts that brain sets.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct TaskDefinition {
     pub family: String,
@@ -233,7 +234,7 @@ pub struct Cluster {
 }
 
 /// A service.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct Service {
     pub name: String,
@@ -251,7 +252,7 @@ pub struct Service {
 }
 
 /// What ECS says of a service.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct ServiceEvent {
     /// Milliseconds since 1970.
@@ -260,7 +261,7 @@ pub struct ServiceEvent {
 }
 
 /// Life of a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "as ECS names them")]
 pub enum ServiceStatus {
     Active,
@@ -325,7 +326,7 @@ impl Task {
 }
 
 /// How a task stopped.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct Stopped {
     /// When it ended or was told to, milliseconds since 1970.

@@ -102,7 +102,7 @@ async fn the_story_is_told_from_what_the_api_says() -> Result<()> {
 #[tokio::test]
 async fn a_story_that_is_not_seen_fails_and_says_what_is_missing() -> Result<()> {
     let mut dev = Dev::start(&stranger()?, &["--story", "--stay"]).await?;
-    timeout(STORY, dev.running.line_with("0.0.5: 33%")).await??;
+    timeout(STORY, dev.running.line_with("0.0.5: 25%")).await??;
     Person::at(&dev.api)?.done(&["cancel", "user", "--rollback"]).await?;
     let ended = timeout(STORY, dev.running.end()).await??;
     assert_eq!(ended.code, Some(1), "{ended:?}");

@@ -13,7 +13,7 @@ use super::{
 use anyhow::{Context, anyhow};
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    path::Path,
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -143,7 +143,7 @@ pub(super) fn version(version: &str, bad: bool) -> Push {
 }
 
 /// Keeps what is simulated, now and whenever it has changed, until `stop`.
-async fn keep(local: Local, folder: impl AsRef<Path>, stop: CancellationToken) -> anyhow::Result<()> {
+async fn keep(local: Local, folder: PathBuf, stop: CancellationToken) -> anyhow::Result<()> {
     let now = || Outside { port: local.address.port(), forge: local.forge.state(), world: local.cloud.world() };
     let mut kept = None;
     let mut ticks = interval(KEEP);
@@ -151,7 +151,7 @@ async fn keep(local: Local, folder: impl AsRef<Path>, stop: CancellationToken) -
         let goes_on = stop.run_until_cancelled(ticks.tick()).await.is_some();
         let outside = now();
         if kept.as_ref() != Some(&outside) {
-            outside.keep(folder.as_ref())?;
+            outside.keep(&folder)?;
             kept = Some(outside);
         }
         if !goes_on {

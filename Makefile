@@ -18,7 +18,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 help: ## these targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
 
-setup: ## install what the tests and the demo need beside cargo
+setup: ## install what the tests need beside cargo
 	@tests/setup/setup.sh
 
 build: ## build everything
@@ -40,9 +40,10 @@ soak: ## simulate seed after seed until stopped; prints the seed of a failure
 		SEEDS=$$seed..$$((seed + 1000)) cargo test --quiet --workspace --test simulation -- no_seed || exit 1; \
 	done
 
-demo: setup ## run brain on an AWS lab, a registry and a git host, and play a release
+demo: ## run all of brain in one process, and play a release
+	@tests/setup/setup.sh build
 	cargo build $(BINARIES) $(CARGO_JOBS)
-	@$(TARGET)/debug/demo
+	@$(TARGET)/debug/brain dev --story
 
 bench: ## measure, and print the README's table
 	@tests/setup/setup.sh bench

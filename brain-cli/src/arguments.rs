@@ -9,6 +9,7 @@ use clap::Parser;
 
 const EXAMPLES: &str = "\
 Examples:
+  brain dev --story                    all of brain in one process, to try it
   brain board --watch                  every project, live
   brain apply -f user.toml             make a project, after a look at the difference
   brain releases user                  its tags, with their images

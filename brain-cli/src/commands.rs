@@ -1,6 +1,6 @@
 //! The commands, one module for each subject.
 
-use crate::{exit::Exit, failure::Failure, session::Session};
+use crate::{dev::Dev, exit::Exit, failure::Failure, session::Session};
 use clap::Subcommand;
 
 mod agents;
@@ -47,14 +47,16 @@ pub(crate) enum Command {
     Windows(windows::Windows),
     Events(events::Events),
     Agents(agents::Agents),
+    Dev(Box<Dev>),
     Completions(setup::Completions),
     Man(setup::Man),
 }
 
 impl Command {
     /// Runs what needs neither settings nor a server; answers the command otherwise.
-    pub(crate) fn without_server(self) -> Result<Option<Self>, Failure> {
+    pub(crate) async fn without_server(self) -> Result<Option<Self>, Failure> {
         match self {
+            Self::Dev(dev) => Ok(dev.without_server().await?.map(|dev| Self::Dev(Box::new(dev)))),
             Self::Completions(completions) => completions.run().map(|()| None),
             Self::Man(man) => man.run().map(|()| None),
             other => Ok(Some(other)),
@@ -97,6 +99,7 @@ impl Command {
             Self::Windows(windows) => windows.run(session).await,
             Self::Events(events) => events.run(session).await,
             Self::Agents(agents) => agents.run(session).await,
+            Self::Dev(dev) => dev.run(session).await,
             Self::Completions(_) | Self::Man(_) => Ok(Exit::Done),
         }
     }

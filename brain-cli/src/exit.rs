@@ -6,7 +6,7 @@
 pub(crate) enum Exit {
     /// What was asked for is done.
     Done = 0,
-    /// A deployment that was watched failed, was rolled back or was cancelled.
+    /// A deployment that was watched failed, was rolled back or was cancelled; or not all of a story was seen.
     DeploymentFailed = 1,
     /// The command line, a file or a field is faulty.
     Usage = 2,
@@ -26,7 +26,7 @@ pub(crate) enum Exit {
 pub(crate) const HELP: &str = "\
 Exit codes:
   0    done; with --watch: the deployment succeeded
-  1    with --watch: the deployment failed, was rolled back or was cancelled
+  1    with --watch: the deployment failed, was rolled back or was cancelled; dev --story: not all of it was seen
   2    the command line, a file or a field is faulty; nothing was done
   3    refused: something must be so first (a hold, an image that is not there, another deployment)
   4    what was named does not exist

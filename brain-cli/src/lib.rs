@@ -1,12 +1,14 @@
 //! `brain`, the command for people: it asks the server and tells what it answers, for people or for programs.
 //!
-//! It keeps nothing and decides nothing: what it does is in the API, and so open to any other client.
+//! It keeps nothing and decides nothing: what it does is in the API, and so open to any other client. `brain dev` aside, which
+//! is a server with all that it works with, and a client of that.
 
 mod arguments;
 mod client;
 mod commands;
 mod config;
 mod definition;
+mod dev;
 mod exit;
 mod failure;
 mod name;
@@ -37,7 +39,7 @@ pub async fn run(arguments: Arguments) -> u8 {
 
 async fn execute(arguments: Arguments) -> Result<Exit, Failure> {
     let (typed, command) = arguments.into_parts();
-    let Some(command) = command.without_server()? else { return Ok(Exit::Done) };
+    let Some(command) = command.without_server().await? else { return Ok(Exit::Done) };
     let path = config::path();
     let file = config::read(path.as_deref())?;
     let settings = Settings::of(typed, file, env::var("USER").ok())?;

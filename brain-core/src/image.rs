@@ -62,6 +62,12 @@ impl ImageRepository {
 }
 
 impl ImageRepository {
+    /// Host of the registry: "docker.io" where none is written.
+    #[must_use]
+    pub fn registry(&self) -> String {
+        parse_reference(&self.0).map(|reference| reference.registry().to_owned()).unwrap_or_default()
+    }
+
     /// Path in the registry, as the registry's own notifications name it: "flowcommerce/user", "library/nginx".
     #[must_use]
     pub fn path(&self) -> String {

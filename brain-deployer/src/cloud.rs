@@ -8,6 +8,7 @@ use brain_core::{
     gate::metrics::{Ask, Points},
     time::Timestamp,
 };
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -105,7 +106,7 @@ pub struct Network {
 }
 
 /// An ingress rule: TCP, one port, from one network.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Rule {
     /// Port.
     pub port: u16,
@@ -114,7 +115,7 @@ pub struct Rule {
 }
 
 /// A security group.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct SecurityGroup {
     pub id: String,
@@ -123,7 +124,7 @@ pub struct SecurityGroup {
 }
 
 /// What instances are launched from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct LaunchSettings {
     pub image: String,
@@ -135,7 +136,7 @@ pub struct LaunchSettings {
 }
 
 /// A launch template.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct LaunchTemplate {
     pub id: String,
@@ -146,7 +147,7 @@ pub struct LaunchTemplate {
 }
 
 /// An auto-scaling group.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct Group {
     pub desired: u32,
@@ -162,7 +163,7 @@ pub struct Group {
 }
 
 /// What instances are launched from, by name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "as AWS names them")]
 pub enum Launch {
     Template(String),
@@ -214,7 +215,7 @@ pub struct ClusterCounts {
 }
 
 /// Whether tasks are placed on a host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "as ECS names them")]
 pub enum HostStatus {
     Active,
@@ -223,7 +224,7 @@ pub enum HostStatus {
 }
 
 /// A task definition, in the parts that brain sets.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct TaskDefinition {
     pub family: String,
@@ -246,7 +247,7 @@ pub struct Cluster {
 }
 
 /// A service.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct Service {
     pub name: String,
@@ -264,7 +265,7 @@ pub struct Service {
 }
 
 /// What ECS says of a service.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct ServiceEvent {
     /// Milliseconds since 1970.
@@ -273,7 +274,7 @@ pub struct ServiceEvent {
 }
 
 /// Life of a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "as ECS names them")]
 pub enum ServiceStatus {
     Active,
@@ -338,7 +339,7 @@ impl Task {
 }
 
 /// How a task stopped.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct Stopped {
     /// When it ended or was told to, milliseconds since 1970.

@@ -17,10 +17,12 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 mod act;
 mod application;
+mod pace;
 mod ports;
 mod world;
 
 pub use act::Act;
+pub use pace::Pace;
 pub use world::{Behaviour, HostState, ServiceState, TaskStage, TaskState, World};
 
 /// How often the control loop runs.

@@ -48,12 +48,19 @@ impl PollError {
 
 /// The client that all sources share. It follows few redirects and never sends a credential to another host.
 pub fn client() -> reqwest::Result<reqwest::Client> {
+    builder().redirect(reqwest::redirect::Policy::limited(5)).build()
+}
+
+/// The same for hosts of this machine, which no proxy knows, and which send nobody elsewhere.
+pub fn client_of_this_machine() -> reqwest::Result<reqwest::Client> {
+    builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()
+}
+
+fn builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .user_agent(concat!("brain-watcher/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(REQUEST_TIMEOUT)
-        .redirect(reqwest::redirect::Policy::limited(5))
-        .build()
 }
 
 /// An answer whose body was read within its bound.

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests and the demo need beside cargo: system packages, and Python and npm parts in .setup/.
-# Safe to run again; quick when there is nothing to do. `setup.sh bench` adds what the benchmark compares with.
+# Installs what the tests need beside cargo: system packages, and Python and npm parts in .setup/.
+# Safe to run again; quick when there is nothing to do. `setup.sh bench` adds what the benchmark compares with; `setup.sh
+# build` stops at what building needs.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 setup=.setup
@@ -9,15 +10,16 @@ mkdir -p "$setup"
 say() { printf 'setup: %s\n' "$*"; }
 
 # command -> Debian package
-declare -A wanted=(
+declare -A wanted=([cc]=gcc [c++]=g++ [cmake]=cmake)
+[ "${1:-}" = build ] || wanted+=(
   [docker-registry]=docker-registry [skopeo]=skopeo [umoci]=umoci [nginx]=nginx-light [fcgiwrap]=fcgiwrap
-  [prometheus]=prometheus [chromium]=chromium [git]=git [curl]=curl [cc]=gcc [c++]=g++ [cmake]=cmake [python3]=python3 [node]=nodejs [npm]=npm
+  [prometheus]=prometheus [chromium]=chromium [git]=git [curl]=curl [python3]=python3 [node]=nodejs [npm]=npm
 )
 missing=()
 for command in "${!wanted[@]}"; do
   PATH="$PATH:/usr/sbin:/sbin" command -v "$command" >/dev/null || missing+=("${wanted[$command]}")
 done
-python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+[ "${1:-}" = build ] || python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 
 if [ ${#missing[@]} -gt 0 ]; then
   if [ "$(id -u)" = 0 ]; then sudo=(); elif sudo -n true 2>/dev/null; then sudo=(sudo); else
@@ -44,6 +46,8 @@ fi
 for tool in cargo rustfmt cargo-clippy; do
   command -v "$tool" >/dev/null || { say "$tool is missing: install a Rust toolchain with rustfmt and clippy"; exit 1; }
 done
+
+[ "${1:-}" != build ] || exit 0
 
 # Runs "$@" unless the stamp says that these inputs were installed already.
 once() {

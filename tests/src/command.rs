@@ -65,11 +65,7 @@ impl Person {
 
     /// Starts it.
     pub fn start(&self, words: &[&str]) -> Result<Running> {
-        let mut command = self.command(words)?;
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn()?;
-        let lines = BufReader::new(child.stdout.take().context("no output")?).lines();
-        Ok(Running { child, lines, seen: Vec::new() })
+        Running::of(self.command(words)?)
     }
 
     /// The command without input or output of its own.
@@ -82,6 +78,14 @@ impl Person {
 }
 
 impl Running {
+    /// Starts a command.
+    pub fn of(mut command: Command) -> Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
+        let lines = BufReader::new(child.stdout.take().context("no output")?).lines();
+        Ok(Self { child, lines, seen: Vec::new() })
+    }
+
     /// Reads on until a line has this in it; answers the line.
     pub async fn line_with(&mut self, text: &str) -> Result<String> {
         while let Some(line) = self.lines.next_line().await? {

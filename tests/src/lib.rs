@@ -1,4 +1,4 @@
-//! What the end-to-end tests, the demo and the benchmark share: real peers, each a process of its own in a folder of its own
+//! What the end-to-end tests and the benchmark share: real peers, each a process of its own in a folder of its own
 //! on a free loopback port, and the story that is played on them.
 
 pub mod brain;

@@ -3,13 +3,14 @@
 
 use super::{Result, Tags};
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
 
 /// An application load balancer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct Application {
     pub arn: String,
@@ -17,7 +18,7 @@ pub struct Application {
 }
 
 /// A target group, in the parts that brain sets.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct Targets {
     pub arn: String,
@@ -28,7 +29,7 @@ pub struct Targets {
 }
 
 /// Health check of a target group, by HTTP at the port of each target.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetCheck {
     /// Path.
     pub path: String,
@@ -55,7 +56,7 @@ pub struct NewTargets {
 }
 
 /// A listener of an application load balancer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Front {
     /// ARN.
     pub arn: String,
@@ -71,7 +72,7 @@ pub struct Front {
 pub type Forward = BTreeMap<String, u32>;
 
 /// A rule of a listener.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestRule {
     /// ARN.
     pub arn: String,

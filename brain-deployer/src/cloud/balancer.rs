@@ -2,10 +2,11 @@
 
 use super::{Result, Tags};
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// A classic load balancer, in the parts that brain sets.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct LoadBalancer {
     pub listeners: BTreeSet<Listener>,
@@ -16,7 +17,7 @@ pub struct LoadBalancer {
 }
 
 /// A listener.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Listener {
     /// Port of the load balancer.
     pub port: u16,

@@ -1,33 +1,22 @@
 //! What there is in the account, and its control loop: scheduler, agents, scaling and health checks.
 
+use super::Pace;
 use crate::cloud::{
     Application, Front, Group, HostStatus, LaunchSettings, LaunchTemplate, LoadBalancer, RequestRule, SecurityGroup,
     Service, ServiceEvent, ServiceStatus, Stopped, Tags, Targets, TaskDefinition,
 };
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Time from an instance's launch until it has joined its cluster.
-const BOOT_MS: i64 = 20_000;
-/// Time to pull an image and start it.
-const START_MS: i64 = 4_000;
-/// Time from a task's start until the load balancer finds it healthy.
-const HEALTHY_MS: i64 = 5_000;
-/// Time that a faulty task runs until it crashes, or ECS ends it for its health checks.
-const CRASH_MS: i64 = 3_000;
-const UNHEALTHY_MS: i64 = 30_000;
-/// Time that a task drains.
-const DRAIN_MS: i64 = 5_000;
 /// Time for which stopped tasks are remembered.
 const REMEMBERED_MS: i64 = 3_600_000;
 /// Requests that a healthy task answers in a metric's period.
 const REQUESTS: f64 = 60.0;
-/// Time for which a deleted service drains, though it has no task: its name is not free meanwhile.
-const DELETED_MS: i64 = 10_000;
 /// Events that ECS keeps of a service.
 const EVENTS_KEPT: usize = 100;
 
 /// How an image's tasks behave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "named by the variants")]
 pub enum Behaviour {
     #[default]
@@ -40,7 +29,7 @@ pub enum Behaviour {
 }
 
 /// A service, as it is shown and what else is known of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct ServiceState {
     pub shown: Service,
@@ -51,7 +40,7 @@ pub struct ServiceState {
 }
 
 /// An instance, with its agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct HostState {
     pub arn: String,
@@ -62,7 +51,7 @@ pub struct HostState {
 }
 
 /// Life of a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "named by the variants")]
 pub enum TaskStage {
     Pending,
@@ -72,7 +61,7 @@ pub enum TaskStage {
 }
 
 /// A task.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct TaskState {
     pub service: String,
@@ -86,7 +75,7 @@ pub struct TaskState {
 }
 
 /// Everything in the account.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct World {
     pub security_groups: BTreeMap<String, SecurityGroup>,
@@ -113,6 +102,8 @@ pub struct World {
     pub hosts: BTreeMap<String, HostState>,
     /// By id.
     pub tasks: BTreeMap<String, TaskState>,
+    /// How long things take.
+    pub pace: Pace,
     /// Whether instances are too small for any task.
     pub small_hosts: bool,
     /// How images behave that are not good, by a part of their reference.
@@ -200,7 +191,7 @@ impl World {
             host.joined = true;
         }
         for task in self.tasks.values_mut() {
-            task.tick(now_ms);
+            task.tick(now_ms, &self.pace);
         }
         self.tasks.retain(|_, task| task.stage != TaskStage::Ended || now_ms - task.since_ms < REMEMBERED_MS);
         let names: Vec<String> = self.services.keys().cloned().collect();
@@ -208,7 +199,7 @@ impl World {
             self.schedule(&name, now_ms);
         }
         for service in self.services.values_mut() {
-            if service.deleted_ms.is_some_and(|deleted| now_ms - deleted >= DELETED_MS) {
+            if service.deleted_ms.is_some_and(|deleted| now_ms - deleted >= self.pace.deleted_ms) {
                 service.shown.status = ServiceStatus::Inactive;
             }
         }
@@ -222,7 +213,7 @@ impl World {
                 let instance = format!("i-{:04}", self.made);
                 let cluster = name.replace("-ecs-asg", "-ecs-cluster");
                 let arn = format!("arn:host/{instance}");
-                let joins_ms = now_ms + BOOT_MS;
+                let joins_ms = now_ms + self.pace.boot_ms;
                 let host = HostState { arn, cluster, joins_ms, joined: false, status: HostStatus::Active };
                 self.hosts.insert(instance.clone(), host);
                 group.instances.push(instance);
@@ -322,23 +313,23 @@ impl TaskState {
         self.enter(TaskStage::Stopping, now_ms);
     }
 
-    fn tick(&mut self, now_ms: i64) {
+    fn tick(&mut self, now_ms: i64, pace: &Pace) {
         let age = now_ms - self.since_ms;
         match (self.stage, self.behaviour) {
-            (TaskStage::Pending, Behaviour::CannotBePulled) if age >= START_MS => {
+            (TaskStage::Pending, Behaviour::CannotBePulled) if age >= pace.start_ms => {
                 self.stop("TaskFailedToStart", "CannotPullContainerError: not found", None, now_ms);
                 self.enter(TaskStage::Ended, now_ms);
             }
-            (TaskStage::Pending, _) if age >= START_MS => self.enter(TaskStage::Running, now_ms),
-            (TaskStage::Running, Behaviour::Crashes) if age >= CRASH_MS => {
+            (TaskStage::Pending, _) if age >= pace.start_ms => self.enter(TaskStage::Running, now_ms),
+            (TaskStage::Running, Behaviour::Crashes) if age >= pace.crash_ms => {
                 self.stop("EssentialContainerExited", "Essential container in task exited", Some(1), now_ms);
                 self.enter(TaskStage::Ended, now_ms);
             }
-            (TaskStage::Running, Behaviour::NeverHealthy) if age >= UNHEALTHY_MS => {
+            (TaskStage::Running, Behaviour::NeverHealthy) if age >= pace.unhealthy_ms => {
                 self.stop("ServiceSchedulerInitiated", "Task failed ELB health checks", Some(143), now_ms);
             }
-            (TaskStage::Running, Behaviour::Good | Behaviour::Errs) if age >= HEALTHY_MS => self.healthy = true,
-            (TaskStage::Stopping, _) if age >= DRAIN_MS => self.enter(TaskStage::Ended, now_ms),
+            (TaskStage::Running, Behaviour::Good | Behaviour::Errs) if age >= pace.healthy_ms => self.healthy = true,
+            (TaskStage::Stopping, _) if age >= pace.drain_ms => self.enter(TaskStage::Ended, now_ms),
             _ => {}
         }
     }

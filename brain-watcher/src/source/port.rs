@@ -55,8 +55,17 @@ pub struct RealSources {
 impl RealSources {
     /// With one HTTP client for all.
     pub fn new(config: Arc<Config>) -> reqwest::Result<Self> {
+        Ok(Self::with_client(config, super::client()?))
+    }
+
+    /// The same for hosts of this machine, which no proxy knows.
+    pub fn of_this_machine(config: Arc<Config>) -> reqwest::Result<Self> {
+        Ok(Self::with_client(config, super::client_of_this_machine()?))
+    }
+
+    fn with_client(config: Arc<Config>, client: reqwest::Client) -> Self {
         let hosts = Arc::new(Hosts::new(config.rates.clone()));
-        Ok(Self { client: super::client()?, hosts, config })
+        Self { client, hosts, config }
     }
 }
 

@@ -8,11 +8,13 @@ TOOLS := .setup
 # The binaries, with the features that dependencies have in tests: one test is named so that cargo takes those, and
 # nothing is built twice for `make demo` and `make test`. For the same reason binaries are run from where they are built.
 BINARIES := --workspace --bins --test story
+# Clippy compiles brain's own crates: one pass builds and lints, where `cargo clippy` would read the whole AWS SDK once more.
+LINTING := RUSTC_WORKSPACE_WRAPPER=clippy-driver
 # Most tests wait for other programs: more of them at a time than there are cores.
 THREADS := $(shell echo $$((2 * $$(nproc))))
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help setup build lint test soak demo bench
+.PHONY: help setup build format lint test soak demo bench
 .DEFAULT_GOAL := help
 
 help: ## these targets
@@ -24,15 +26,19 @@ setup: ## install what the tests need beside cargo
 build: ## build everything
 	cargo build --workspace --all-targets $(CARGO_JOBS)
 
-lint: setup ## formatting, clippy, buf lint
+format: setup
 	cargo fmt --all --check
 	$(TOOLS)/npm/node_modules/.bin/buf lint
+
+lint: format ## formatting, clippy, buf lint
 	cargo clippy --workspace --all-targets $(CARGO_JOBS) -- -D warnings
 
-test: lint ## everything that must pass
+test: format ## everything that must pass, lints among it
 	cd tests/lab && PYTHONDONTWRITEBYTECODE=1 ../../$(TOOLS)/venv/bin/python -m pytest -q -p no:cacheprovider
-	cargo build --workspace --all-targets $(CARGO_JOBS)
-	RUST_TEST_THREADS=$(THREADS) cargo test --workspace --no-fail-fast $(CARGO_JOBS)
+	@mkdir -p $(TARGET)
+	set -o pipefail; $(LINTING) cargo build --workspace --all-targets $(CARGO_JOBS) 2>&1 | tee $(TARGET)/lints.log
+	! grep '^warning: `' $(TARGET)/lints.log
+	$(LINTING) RUST_TEST_THREADS=$(THREADS) cargo test --workspace --no-fail-fast $(CARGO_JOBS)
 
 soak: ## simulate seed after seed until stopped; prints the seed of a failure
 	cargo build --workspace --all-targets $(CARGO_JOBS)

@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn packets_end_with_the_first_flush_and_garbage_is_none() {
-        assert_eq!(packets(b"000aabcde\n0000PACK"), None, "a length that lies");
+        assert_eq!(packets(b"000babcde\n0000PACK"), None, "a length that lies");
         assert_eq!(packets(b"0009abcde0000PACK"), Some(vec![&b"abcde"[..]]));
         assert_eq!(packets(b"<html>"), None);
         assert_eq!(packets(b""), None);

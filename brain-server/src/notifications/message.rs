@@ -76,12 +76,11 @@ impl Message {
 
     /// The body of a request.
     pub(super) fn body(&self, kind: Kind) -> String {
-        let body = match kind {
-            Kind::Slack => serde_json::json!({"text": self.text()}),
+        match kind {
+            Kind::Slack => serde_json::json!({"text": self.text()}).to_string(),
             // It has nothing that JSON cannot say.
-            Kind::Webhook => serde_json::to_value(self).unwrap_or_default(),
-        };
-        body.to_string()
+            Kind::Webhook => serde_json::to_string(self).unwrap_or_default(),
+        }
     }
 
     /// One line, in Slack's own markup.

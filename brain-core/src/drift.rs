@@ -125,7 +125,8 @@ impl ProjectState {
                 return SetUp::Make;
             }
         }
-        SetUp::Make
+        // One of this name was deployed before: what is there is in use, and not to be changed unasked.
+        if self.numbered > 0 { SetUp::Check } else { SetUp::Make }
     }
 
     /// The project's drift is what was found; what was known before keeps its time.

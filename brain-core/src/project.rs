@@ -302,6 +302,12 @@ impl ProjectSpec {
         etag.truncate(16);
         etag
     }
+
+    /// Whether watchers have to look elsewhere by the other definition.
+    #[must_use]
+    pub fn is_polled_otherwise(&self, other: &Self) -> bool {
+        (&self.source, &self.image_repository) != (&other.source, &other.image_repository)
+    }
 }
 
 /// What two addresses of one git repository have in common: host and path, without ".git", in lower case. `None` for what

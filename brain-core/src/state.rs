@@ -82,7 +82,7 @@ pub struct ProjectState {
     /// What housekeeping last removed.
     #[serde(default)]
     pub removed: Option<Removed>,
-    /// When the project was deleted. Of one that was, only the name is known, and the next number.
+    /// When the project was deleted. Of one that was, only its place on AWS is known, what may run there, and the next number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted: Option<Timestamp>,
     /// Number of the last deployment of a deleted project of this name; 0: there was none.

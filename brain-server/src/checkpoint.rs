@@ -1,7 +1,7 @@
 //! Checkpoints: now and then the state of every project that changed, and of the line, so that start-up reads little.
 
 use crate::{
-    directory::Directory,
+    directory::{Deleted, Directory},
     project::Shared,
     store::{CheckpointEntry, Revision, StoreError},
 };
@@ -64,7 +64,8 @@ impl Checkpointer {
     pub(crate) async fn write(&mut self) -> Result<(), StoreError> {
         let covers = self.shared.revision.load(Ordering::Relaxed);
         let mut entries = Vec::new();
-        for project in self.directory.all() {
+        let (projects, deleted) = self.directory.with_deleted().await;
+        for project in projects {
             // A commit up to `covers` may be durable and not applied yet.
             project.settled().await;
             let inner = project.read();
@@ -75,6 +76,13 @@ impl Checkpointer {
             let (version, state) = (inner.version, StreamState::Project(Box::new(inner.state.clone())));
             entries.push(CheckpointEntry { stream, version, state });
         }
+        // What is left of deleted ones too: the log may soon have no word of them any more.
+        for Deleted { id, version, state, .. } in deleted {
+            let stream = Stream::Project(id);
+            if self.versions.get(&stream) != Some(&version) {
+                entries.push(CheckpointEntry { stream, version, state: StreamState::Project(Box::new(state)) });
+            }
+        }
         entries.extend(self.line().await);
         let written: Vec<(Stream, u64)> = entries.iter().map(|entry| (entry.stream.clone(), entry.version)).collect();
         self.shared.store.checkpoint(entries, Revision(covers)).await?;
@@ -84,3 +92,6 @@ impl Checkpointer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ use claims::Claims;
 use std::{
     collections::BTreeMap,
     ops::{Bound, RangeInclusive},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, atomic::Ordering},
 };
 use thiserror::Error;
 use tokio::sync::Mutex;
@@ -82,6 +82,25 @@ pub struct Redefinition<M> {
     pub why: String,
 }
 
+/// A project that was deleted.
+#[derive(Debug, Clone)]
+pub(crate) struct Deleted {
+    pub(crate) id: ProjectId,
+    /// Version of its stream.
+    pub(crate) version: u64,
+    pub(crate) state: ProjectState,
+    /// Generation of its last assignment to a watcher, under which nothing is to be taken any more.
+    watched: u64,
+}
+
+impl Deleted {
+    fn of(project: &Project) -> Self {
+        let watched = project.watch_generation.load(Ordering::Relaxed);
+        let inner = project.read();
+        Self { id: project.id.clone(), version: inner.version, state: inner.state.clone(), watched }
+    }
+}
+
 /// The end of a project.
 #[derive(Debug)]
 pub struct Deletion {
@@ -106,7 +125,7 @@ impl Directory {
         let mut projects = BTreeMap::new();
         for LoadedProject { id, version, state } in loaded.projects {
             if state.deleted.is_some() {
-                claims.bury(id, version, state);
+                claims.bury(Deleted { id, version, state, watched: 0 });
                 continue;
             }
             claims.take(&state.spec);
@@ -220,7 +239,10 @@ impl Directory {
         claims.give_up(&has);
         claims.take(&spec);
         drop(claims);
-        self.tell(&id).await;
+        if has.is_polled_otherwise(&spec) {
+            self.shared.watchers.project_defined(&id).await;
+        }
+        self.shared.deployers.project_defined().await;
         Ok(project)
     }
 
@@ -236,11 +258,7 @@ impl Directory {
         project.delete(by, leave_running, why).await.map_err(DefinitionError::Refused)?;
         self.projects.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
         claims.give_up(&has);
-        let (version, state) = {
-            let inner = project.read();
-            (inner.version, inner.state.clone())
-        };
-        claims.bury(id.clone(), version, state);
+        claims.bury(Deleted::of(&project));
         drop(claims);
         self.tell(&id).await;
         Ok(())
@@ -263,6 +281,12 @@ impl Directory {
         if missing.is_empty() { Ok(()) } else { Err(DefinitionError::Invalid(missing)) }
     }
 
+    /// All projects, and those that were deleted, of one moment.
+    pub(crate) async fn with_deleted(&self) -> (Vec<Arc<Project>>, Vec<Deleted>) {
+        let claims = self.claims.lock().await;
+        (self.all(), claims.all_buried())
+    }
+
     fn insert(&self, project: Arc<Project>) {
         self.projects.write().unwrap_or_else(PoisonError::into_inner).insert(project.id.clone(), project);
     }
@@ -271,12 +295,13 @@ impl Directory {
     async fn commit(
         &self,
         spec: &ProjectSpec,
-        buried: Option<(u64, ProjectState)>,
+        buried: Option<Deleted>,
         by: String,
     ) -> Result<Arc<Project>, DefinitionError> {
         let at = self.shared.clock.now();
         let event = Event { at, by, change: Change::ProjectCreated(Box::new(spec.clone())) };
-        let (expected, before) = buried.map_or((0, None), |(version, state)| (version, Some(state)));
+        let (expected, watched) = buried.as_ref().map_or((0, 0), |deleted| (deleted.version, deleted.watched));
+        let before = buried.map(|deleted| deleted.state);
         let transition = Transition { stream: spec.id.clone().into(), expected, events: vec![event.clone()] };
         let revision = self.shared.store.commit(vec![transition]).await.map_err(|error| match error {
             // Two requests for one name at the same time: the other one was first.
@@ -290,6 +315,7 @@ impl Directory {
         }
         let state = state.unwrap_or_else(|| ProjectState::new(spec.clone(), at));
         let project = Project::new(spec.id.clone(), expected + 1, state, Arc::clone(&self.shared));
+        project.watch_generation.store(watched + 1, Ordering::Relaxed);
         self.insert(Arc::clone(&project));
         Ok(project)
     }

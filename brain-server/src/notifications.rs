@@ -147,7 +147,11 @@ impl Follower {
         let (Stream::Project(id), Some(number)) = (&commit.stream, event.change.deployment()) else {
             return event.noticed(None);
         };
-        let project = self.directory.get(id)?;
+        let Some(project) = self.directory.get(id) else {
+            // Deleted since, and with it what its deployments' notices are told by.
+            self.sender.count("missed", 1);
+            return None;
+        };
         if project.read().version < commit.version {
             // It is durable, and told of, before it is applied.
             project.settled().await;

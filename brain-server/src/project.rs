@@ -160,6 +160,8 @@ pub type Reply<T> = oneshot::Sender<Result<T, CommandError>>;
 pub(crate) enum Command {
     Observe {
         by: Arc<str>,
+        /// Of the watcher's assignment; 0: it does not matter.
+        generation: u64,
         observation: Observation,
         reply: Reply<()>,
     },
@@ -247,16 +249,27 @@ impl Project {
         }
     }
 
-    /// Hands over an observation; the answer comes when it is durable.
+    /// Hands over an observation; the answer comes when it is durable, or no news any more.
     pub(crate) async fn observe(
         self: &Arc<Self>,
         by: Arc<str>,
+        generation: u64,
         observation: Observation,
     ) -> oneshot::Receiver<Result<(), CommandError>> {
         let (reply, answer) = oneshot::channel();
-        // A mailbox that is closed drops the reply, which the receiver sees.
-        let _ = self.mailbox().send(Command::Observe { by, observation, reply }).await;
+        let sent = self.mailbox().send(Command::Observe { by, generation, observation, reply }).await;
+        // A mailbox that is closed otherwise drops the reply, which the receiver sees.
+        if let Err(mpsc::error::SendError(Command::Observe { reply, .. })) = sent
+            && self.read().state.deleted.is_some()
+        {
+            let _ = reply.send(Ok(()));
+        }
         answer
+    }
+
+    /// Whether what was observed under that generation was observed by the present definition and the latest assignment.
+    pub(crate) fn is_watched_under(&self, generation: u64) -> bool {
+        generation == 0 || generation >= self.watch_generation.load(Ordering::Relaxed)
     }
 
     /// Asks for a deployment.
@@ -360,10 +373,14 @@ impl Project {
         {
             let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
             for event in &events {
-                effects.extend(inner.state.apply(event)?);
-                if matches!(event.change, Change::ProjectChanged { .. }) {
-                    inner.routes = Routes::of(&inner.state.spec);
+                if let Change::ProjectChanged { spec, .. } = &event.change
+                    && inner.state.spec.is_polled_otherwise(spec)
+                {
+                    inner.routes = Routes::of(spec);
+                    // Until it is handed to a watcher anew: what is on its way was seen by the former definition.
+                    self.watch_generation.fetch_add(1, Ordering::Relaxed);
                 }
+                effects.extend(inner.state.apply(event)?);
             }
             inner.version = version;
             tagging = inner.state.spec.source.auto_tag.is_some();

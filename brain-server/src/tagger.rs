@@ -51,7 +51,7 @@ pub(crate) async fn create_tag(
         head: ObservedBranch::Unchanged,
         moved_to,
     };
-    match project.observe(by.into(), observation).await.await {
+    match project.observe(by.into(), 0, observation).await.await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => {
             warn!(%error, "the tag was made, and could not be recorded; a poll will");
@@ -141,6 +141,6 @@ async fn make(shared: &Shared, project: &Arc<Project>, tag: String, commit: Stri
     let Some(Err(error)) = made else { return true };
     warn!(project = %project.id, tag, %error, "the head could not be tagged");
     let failed = Observation::TagFailed { tag, commit, why: error.to_string() };
-    let _ = project.observe(POLICY.into(), failed).await.await;
+    let _ = project.observe(POLICY.into(), 0, failed).await.await;
     false
 }

@@ -243,8 +243,10 @@ impl Hub {
             ToHub::Defined(project) => {
                 let former = self.owners.remove(&project);
                 if self.directory.get(&project).is_some() {
-                    self.assign(std::iter::once(project));
-                } else if let Some(former) = former {
+                    self.assign(std::iter::once(project.clone()));
+                }
+                let now = self.owners.get(&project);
+                if let Some(former) = former.filter(|former| now != Some(former)) {
                     self.tell(&former, Vec::new(), vec![name::project(&project)]);
                 }
             }

@@ -147,7 +147,7 @@ impl Change {
 }
 
 /// People read of the difference where the answer goes, programs where they do not take it for the answer.
-fn tell(session: &Session, line: &str) -> Result<(), Failure> {
+pub(super) fn tell(session: &Session, line: &str) -> Result<(), Failure> {
     if session.out.is_for_people() {
         return session.out.line(line);
     }

@@ -6,6 +6,7 @@ use crate::{
     observation::PollTarget,
     project::{ProjectSpec, Violation},
     time::Timestamp,
+    traffic::LoadBalancerKind,
 };
 use std::collections::BTreeSet;
 use thiserror::Error;
@@ -30,9 +31,7 @@ pub enum DefinitionRefusal {
     #[error("a project that was deployed keeps what its resources on AWS are made of")]
     Fixed(Vec<Violation>),
     /// Something runs.
-    #[error(
-        "{0} runs: nobody would see or steer it any more; take it down first, or say leave_running to leave all of it as it is"
-    )]
+    #[error("{0} runs, and nobody would see or steer it any more: say leave_running to leave all of it as it is")]
     Running(String),
 }
 
@@ -56,6 +55,7 @@ impl ProjectState {
                 ("target", spec.target != self.spec.target),
                 ("image_repository", spec.image_repository != self.spec.image_repository),
                 ("rollout_policy", spec.rollout_policy != self.spec.rollout_policy),
+                ("depends_on", spec.depends_on != self.spec.depends_on && !active.awaits.is_empty()),
             ];
             let fields: Vec<&str> =
                 followed.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect();
@@ -83,7 +83,7 @@ impl ProjectState {
     fn may_run(&self) -> BTreeSet<&str> {
         let seen = self.production.iter().flat_map(|production| &production.services);
         let mut versions: BTreeSet<&str> = seen.map(|service| service.version.as_str()).collect();
-        if self.production.is_none() || self.unobserved.is_some() {
+        if self.observed_since_the_end().is_none() || self.unobserved.is_some() {
             versions.extend(self.serving.iter().map(|service| service.version.as_str()));
         }
         versions
@@ -103,13 +103,25 @@ impl ProjectState {
             self.images.clear();
             self.poll_failures.remove(&PollTarget::Images);
         }
+        let place = |spec: &ProjectSpec| {
+            let target = &spec.target;
+            (target.region.clone(), target.role_arn.clone(), target.load_balancer_kind)
+        };
+        if place(&self.spec) != place(spec) {
+            self.production = None;
+            self.unobserved = None;
+        }
         self.spec = spec.clone();
     }
 
-    /// Only the name is left, the number of the last deployment, for AWS knows what was asked for under each, and what may run.
+    /// What is left is its place on AWS, what may run there, and the number of the last deployment: AWS knows what was asked
+    /// for under each.
     pub(super) fn deleted(&mut self, at: Timestamp) {
         let (numbered, serving) = (self.last_number(), self.serving_unseen());
-        *self = Self { deleted: Some(at), numbered, serving, ..Self::new(self.spec.clone(), self.created) };
+        let mut spec = self.spec.clone();
+        (spec.target.environment, spec.target.command, spec.depends_on) = Default::default();
+        (spec.target.ecs_agent_settings, spec.rollout_policy.steps) = Default::default();
+        *self = Self { deleted: Some(at), numbered, serving, ..Self::new(spec, self.created) };
     }
 
     /// A project of a deleted one's name.
@@ -139,14 +151,21 @@ fn fixed(old: &ProjectSpec, new: &ProjectSpec) -> Vec<Violation> {
         ("vpc_id", from.vpc_id == to.vpc_id),
         ("subnet_ids", from.subnet_ids == to.subnet_ids),
         ("role_arn", account(old) == account(new)),
+        // Its listener would have to be made anew, and nobody be served meanwhile.
+        (
+            "certificate_arn",
+            from.load_balancer_kind != LoadBalancerKind::Classic || from.certificate_arn == to.certificate_arn,
+        ),
     ];
-    let changed = same.into_iter().filter(|(_, same)| !same);
-    let fault = |(field, _): (&str, bool)| Violation {
-        field: format!("project.target.{field}"),
+    let changed = same.into_iter().filter(|(_, same)| !same).map(|(field, _)| format!("target.{field}"));
+    // What was deployed goes back by digests of that repository.
+    let repository = (old.image_repository != new.image_repository).then(|| "image_repository".to_owned());
+    let fault = |field: String| Violation {
+        field: format!("project.{field}"),
         description:
             "is fixed since the first deployment, by which the resources on AWS were made: make another project \
                       beside this one"
                 .to_owned(),
     };
-    changed.map(fault).collect()
+    changed.chain(repository).map(fault).collect()
 }

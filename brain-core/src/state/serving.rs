@@ -34,7 +34,7 @@ impl ProjectState {
 
     /// Production as it was seen after the latest deployment had ended. Of what was seen before, nobody knows whether it shows
     /// all that the deployment has done.
-    fn observed_since_the_end(&self) -> Option<&[ServiceState]> {
+    pub(super) fn observed_since_the_end(&self) -> Option<&[ServiceState]> {
         let ended: Option<Timestamp> = self.deployments.iter().rev().find_map(|deployment| deployment.ended);
         let production = self.production.as_ref()?;
         ended.is_none_or(|ended| production.since > ended).then_some(&production.services)

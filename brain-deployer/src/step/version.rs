@@ -43,13 +43,15 @@ pub(super) async fn service(
             if let Some(claim) = resource.claim(&found.tags, tagged, context.version_tags(version)) {
                 return Ok(claim);
             }
-            if found.task_definition == definition {
+            // What comes back comes back as it was, though the project's definition has changed since.
+            if found.task_definition == definition || (found.desired > 0 && context.goes_back) {
                 return Ok(in_group(context, &found, &behind));
             }
             if found.desired > 0 {
                 // ECS would replace the tasks in place, past floor and gates.
                 return Ok(blocked(format!(
-                    "service {name} runs {} tasks with another task definition, {}: scale it to 0 first",
+                    "service {name} runs {} tasks with another task definition, {}, from before the project's definition \
+                     changed: what changed comes with the next version",
                     found.desired, found.task_definition
                 )));
             }

@@ -190,7 +190,7 @@ impl Reader {
             return Ok(());
         }
         let by = format!("deployer {}", self.agent).into();
-        let answer = project.observe(by, observation).await;
+        let answer = project.observe(by, 0, observation).await;
         let end = self.end.clone();
         self.api.shared.tasks.spawn(async move {
             match answer.await {

@@ -153,12 +153,10 @@ impl Api {
                 Err(error) => batch.refused.push(refused(error.to_string())),
                 Ok((id, observation)) => match self.directory.get(&id) {
                     None => batch.refused.push(refused(format!("there is no projects/{id}"))),
-                    Some(project)
-                        if generation != 0 && generation < project.watch_generation.load(Ordering::Relaxed) =>
-                    {
+                    Some(project) if !project.is_watched_under(generation) => {
                         batch.refused.push(refused(format!("projects/{id} was handed to a watcher anew since")));
                     }
-                    Some(project) => batch.answers.push(project.observe(Arc::clone(by), observation).await),
+                    Some(project) => batch.answers.push(project.observe(Arc::clone(by), generation, observation).await),
                 },
             }
         }

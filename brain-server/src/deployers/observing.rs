@@ -70,8 +70,9 @@ impl Hub {
             if same.is_none() {
                 self.observing.generation += 1;
                 told.generation = self.observing.generation;
-                project.observe_generation.store(told.generation, Ordering::Relaxed);
             }
+            // Also where it is known: the project may have been deleted and made again meanwhile.
+            project.observe_generation.store(told.generation, Ordering::Relaxed);
             if let Some(list) = lists.get_mut(agent) {
                 list.push(told.clone());
             }
@@ -96,7 +97,7 @@ impl Hub {
             let Some(lost) = project.lost(|| self.silence(&project.id)) else { continue };
             self.tasks.spawn(async move {
                 // What is not stored is said again.
-                let _ = project.observe(Arc::from(SERVER), lost).await.await;
+                let _ = project.observe(Arc::from(SERVER), 0, lost).await.await;
             });
             said += 1;
             if said == SAID_AT_ONCE {

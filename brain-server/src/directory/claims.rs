@@ -1,12 +1,11 @@
 //! What each project has to itself: ports, shortened names, its place among those that need each other, and the names of those
 //! that were deleted.
 
-use super::DefinitionError;
+use super::{DefinitionError, Deleted};
 use brain_core::{
     id::ProjectId,
     names::ResourceNames,
     project::{ProjectSpec, Violation},
-    state::ProjectState,
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -19,8 +18,8 @@ pub(super) struct Claims {
     shortened: HashMap<String, ProjectId>,
     /// What each project depends on.
     needs: HashMap<ProjectId, Vec<ProjectId>>,
-    /// Deleted projects, with the version of their stream.
-    buried: HashMap<ProjectId, (u64, ProjectState)>,
+    /// Deleted projects.
+    buried: HashMap<ProjectId, Deleted>,
 }
 
 impl Claims {
@@ -97,12 +96,17 @@ impl Claims {
     }
 
     /// Remembers a deleted project.
-    pub(super) fn bury(&mut self, id: ProjectId, version: u64, state: ProjectState) {
-        self.buried.insert(id, (version, state));
+    pub(super) fn bury(&mut self, deleted: Deleted) {
+        self.buried.insert(deleted.id.clone(), deleted);
+    }
+
+    /// All deleted projects.
+    pub(super) fn all_buried(&self) -> Vec<Deleted> {
+        self.buried.values().cloned().collect()
     }
 
     /// The deleted project of that name.
-    pub(super) fn buried(&self, id: &ProjectId) -> Option<(u64, ProjectState)> {
+    pub(super) fn buried(&self, id: &ProjectId) -> Option<Deleted> {
         self.buried.get(id).cloned()
     }
 

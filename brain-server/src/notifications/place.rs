@@ -58,7 +58,9 @@ impl Place {
         let mut file = File::create(&beside)?;
         writeln!(file, "{}", self.reached)?;
         file.sync_all()?;
-        fs::rename(beside, &self.file)
+        fs::rename(beside, &self.file)?;
+        // The name too is to survive a power loss.
+        self.file.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     }
 }
 

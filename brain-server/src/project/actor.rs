@@ -71,8 +71,7 @@ impl Actor {
             };
             self.handle(command).await;
             if self.project.read().state.deleted.is_some() {
-                // Whoever waits is told by the end of the mailbox.
-                return;
+                return self.refuse_all();
             }
         }
     }
@@ -80,7 +79,9 @@ impl Actor {
     async fn handle(&mut self, command: Command) {
         self.thaw().await;
         match command {
-            Command::Observe { by, observation, reply } => self.observe(by, observation, reply).await,
+            Command::Observe { by, generation, observation, reply } => {
+                self.observe(by, generation, observation, reply).await;
+            }
             Command::Deploy { wish, reply } => {
                 let _ = reply.send(self.deploy(wish).await);
             }
@@ -112,18 +113,28 @@ impl Actor {
         }
     }
 
+    /// The project is deleted: what was observed of it is no news, and whoever else waits is told by the end of the mailbox.
+    fn refuse_all(&mut self) {
+        self.commands.close();
+        while let Some(command) = self.waiting.pop_front().or_else(|| self.commands.try_recv().ok()) {
+            if let Command::Observe { reply, .. } = command {
+                let _ = reply.send(Ok(()));
+            }
+        }
+    }
+
     /// Decides an observation, and with it those that wait and do not depend on it.
-    async fn observe(&mut self, by: Arc<str>, observation: Observation, reply: Reply<()>) {
+    async fn observe(&mut self, by: Arc<str>, generation: u64, observation: Observation, reply: Reply<()>) {
         let at = self.project.shared.clock.now();
         let mut batch = Batch::default();
         batch.admit(&observation);
         let mut events = Vec::new();
-        self.decide(&by, observation, at, &mut events);
+        self.decide(&by, generation, observation, at, &mut events);
         let mut replies = vec![reply];
         while self.waiting.is_empty() {
             match self.commands.try_recv() {
-                Ok(Command::Observe { by, observation, reply }) if batch.admit(&observation) => {
-                    self.decide(&by, observation, at, &mut events);
+                Ok(Command::Observe { by, generation, observation, reply }) if batch.admit(&observation) => {
+                    self.decide(&by, generation, observation, at, &mut events);
                     replies.push(reply);
                 }
                 Ok(other) => self.waiting.push_back(other),
@@ -136,7 +147,11 @@ impl Actor {
         }
     }
 
-    fn decide(&self, by: &str, observation: Observation, at: Timestamp, events: &mut Vec<Event>) {
+    fn decide(&self, by: &str, generation: u64, observation: Observation, at: Timestamp, events: &mut Vec<Event>) {
+        if !self.project.is_watched_under(generation) {
+            // The definition changed while it waited: whoever watches by the new one looks again.
+            return;
+        }
         let changes = self.project.read().state.observe(observation);
         events.extend(changes.into_iter().map(|change| Event { at, by: by.to_owned(), change }));
     }

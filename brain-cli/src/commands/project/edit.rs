@@ -46,7 +46,7 @@ impl Edit {
         edit(&path)?;
         let text = fs::read_to_string(&path)?;
         if text == before {
-            session.out.line("nothing was changed")?;
+            apply::tell(session, "nothing was changed")?;
             return Ok(Exit::Done);
         }
         // What was typed is not lost with a mistake in it.
@@ -70,10 +70,10 @@ impl Edit {
         }
         let lines = diff::lines(&definition::to_toml(stored), &definition::to_toml(&wanted));
         if lines.is_empty() {
-            session.out.line("nothing was changed")?;
+            apply::tell(session, "nothing was changed")?;
             return Ok(Exit::Done);
         }
-        session.out.lines(&lines)?;
+        lines.iter().try_for_each(|line| apply::tell(session, line))?;
         if !self.yes {
             apply::confirm("Store this?")?;
         }

@@ -1,7 +1,7 @@
 //! Other definitions, and the project's end.
 
 use super::*;
-use crate::production::ServiceState;
+use crate::{dependency::Dependency, drift::SetUp, id::ProjectId, production::ServiceState};
 
 fn apply(state: &mut ProjectState, change: Change) {
     state.apply(&Event { at: Timestamp(9), by: "ann".into(), change }).unwrap();
@@ -44,13 +44,19 @@ fn what_the_first_deployment_made_stays_and_every_fault_is_named() {
         spec.target.host_port = 6_001;
         spec.target.vpc_id = Some("vpc-1".into());
         spec.target.role_arn = Some("arn:aws:iam::123456789012:role/brain".into());
+        spec.target.certificate_arn = Some("arn:aws:acm:us-east-1:123456789012:certificate/1".into());
+        spec.image_repository = crate::image::ImageRepository::parse("a/b").unwrap();
     };
     assert!(redefine(&seeds(), another).is_ok(), "nothing was made yet");
     let state = with_a_past(seeds());
     let Err(DefinitionRefusal::Fixed(faults)) = redefine(&state, another) else { panic!("it is allowed") };
     let fields: Vec<&str> = faults.iter().map(|fault| fault.field.as_str()).collect();
-    let expected = ["region", "host_port", "vpc_id", "role_arn"].map(|field| format!("project.target.{field}"));
-    assert_eq!(fields, expected);
+    let expected = ["region", "host_port", "vpc_id", "role_arn", "certificate_arn"];
+    let expected = expected.map(|field| format!("project.target.{field}"));
+    assert_eq!(
+        (&fields[..5], &fields[5..]),
+        (&expected.each_ref().map(String::as_str)[..], &["project.image_repository"][..])
+    );
     assert!(redefine(&state, |spec| spec.target.desired_count = 2).is_ok());
 }
 
@@ -66,6 +72,10 @@ fn what_a_deployment_follows_does_not_change_under_it() {
     let Err(DefinitionRefusal::InProgress { number: 1, fields, .. }) = refused else { panic!("{refused:?}") };
     assert_eq!(fields, ["target", "rollout_policy"]);
     assert!(redefine(&state, |spec| spec.source.branch = "main".into()).is_ok());
+    let other = Dependency { project: ProjectId::parse("other").unwrap(), version: None };
+    assert!(redefine(&state, |spec| spec.depends_on.push(other.clone())).is_ok(), "it waits for nobody");
+    state.deployments.back_mut().unwrap().awaits.push(other.clone());
+    assert!(redefine(&state, |spec| spec.depends_on.push(other)).is_err());
     assert!(matches!(state.delete(true, String::new()), Err(DefinitionRefusal::InProgress { number: 1, .. })));
 }
 
@@ -126,6 +136,7 @@ fn a_deleted_project_takes_nothing_and_one_of_its_name_counts_on() {
     let again = Change::ProjectCreated(Box::new(state.spec.clone()));
     state.apply(&event(again.clone())).unwrap();
     assert_eq!((state.deleted, state.created), (None, Timestamp(10)));
+    assert_eq!(state.set_up(false), SetUp::Check, "what is there may be in use");
     assert_eq!(state.apply(&event(again)), Err(Misfit::Creation));
     take(&mut state, source(true, &[("0.0.4", "c4")], None));
     let images = vec![("0.0.4".to_owned(), digest(4))];

@@ -58,6 +58,7 @@ const GOLDEN_WEIGHTS: &str = include_str!("golden_weights.hex");
 const GOLDEN_UNOBSERVED: &str = include_str!("golden_unobserved.hex");
 /// Those that came with what steps tell while they wait.
 const GOLDEN_WATCHED: &str = include_str!("golden_watched.hex");
+const GOLDEN_DEFINITION: &str = include_str!("golden_definition.hex");
 
 fn spec() -> ProjectSpec {
     let target = TargetDraft {
@@ -434,6 +435,14 @@ fn unobserved() -> Transition {
     transition(vec![Change::ProductionUnobserved { why: "w".into(), since }, Change::ProductionObservedAgain])
 }
 
+fn definition() -> Transition {
+    let fields = vec!["target.desired_count".to_owned()];
+    transition(vec![
+        Change::ProjectChanged { spec: Box::new(spec()), fields, why: "w".into() },
+        Change::ProjectDeleted { why: "w".into() },
+    ])
+}
+
 fn hex(bytes: &[u8]) -> String {
     let mut text = String::new();
     for (index, byte) in bytes.iter().enumerate() {
@@ -466,6 +475,7 @@ fn events_that_earlier_releases_wrote_are_read_for_ever() {
         (GOLDEN_WEIGHTS, weights()),
         (GOLDEN_UNOBSERVED, unobserved()),
         (GOLDEN_WATCHED, watched()),
+        (GOLDEN_DEFINITION, definition()),
     ] {
         let now = hex(&encode_transitions(std::slice::from_ref(&transition)).unwrap());
         let golden = bytes(golden);

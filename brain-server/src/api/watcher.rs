@@ -18,7 +18,7 @@ use brain_proto::{
     },
 };
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::Duration,
 };
 use tokio::{

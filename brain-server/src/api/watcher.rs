@@ -17,10 +17,7 @@ use brain_proto::{
         watcher_service_server::WatcherService,
     },
 };
-use std::{
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,

@@ -14,8 +14,8 @@ use crate::{
     session::Session,
 };
 use arguments::{Run, What};
+use brain_process::{log, stop};
 use house::{House, Local};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use welcome::Addresses;
 
@@ -56,10 +56,10 @@ impl Dev {
 }
 
 async fn run(run: Run) -> Result<(), Failure> {
-    run.start_log();
+    log::start(run.log, run.log_filter());
     // The one TLS provider; a second call would fail, and there is none.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let stop = stop_signal().map_err(failed)?;
+    let stop = stop::signalled().map_err(failed)?;
     let mut house = House::start(&run).await.map_err(|error| Failure::usage(format!("{error:#}")))?;
     let (addresses, local) = (house.addresses().clone(), house.local().cloned());
     let told = tokio::select! {
@@ -93,27 +93,6 @@ async fn tell(
     out.lines(welcome::commands(addresses, run.story))?;
     stop.cancelled().await;
     Ok(())
-}
-
-/// Cancelled at the first SIGINT or SIGTERM; the second one ends the process at once.
-fn stop_signal() -> anyhow::Result<CancellationToken> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let token = CancellationToken::new();
-    let stop = token.clone();
-    tokio::spawn(async move {
-        for signals in 0.. {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            if signals > 0 {
-                std::process::exit(Exit::Detached as i32);
-            }
-            stop.cancel();
-        }
-    });
-    Ok(token)
 }
 
 fn failed(error: anyhow::Error) -> Failure {

@@ -2,11 +2,9 @@
 
 use anyhow::Context;
 use brain_deployer::{config::Settings, outside::Outside};
-use brain_telemetry::{log, metrics, port};
+use brain_process::{log, metrics, port, stop};
 use clap::Parser;
 use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 /// Carries out deployments on AWS, and tells the brain server what runs in production.
 #[derive(Parser)]
@@ -55,17 +53,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     settings.server = arguments.server.or(settings.server);
     settings.agent = arguments.agent.or(settings.agent);
     let config = settings.check()?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let shutdown = CancellationToken::new();
-    let stop = shutdown.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        stop.cancel();
-    });
+    let shutdown = stop::signalled()?;
     if let Some(address) = arguments.metrics_listen {
         metrics::install(brain_deployer::metrics::MEASURED)?;
         port::open(address, shutdown.clone()).await?;

@@ -1,6 +1,6 @@
 //! What the deployer measures. Its labels are AWS's calls and the kinds of steps, both of which the code names.
 
-use brain_telemetry::metrics::{Kind, Metric};
+use brain_process::metrics::{Kind, Metric};
 use metrics::{counter, gauge, histogram};
 use std::time::Duration;
 

@@ -56,7 +56,7 @@ pub(crate) async fn serve(
         let (directory, shared) = (Arc::clone(&directory), Arc::clone(&shared));
         get(async move || {
             metrics::gather(&directory, &shared).await;
-            brain_telemetry::port::figures()
+            brain_process::port::figures()
         })
     };
     let webhooks = Router::new()

@@ -1,21 +1,17 @@
 //! `brain-server`: reads its configuration, opens the store and serves.
 
 use anyhow::Context;
+use brain_process::{log, metrics, stop};
 use brain_server::{
     Incoming,
     clock::Clock,
     config::{Config, Settings},
     store::{Store, sled::SledStore},
 };
-use brain_telemetry::{log, metrics};
 use clap::Parser;
 use std::{fs, path::PathBuf, process::ExitCode, sync::Arc};
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
-use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 /// Actors allocate on one thread and free on another all the time, which the system's allocator is slow at.
@@ -79,26 +75,5 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     let config = Config { listen: incoming.local_addr()?, ..config };
     let incoming = Incoming { api: TcpListenerStream::new(incoming), http: Some(http) };
-    brain_server::run(config, store, Clock::system(), incoming, stop_signal()?).await
-}
-
-/// Cancelled at the first SIGINT or SIGTERM; the second one ends the process at once.
-fn stop_signal() -> anyhow::Result<CancellationToken> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let token = CancellationToken::new();
-    let stop = token.clone();
-    tokio::spawn(async move {
-        for signals in 0.. {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            if signals > 0 {
-                std::process::exit(130);
-            }
-            stop.cancel();
-        }
-    });
-    Ok(token)
+    brain_server::run(config, store, Clock::system(), incoming, stop::signalled()?).await
 }

@@ -3,7 +3,7 @@
 
 use crate::{directory::Directory, http::open_pages, project::Shared};
 use brain_core::deployment::{Deployment, Ending, Phase};
-use brain_telemetry::metrics::{Kind, Metric};
+use brain_process::metrics::{Kind, Metric};
 use metrics::gauge;
 
 /// Of a call: most take a millisecond, one that waits for the disk ten, one that asks a deployer or a git host seconds.

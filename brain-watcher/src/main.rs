@@ -1,7 +1,7 @@
 //! `brain-watcher`: reads its configuration and watches.
 
 use anyhow::Context;
-use brain_telemetry::{log, metrics, port};
+use brain_process::{log, metrics, port, stop};
 use brain_watcher::{
     config::{Config, Settings},
     once::Subject,
@@ -9,8 +9,6 @@ use brain_watcher::{
 };
 use clap::Parser;
 use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 /// Watches git hosts and registries, and tells the brain server what is there.
 #[derive(Parser)]
@@ -77,17 +75,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         let given = Subject { git_url, branch, image_repository };
         return once(&config, &project, given).await;
     }
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let shutdown = CancellationToken::new();
-    let stop = shutdown.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        stop.cancel();
-    });
+    let shutdown = stop::signalled()?;
     if let Some(address) = arguments.metrics_listen {
         metrics::install(brain_watcher::metrics::MEASURED)?;
         port::open(address, shutdown.clone()).await?;

@@ -1,7 +1,7 @@
 //! What the watcher measures. Its one label with many values is the host: as many as the projects' repositories are on, a few.
 
+use brain_process::metrics::{Kind, Metric};
 use brain_proto::v1::PollTarget;
-use brain_telemetry::metrics::{Kind, Metric};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use std::time::Duration;
 

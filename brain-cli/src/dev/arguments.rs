@@ -1,12 +1,12 @@
 //! The words of `brain dev`.
 
-use clap::{Args, Subcommand, ValueEnum};
+use brain_process::log;
+use clap::{Args, Subcommand};
 use std::{
     io::{self, IsTerminal},
     net::SocketAddr,
     path::PathBuf,
 };
-use tracing_subscriber::EnvFilter;
 
 /// What is served where nobody says otherwise: a free port of this machine.
 const FREE: &str = "127.0.0.1:0";
@@ -65,8 +65,8 @@ pub(super) struct Run {
     #[arg(long, default_value = FREE, value_name = "ADDRESS", value_parser = loopback)]
     pub(super) http_listen: SocketAddr,
     /// How the log is written, to standard error; RUST_LOG says how much of it, by default warnings
-    #[arg(long, value_enum, default_value_t = LogFormat::Pretty, env = "BRAIN_LOG_FORMAT", value_name = "FORMAT")]
-    pub(super) log: LogFormat,
+    #[arg(long, value_enum, default_value_t = log::Format::Pretty, env = "BRAIN_LOG_FORMAT", value_name = "FORMAT")]
+    pub(super) log: log::Format,
 }
 
 /// What is asked of a `brain dev` that runs.
@@ -107,32 +107,15 @@ pub(super) struct Commit {
     pub(super) project: String,
 }
 
-/// How the log is written.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum LogFormat {
-    /// For people.
-    Pretty,
-    /// A line of JSON for each.
-    Json,
-}
-
 impl Run {
     /// Whether everything goes on once the story is told.
     pub(super) fn stays(&self) -> bool {
         self.stay || io::stdout().is_terminal()
     }
 
-    /// Starts the log of all parts.
-    pub(super) fn start_log(&self) {
-        // Of a simulated version that fails on purpose the board tells.
-        let quiet = if self.aws { "warn" } else { "warn,brain_deployer::worker=error" };
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(quiet));
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-        let log = log.with_ansi(io::stderr().is_terminal());
-        match self.log {
-            LogFormat::Pretty => log.init(),
-            LogFormat::Json => log.json().init(),
-        }
+    /// What the log of all parts tells: of a simulated version that fails on purpose the board does.
+    pub(super) fn log_filter(&self) -> &'static str {
+        if self.aws { "warn" } else { "warn,brain_deployer::worker=error" }
     }
 }
 

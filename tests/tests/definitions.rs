@@ -2,8 +2,9 @@
 
 use anyhow::{Result, ensure};
 use brain_proto::v1::{
-    CreateProjectRequest, DeleteProjectRequest, ListProjectsRequest, Project, Source, Target, WatchBoardRequest,
-    WatchProjectRequest, board_service_client::BoardServiceClient, project_service_client::ProjectServiceClient,
+    CreateProjectRequest, DeleteProjectRequest, GetProjectRequest, ListProjectsRequest, Project, Source, Target,
+    WatchBoardRequest, WatchProjectRequest, board_service_client::BoardServiceClient,
+    project_service_client::ProjectServiceClient,
 };
 use brain_tests::{
     brain::Server,
@@ -226,11 +227,13 @@ async fn a_deployed_project_grows_is_deleted_and_goes_on_under_its_name() -> Res
     let delete = json!({"name": "projects/user"});
     let kept = world.caller().grpcurl("ProjectService/DeleteProject", &delete).await.expect_err("0.0.5 runs");
     ensure!(kept.to_string().contains("PROJECT_RUNNING") && kept.to_string().contains("0.0.5 runs"), "{kept}");
-    let leave = json!({"name": "projects/user", "leaveRunning": true, "requestedBy": "ann"});
-    world.caller().grpcurl("ProjectService/DeleteProject", &leave).await?;
-    let mut again = world.definition();
-    again["target"]["desiredCount"] = json!(4);
-    world.create(again).await?;
+    // At once, so that nobody who watches or observes has heard of the end before the beginning.
+    let channel = load::connect(&world.server.address()).await?;
+    let request = GetProjectRequest { name: "projects/user".to_owned() };
+    let again = ProjectServiceClient::new(channel.clone()).get_project(request).await?.into_inner().project;
+    let leave = DeleteProjectRequest { name: "projects/user".to_owned(), leave_running: true, ..Default::default() };
+    ProjectServiceClient::new(channel.clone()).delete_project(leave).await?;
+    create(&channel, again.unwrap_or_default()).await?;
     eventually("what was left running is seen", || async {
         let line = world.production().await?;
         ensure!(line == "0.0.5: 100%", "{line}");

@@ -162,6 +162,10 @@ async fn a_deployment_cancelled_with_a_rollback_brings_the_old_version_back() ->
 #[tokio::test]
 async fn a_deployment_cancelled_as_it_stands_is_left_so_and_a_rollback_goes_on_from_there() -> Result<()> {
     let world = world_with(json!({"steps": [{"count": 1, "hold": true}]})).await?;
+    // Tasks of 0.0.5 are made of this; what is left of 0.0.4 was not, and comes back as it was.
+    let changed = json!({"name": "projects/user", "target": {"environment": {"MODE": "new"}}});
+    let request = json!({"project": changed, "updateMask": {"paths": ["target.environment"]}});
+    world.caller().grpcurl("ProjectService/UpdateProject", &request).await?;
     let shift = world.begin_shift().await?;
     paused(&world, &shift).await?;
     control(&world, "CancelDeployment", &shift, json!({})).await?;

@@ -60,9 +60,8 @@ impl Checkpointer {
         (version != known).then_some(entry)
     }
 
-    /// Writes one.
-    pub(crate) async fn write(&mut self) -> Result<(), StoreError> {
-        let covers = self.shared.revision.load(Ordering::Relaxed);
+    /// What changed since the last checkpoint.
+    async fn changed(&self) -> Vec<CheckpointEntry> {
         let mut entries = Vec::new();
         let (projects, deleted) = self.directory.with_deleted().await;
         for project in projects {
@@ -84,6 +83,13 @@ impl Checkpointer {
             }
         }
         entries.extend(self.line().await);
+        entries
+    }
+
+    /// Writes one.
+    pub(crate) async fn write(&mut self) -> Result<(), StoreError> {
+        let covers = self.shared.revision.load(Ordering::Relaxed);
+        let entries = self.changed().await;
         let written: Vec<(Stream, u64)> = entries.iter().map(|entry| (entry.stream.clone(), entry.version)).collect();
         self.shared.store.checkpoint(entries, Revision(covers)).await?;
         info!(covers, streams = written.len(), "checkpoint written");

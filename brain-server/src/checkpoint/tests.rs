@@ -7,63 +7,22 @@ use crate::{
     store::{Commits, Committed, Loaded, Store, Transition, memory::MemoryStore},
     watchers,
 };
-use async_trait::async_trait;
 use brain_core::{
     id::ProjectId,
     project::{ProjectDraft, TargetDraft},
 };
-use std::sync::{Mutex, atomic::AtomicU64};
+use std::sync::atomic::AtomicU64;
 use tokio::sync::broadcast;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-
-/// A store that remembers what checkpoints it was given.
-#[derive(Debug, Default)]
-struct Remembering {
-    store: MemoryStore,
-    entries: Mutex<Vec<CheckpointEntry>>,
-}
-
-#[async_trait]
-impl Store for Remembering {
-    async fn commit(&self, batch: Vec<Transition>) -> Result<Revision, StoreError> {
-        self.store.commit(batch).await
-    }
-
-    async fn load(&self) -> Result<Loaded, StoreError> {
-        self.store.load().await
-    }
-
-    fn watch(&self, after: Revision) -> Commits {
-        self.store.watch(after)
-    }
-
-    async fn earlier(
-        &self,
-        before: Revision,
-        of: Option<Stream>,
-        most: usize,
-    ) -> Result<Vec<Arc<Committed>>, StoreError> {
-        self.store.earlier(before, of, most).await
-    }
-
-    async fn checkpoint(&self, entries: Vec<CheckpointEntry>, _: Revision) -> Result<(), StoreError> {
-        self.entries.lock().unwrap().extend(entries);
-        Ok(())
-    }
-
-    async fn close(&self) -> Result<(), StoreError> {
-        self.store.close().await
-    }
-}
 
 /// What is deleted is deleted for good, also once the log no longer says so.
 #[tokio::test]
 async fn a_checkpoint_holds_what_is_left_of_deleted_projects() {
-    let store = Arc::new(Remembering::default());
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
     let ((watchers, _watchers), (deployers, _deployers)) = (watchers::channel(), deployers::channel());
     let loaded = store.load().await.unwrap();
     let shared = Arc::new(Shared {
-        store: Arc::clone(&store) as Arc<dyn Store>,
+        store,
         clock: Clock::system(),
         deployers,
         watchers,
@@ -87,17 +46,19 @@ async fn a_checkpoint_holds_what_is_left_of_deleted_projects() {
         ..ProjectDraft::default()
     };
     directory.create(draft, "ann".into()).await.unwrap();
+    let told = async |checkpointer: &Checkpointer| -> Vec<(u64, bool)> {
+        let of = |entry: CheckpointEntry| match entry.state {
+            StreamState::Project(state) => Some((entry.version, state.deleted.is_some())),
+            StreamState::Line(_) => None,
+        };
+        checkpointer.changed().await.into_iter().filter_map(of).collect()
+    };
+    assert_eq!(told(&checkpointer).await, [(1, false)]);
     checkpointer.write().await.unwrap();
     let id = ProjectId::parse("user").unwrap();
     let deletion = Deletion { id, etag: String::new(), leave_running: false, by: "ann".into(), why: String::new() };
     directory.delete(deletion).await.unwrap();
-    for expected in [&[(1, false), (2, true)][..], &[(1, false), (2, true)]] {
-        checkpointer.write().await.unwrap();
-        let entries = store.entries.lock().unwrap();
-        let told = |entry: &CheckpointEntry| match &entry.state {
-            StreamState::Project(state) => Some((entry.version, state.deleted.is_some())),
-            StreamState::Line(_) => None,
-        };
-        assert_eq!(entries.iter().filter_map(told).collect::<Vec<_>>(), expected, "once, and not again");
-    }
+    assert_eq!(told(&checkpointer).await, [(2, true)]);
+    checkpointer.write().await.unwrap();
+    assert_eq!(told(&checkpointer).await, [], "once is enough");
 }

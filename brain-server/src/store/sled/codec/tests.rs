@@ -28,6 +28,8 @@ use brain_core::{
 };
 use std::{fmt::Write as _, time::Duration};
 
+mod frame;
+
 /// Bytes of one transition with every kind of event, as the first release wrote them.
 const GOLDEN: &str = include_str!("golden.hex");
 /// Those that came with the knowledge of sources: moves, tags that could not be made, commits that are not tagged.
@@ -484,21 +486,4 @@ fn events_that_earlier_releases_wrote_are_read_for_ever() {
         assert_eq!((read.len(), &read[0].stream, read[0].version), (1, &transition.stream, 5));
         assert_eq!(read[0].events().unwrap(), transition.events, "today's bytes are:\n{now}");
     }
-}
-
-#[test]
-fn a_record_of_many_parts_is_put_together_and_a_damaged_one_is_refused() {
-    let record: Vec<u8> = (0..3 * PART_MAX).map(|index| index as u8).collect();
-    let values = frame(&record);
-    assert!(values.len() > 3 && values.iter().all(|value| value.len() <= PART_MAX));
-    let mut assembly = Assembly::default();
-    let mut whole = None;
-    for value in &values {
-        whole = assembly.push(value).unwrap();
-    }
-    assert_eq!(whole, Some(record));
-    let mut flipped = values[0].clone();
-    flipped[20] ^= 1;
-    assert!(Assembly::default().push(&flipped).unwrap_err().contains("checksum"));
-    assert!(Assembly::default().push(&values[1]).unwrap_err().contains("missing"));
 }

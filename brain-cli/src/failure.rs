@@ -125,7 +125,12 @@ fn hint(details: &ErrorDetails) -> Option<String> {
     Some(match info.reason.as_str() {
         "PROJECT_PINNED" => format!("brain unpin {project}"),
         "PROJECT_FROZEN" => format!("brain thaw {project}"),
-        "VERSION_QUARANTINED" => format!("brain lift {project} VERSION"),
+        "VERSION_QUARANTINED" => {
+            format!(
+                "brain lift {project} {}",
+                subject.split_once("/releases/").map_or("VERSION", |(_, version)| version)
+            )
+        }
         "LINE_STOPPED" => "brain line get".to_owned(),
         "OUTSIDE_DEPLOY_WINDOWS" => "brain deploy … --outside-windows WHY".to_owned(),
         "DEPLOYMENT_IN_PROGRESS" => format!("brain status {project} --watch"),

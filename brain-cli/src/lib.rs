@@ -7,6 +7,7 @@ mod arguments;
 mod client;
 mod commands;
 mod config;
+mod confirm;
 mod definition;
 mod dev;
 mod exit;

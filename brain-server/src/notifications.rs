@@ -1,8 +1,9 @@
 //! Notifications: each follows the committed log from its own place in it, and sends on what its filters let through.
 //!
-//! The log is the queue. Nothing waits in memory, so a receiver that is slow or gone holds up its own notification and nothing
-//! else; what happened meanwhile, also while the server was down, is read from the log when its turn comes. A notice is delivered
-//! at least once and in the log's order, or given up after so many tries, which is logged and counted.
+//! The log is the queue, so a receiver that is slow or gone holds up its own notification and nothing else; what happened
+//! meanwhile, also while the server was down, is read from the log, whose tail bounds it. A notice is delivered at least once
+//! and in the log's order, or given up after so many tries, which is logged and counted. What is told by a deployment's state
+//! is missed, and counted so, once its project is deleted.
 
 use crate::{
     api::event::{Position, forwards},

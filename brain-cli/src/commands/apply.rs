@@ -1,15 +1,15 @@
 //! `brain apply`: makes projects be as files say, after a look at the difference.
 
-use crate::{client::ask, definition, exit::Exit, failure::Failure, name::short, output::diff, session::Session};
+use crate::{
+    client::ask, confirm::confirm, definition, exit::Exit, failure::Failure, name::short, output::diff,
+    session::Session,
+};
 use brain_proto::v1::{
     CreateProjectRequest, CreateProjectResponse, GetProjectRequest, Project, UpdateProjectRequest,
     UpdateProjectResponse,
 };
 use clap::Args;
-use std::{
-    io::{self, BufRead, IsTerminal, Write},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 use tonic::Code;
 
 /// Make projects be as files say, after a look at the difference
@@ -97,10 +97,10 @@ impl Apply {
             let lines = change.lines()?;
             let id = short(&change.wanted.name);
             match (&change.stored, lines.is_empty()) {
-                (Some(_), true) => tell(session, &format!("{id}: unchanged"))?,
+                (Some(_), true) => session.tell(format!("{id}: unchanged"))?,
                 (stored, _) => {
-                    tell(session, &format!("{id}: {}", if stored.is_none() { "new" } else { "differs" }))?;
-                    lines.iter().try_for_each(|line| tell(session, &format!("  {line}")))?;
+                    session.tell(format!("{id}: {}", if stored.is_none() { "new" } else { "differs" }))?;
+                    lines.iter().try_for_each(|line| session.tell(format!("  {line}")))?;
                     to_do.push(change);
                 }
             }
@@ -146,14 +146,6 @@ impl Change {
     }
 }
 
-/// People read of the difference where the answer goes, programs where they do not take it for the answer.
-pub(super) fn tell(session: &Session, line: &str) -> Result<(), Failure> {
-    if session.out.is_for_people() {
-        return session.out.line(line);
-    }
-    Ok(writeln!(io::stderr().lock(), "{line}")?)
-}
-
 /// Those that others need go first, as the server wants it.
 fn in_order(mut projects: Vec<Project>) -> Vec<Project> {
     let mut ordered: Vec<Project> = Vec::new();
@@ -196,21 +188,6 @@ pub(super) async fn update(
         reason: reason.to_owned(),
     };
     Ok(session.client.projects().update_project(ask(request)).await?.into_inner())
-}
-
-/// Asks a person.
-pub(super) fn confirm(question: &str) -> Result<(), Failure> {
-    if !io::stdin().is_terminal() {
-        return Err(Failure::usage("nothing was done: nobody can be asked here\n  next: say --yes"));
-    }
-    write!(io::stderr(), "{question} [y/N] ")?;
-    io::stderr().flush()?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    match answer.trim().to_lowercase().as_str() {
-        "y" | "yes" => Ok(()),
-        _ => Err(Failure::new(Exit::Refused, "nothing was done")),
-    }
 }
 
 #[cfg(test)]

@@ -161,10 +161,12 @@ async fn follow(
                     none => {
                         let events = past(session, &project, &topics, number).await?;
                         events.iter().rev().try_for_each(|event| tell(session, event, project.is_empty()))?;
-                        none.insert(events.first().map_or(0, |event| event.revision))
+                        let ends = events.last().zip(events.first());
+                        none.insert(ends.map(|(oldest, latest)| oldest.revision..=latest.revision))
                     }
                 };
-                if let Some(event) = event.filter(|event| event.revision > *told) {
+                let told = |event: &Event| told.as_ref().is_some_and(|told| told.contains(&event.revision));
+                if let Some(event) = event.filter(|event| !told(event)) {
                     tell(session, &event, project.is_empty())?;
                 }
                 *resume.lock().unwrap_or_else(PoisonError::into_inner) = resume_token;

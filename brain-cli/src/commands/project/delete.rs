@@ -1,8 +1,8 @@
 //! `brain project delete`: brain forgets a project.
 
-use super::super::apply;
 use crate::{
     client::ask,
+    confirm::confirm,
     exit::Exit,
     failure::Failure,
     name::{project, short},
@@ -37,7 +37,7 @@ impl Delete {
     pub(super) async fn run(self, session: &Session) -> Result<Exit, Failure> {
         let name = project(&self.project)?;
         if !self.yes {
-            apply::confirm(&format!("Forget {}?", short(&name)))?;
+            confirm(&format!("Forget {}?", short(&name)))?;
         }
         let request = DeleteProjectRequest {
             name: name.clone(),

@@ -3,6 +3,7 @@
 use super::super::apply;
 use crate::{
     client::ask,
+    confirm::confirm,
     definition,
     exit::Exit,
     failure::Failure,
@@ -46,7 +47,7 @@ impl Edit {
         edit(&path)?;
         let text = fs::read_to_string(&path)?;
         if text == before {
-            apply::tell(session, "nothing was changed")?;
+            session.tell("nothing was changed")?;
             return Ok(Exit::Done);
         }
         // What was typed is not lost with a mistake in it.
@@ -70,12 +71,12 @@ impl Edit {
         }
         let lines = diff::lines(&definition::to_toml(stored), &definition::to_toml(&wanted));
         if lines.is_empty() {
-            apply::tell(session, "nothing was changed")?;
+            session.tell("nothing was changed")?;
             return Ok(Exit::Done);
         }
-        lines.iter().try_for_each(|line| apply::tell(session, line))?;
+        lines.iter().try_for_each(|line| session.tell(line))?;
         if !self.yes {
-            apply::confirm("Store this?")?;
+            confirm("Store this?")?;
         }
         let answer = apply::update(session, wanted, &stored.etag, &self.reason).await?;
         if session.out.is_for_people() {

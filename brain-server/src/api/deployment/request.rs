@@ -254,14 +254,15 @@ pub(in crate::api) fn refused(project: &Project, failure: CommandError) -> Statu
             error::precondition("DEPLOYMENT_IN_PROGRESS", &first, format!("{first}: {message}"))
         }
         Refusal::Held(barrier) => {
-            let reason = match barrier {
-                Barrier::Pinned(_) => "PROJECT_PINNED",
-                Barrier::Quarantined(_) => "VERSION_QUARANTINED",
-                Barrier::Frozen(_) => "PROJECT_FROZEN",
-                Barrier::LineStopped(_) => "LINE_STOPPED",
-                Barrier::Windows { .. } => "OUTSIDE_DEPLOY_WINDOWS",
+            let whole = name::project(&project.id);
+            let (reason, subject) = match barrier {
+                Barrier::Pinned(_) => ("PROJECT_PINNED", whole),
+                Barrier::Quarantined(held) => ("VERSION_QUARANTINED", name::release(&project.id, &held.hold.tag)),
+                Barrier::Frozen(_) => ("PROJECT_FROZEN", whole),
+                Barrier::LineStopped(_) => ("LINE_STOPPED", whole),
+                Barrier::Windows { .. } => ("OUTSIDE_DEPLOY_WINDOWS", whole),
             };
-            error::precondition(reason, &name::project(&project.id), message)
+            error::precondition(reason, &subject, message)
         }
         Refusal::NothingServes => error::precondition("NOTHING_SERVES", &name::project(&project.id), message),
         Refusal::NothingBefore => error::precondition("NOTHING_TO_GO_BACK_TO", &name::project(&project.id), message),

@@ -23,6 +23,18 @@ export async function tab(settings = {}) {
   page.on("console", (message) => {
     if (message.type() === "error" && !page.forgiving) complaints.push(`${page.url()}: ${message.text()}`);
   });
+  // What its streams went through, for a failure.
+  await page.addInitScript(() => {
+    window.streamed = [];
+    for (const what of ["before:connection", "after:connection", "error", "close"]) {
+      document.addEventListener(`htmx:sse:${what}`, ({ detail }) => {
+        const { connection, error } = detail ?? {};
+        const at = Math.round(performance.now());
+        window.streamed.push(`${at} ms: ${what}, attempt ${connection?.attempt}, ${error ?? ""} ${detail?.reason ?? ""}`);
+      });
+    }
+    document.addEventListener("visibilitychange", () => window.streamed.push(`hidden: ${document.hidden}`));
+  });
   page.on("pageerror", (error) => complaints.push(`${page.url()}: ${error}`));
   return page;
 }
@@ -40,7 +52,9 @@ export async function reads(page, text) {
   try {
     await page.waitForFunction((text) => document.body.innerText.includes(text), text);
   } catch (error) {
-    throw new Error(`${page.url()} never reads ${JSON.stringify(text)}:\n${await page.innerText("body")}`);
+    const streamed = (await page.evaluate(() => window.streamed.slice(-20))).join("\n");
+    const body = await page.innerText("body");
+    throw new Error(`${page.url()} never reads ${JSON.stringify(text)}:\n${body}\nits streams:\n${streamed}`);
   }
 }
 

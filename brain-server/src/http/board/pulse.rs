@@ -39,13 +39,15 @@ struct Rows {
     /// Projects whose rows are not as they are rendered.
     stale: BTreeSet<ProjectId>,
     all_stale: bool,
+    /// What was rendered and is not told yet: whoever opens a page renders what is stale, and the others hear of that too.
+    untold: Tick,
     agents: String,
 }
 
 /// What changed.
 #[derive(Debug, Default)]
 pub(super) struct Tick {
-    pub(super) rows: Vec<(ProjectId, Arc<Row>)>,
+    pub(super) rows: BTreeMap<ProjectId, Arc<Row>>,
     /// The line, the agents, or which projects there are.
     pub(super) around: bool,
 }
@@ -56,9 +58,31 @@ impl Default for Pulse {
             rows: BTreeMap::new(),
             stale: BTreeSet::new(),
             all_stale: true,
+            untold: Tick::default(),
             agents: "no agent is connected".to_owned(),
         };
         Self { rows: Mutex::new(rows), ticks: broadcast::Sender::new(BEHIND) }
+    }
+}
+
+impl Rows {
+    /// Renders what is stale, of all projects that there are.
+    fn refresh(&mut self, all: impl FnOnce() -> BTreeSet<ProjectId>, render: impl Fn(&ProjectId) -> Option<Row>) {
+        if std::mem::take(&mut self.all_stale) {
+            self.stale = all();
+            let stale = &self.stale;
+            self.rows.retain(|id, _| stale.contains(id));
+            self.untold.around = true;
+        }
+        for id in std::mem::take(&mut self.stale) {
+            let Some(row) = render(&id).map(Arc::new) else {
+                self.untold.rows.remove(&id);
+                self.untold.around |= self.rows.remove(&id).is_some();
+                continue;
+            };
+            self.untold.around |= self.rows.insert(id.clone(), Arc::clone(&row)).is_none();
+            self.untold.rows.insert(id, row);
+        }
     }
 }
 
@@ -75,26 +99,15 @@ impl Board {
         read(&rows.rows, &rows.agents)
     }
 
-    /// Renders what is stale; answers that.
-    fn refresh(&self, rows: &mut Rows) -> Tick {
+    /// Renders what is stale.
+    fn refresh(&self, rows: &mut Rows) {
         let moment = self.shared.moment();
-        let mut tick = Tick::default();
-        if std::mem::take(&mut rows.all_stale) {
-            rows.stale = self.directory.all().iter().map(|project| project.id.clone()).collect();
-            let stale = &rows.stale;
-            rows.rows.retain(|id, _| stale.contains(id));
-            tick.around = true;
-        }
-        for id in std::mem::take(&mut rows.stale) {
-            let Some(project) = self.directory.get(&id) else {
-                tick.around |= rows.rows.remove(&id).is_some();
-                continue;
-            };
-            let row = Arc::new(Row::new(&project.read().state, &moment));
-            tick.around |= rows.rows.insert(id.clone(), Arc::clone(&row)).is_none();
-            tick.rows.push((id, row));
-        }
-        tick
+        let all = || self.directory.all().iter().map(|project| project.id.clone()).collect();
+        let render = |id: &ProjectId| {
+            let project = self.directory.get(id)?;
+            Some(Row::new(&project.read().state, &moment))
+        };
+        rows.refresh(all, render);
     }
 
     fn mark(&self, id: Option<ProjectId>) {
@@ -106,12 +119,14 @@ impl Board {
     }
 
     fn tick(&self, around: bool) {
-        if self.pulse.ticks.receiver_count() == 0 {
-            return;
-        }
         let tick = {
             let mut rows = self.pulse.rows.lock().unwrap_or_else(PoisonError::into_inner);
-            self.refresh(&mut rows)
+            if self.pulse.ticks.receiver_count() == 0 {
+                rows.untold = Tick::default();
+                return;
+            }
+            self.refresh(&mut rows);
+            std::mem::take(&mut rows.untold)
         };
         let tick = Tick { around: tick.around || around, ..tick };
         if tick.around || !tick.rows.is_empty() {
@@ -188,5 +203,37 @@ async fn follow(board: &Board) {
             }
         }
         board.tick(around);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use brain_core::time::Timestamp;
+
+    #[test]
+    fn what_one_reader_had_rendered_is_told_to_the_others() {
+        let Pulse { rows, .. } = Pulse::default();
+        let mut rows = rows.into_inner().unwrap();
+        let user = ProjectId::parse("user").unwrap();
+        let row = |html: &str| Row {
+            html: html.to_owned(),
+            searched: String::new(),
+            deploying: false,
+            sentences: 0,
+            changed: Timestamp(0),
+        };
+        let all = || BTreeSet::from([user.clone()]);
+        rows.refresh(all, |_| Some(row("runs")));
+        rows.untold = Tick::default();
+        rows.stale.insert(user.clone());
+        // Somebody opens a page before the tick.
+        rows.refresh(all, |_| Some(row("is frozen")));
+        rows.refresh(all, |_| Some(row("nothing is stale any more")));
+        let told = std::mem::take(&mut rows.untold);
+        assert_eq!((told.rows[&user].html.as_str(), told.around), ("is frozen", false));
+        rows.stale.insert(user.clone());
+        rows.refresh(all, |_| None);
+        assert!(rows.untold.around && rows.untold.rows.is_empty() && rows.rows.is_empty(), "it is deleted");
     }
 }

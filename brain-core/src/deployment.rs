@@ -15,6 +15,7 @@
 use crate::{
     dependency::Dependency,
     drift::Drift,
+    gate::Reading,
     image::Digest,
     plan::{self, Plan, ServiceCount, Step},
     policy::RolloutPolicy,
@@ -22,7 +23,7 @@ use crate::{
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 pub mod beginning;
 pub mod control;
@@ -149,6 +150,9 @@ pub struct Deployment {
     /// What its set-up found that differed, in that order.
     #[serde(default)]
     pub drift: Vec<Drift>,
+    /// What gates of its plan read last, by the indices of their steps.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub readings: BTreeMap<usize, Reading>,
 }
 
 /// Nothing is done until a person says so.
@@ -273,6 +277,7 @@ impl Deployment {
             approvals: Vec::new(),
             outside_windows,
             drift: Vec::new(),
+            readings: BTreeMap::new(),
         }
     }
 
@@ -323,6 +328,11 @@ impl Deployment {
                     Outcome::Watched { why, cause, well } => {
                         (self.waiting, self.waiting_cause) = (Some(why), cause);
                         self.seen(spec, well, cause, at)
+                    }
+                    Outcome::Read { why, cause, reading } => {
+                        (self.waiting, self.waiting_cause) = (Some(why).filter(|why| !why.is_empty()), cause);
+                        self.read(reading);
+                        Vec::new()
                     }
                     Outcome::Evidence { task_failures, service_events } => {
                         self.remember_events(service_events);

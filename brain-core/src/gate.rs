@@ -8,9 +8,11 @@ use std::{fmt, time::Duration};
 
 mod condition;
 pub mod metrics;
+mod reading;
 
 pub use condition::{CONDITION_MAX, Condition, Expression};
 use metrics::Metrics;
+pub use reading::{Figure, Judgement, Reading};
 
 /// Most gates of a step.
 pub const GATES_MAX: usize = 10;
@@ -98,7 +100,7 @@ pub struct Figures {
 }
 
 /// What a gate says. Each but a pass says why.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// Traffic may move on.
     Pass,

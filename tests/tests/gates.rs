@@ -83,7 +83,10 @@ async fn a_gate_holds_until_there_are_figures_and_passes_when_they_are_good() ->
     tell(&world, &prometheus, 0.021, 100).await?;
     let deployment = world.succeeded(&shift).await?;
     let steps = deployment["steps"].as_array().cloned().unwrap_or_default();
-    ensure!(steps.iter().any(|step| step["description"] == "pass gate error-rate"), "{steps:?}");
+    let gate = steps.iter().find(|step| step["description"] == "pass gate error-rate").context("no step")?;
+    let reading = &gate["gateReading"];
+    let figures = (&reading["verdict"], &reading["newFigure"], &reading["oldFigure"]);
+    ensure!(figures == (&json!("GATE_VERDICT_PASS"), &json!(0.021), &json!(0.02)), "{gate}");
     world.unharmed().await
 }
 
@@ -92,8 +95,15 @@ async fn a_version_that_fails_a_gate_is_rolled_back_with_its_figures() -> Result
     let (world, prometheus) = with_prometheus().await?;
     let shift = world.begin_shift().await?;
     waits(&world, &shift, "no data").await?;
+    let waiting = world.deployment(&shift).await?;
+    ensure!(text(&waiting["stepDeadlineTime"]) > text(&waiting["createTime"]), "{waiting}");
     tell(&world, &prometheus, 0.5, 1000).await?;
     let ended = world.ended(&shift).await?;
+    ensure!(ended["stepDeadlineTime"].is_null(), "{ended}");
+    let steps = ended["steps"].as_array().cloned().unwrap_or_default();
+    let reading = &steps.iter().find(|step| !step["gateReading"].is_null()).context("no reading")?["gateReading"];
+    ensure!(reading["verdict"] == "GATE_VERDICT_FAIL" && reading["newFigure"] == 0.5, "{reading}");
+    ensure!(text(&reading["why"]) == "new 0.5, old 0.02, needs new <= old * 1.1 || new < 0.01", "{reading}");
     let reason = text(&ended["reason"]);
     ensure!(
         reason.contains("gate error-rate: new 0.5, old 0.02, needs new <= old * 1.1 || new < 0.01; 2 looks in a row"),

@@ -216,16 +216,18 @@ async fn deployment(session: &Session, name: String) -> Result<Exit, Failure> {
 fn steps(steps: &[StepStatus], now: Timestamp) -> Vec<String> {
     let width = steps.len().to_string().len();
     let line = |(index, step): (usize, &StepStatus)| {
-        let StepStatus { description, start_time, end_time } = step;
+        let StepStatus { description, start_time, end_time, gate_reading: _ } = step;
         let (mark, took) = match (start_time, end_time) {
             (Some(start), Some(end)) => ("✓", time::between(time::of(*start), time::of(*end))),
             (Some(start), None) => ("▸", time::between(time::of(*start), now)),
             (None, Some(_)) => ("✓", String::new()),
             (None, None) => (" ", String::new()),
         };
-        format!("{mark} {:>width$}  {description}  {}", index + 1, Style::new().dim().apply_to(took))
-            .trim_end()
-            .to_owned()
+        let dim = Style::new().dim();
+        let reading = progress::reading(step).map(|reading| format!("  {reading}")).unwrap_or_default();
+        let line =
+            format!("{mark} {:>width$}  {description}  {}{}", index + 1, dim.apply_to(took), dim.apply_to(reading));
+        line.trim_end().to_owned()
     };
     steps.iter().enumerate().map(line).collect()
 }

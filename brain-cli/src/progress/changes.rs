@@ -1,8 +1,12 @@
 //! What is new between two states of a deployment, a line for each change, and its end.
 
-use super::{Progress, frame::plan, has_ended};
+use super::{
+    Progress,
+    frame::{plan, reading},
+    has_ended,
+};
 use crate::{name::short_deployment, output::time};
-use brain_proto::v1::{Deployment, DeploymentPhase, Drift, StepStatus, TaskFailure};
+use brain_proto::v1::{Deployment, DeploymentPhase, Drift, GateVerdict, StepStatus, TaskFailure};
 use console::Style;
 
 /// Task failures that the end of a deployment shows.
@@ -25,6 +29,7 @@ pub(super) fn lines(before: &Progress, now: &Progress) -> Vec<String> {
             if new.requested_by.is_empty() { String::new() } else { format!(", asked for by {}", new.requested_by) };
         lines.push(format!("{} {}{by}", short_deployment(&new.name), new.docker_image));
     }
+    lines.extend(passed(old, new));
     if old.headline != new.headline && !has_ended(new) {
         lines.push(new.headline.clone());
     }
@@ -53,16 +58,30 @@ pub(super) fn for_terminal(before: &Progress, now: &Progress) -> Vec<String> {
         lines.push(Style::new().red().apply_to(format!("✗ {}", new.reason)).to_string());
     }
     for (index, step) in plan(new).iter().enumerate() {
-        if let StepStatus { description, start_time, end_time: Some(end) } = step
+        if let StepStatus { description, start_time, end_time: Some(end), .. } = step
             && !done_before(index)
         {
             let took = start_time.map(|start| time::between(time::of(start), time::of(*end))).unwrap_or_default();
-            let took = Style::new().dim().apply_to(took);
+            let read = reading(step).map(|reading| format!("  {reading}")).unwrap_or_default();
+            let took = Style::new().dim().apply_to(format!("{took}{read}"));
             lines.push(format!("{} {description}  {took}", Style::new().green().apply_to("✓")));
         }
     }
     lines.extend(findings(old, new));
     lines
+}
+
+/// What gates have read that have passed since. What was so before somebody looked is no news.
+fn passed(old: &Deployment, new: &Deployment) -> Vec<String> {
+    if old.name.is_empty() {
+        return Vec::new();
+    }
+    let passed = |(index, step): (usize, &StepStatus)| {
+        step.gate_reading.as_ref().filter(|reading| reading.verdict() == GateVerdict::Pass)?;
+        step.end_time.filter(|_| old.steps.get(index).is_none_or(|step| step.end_time.is_none()))?;
+        Some(format!("{}: {}", step.description, reading(step)?))
+    };
+    new.steps.iter().enumerate().filter_map(passed).collect()
 }
 
 /// Failed tasks, differences and what people did that were not known before.

@@ -2,7 +2,10 @@
 
 use super::{Progress, has_ended};
 use crate::{name::short_deployment, output::time};
-use brain_proto::v1::{Deployment, DeploymentPhase, Production, StepStatus, VersionProduction};
+use brain_proto::{
+    convert::reading_from_proto,
+    v1::{Deployment, DeploymentPhase, Production, StepStatus, VersionProduction},
+};
 use console::{Style, pad_str};
 use jiff::Timestamp;
 
@@ -79,14 +82,22 @@ fn step(deployment: &Deployment, now: Timestamp) -> Vec<String> {
         return vec![labelled("pending", &deployment.headline)];
     }
     let Some(current) = steps.get(index) else { return vec![labelled("step", &deployment.headline)] };
-    let took =
-        current.start_time.map(|start| dim(&format!("  {}", time::between(time::of(start), now)))).unwrap_or_default();
+    let took = current.start_time.map(|start| format!("  {}", time::between(time::of(start), now))).unwrap_or_default();
+    let left = deployment.step_deadline_time.map(time::of).filter(|deadline| *deadline > now);
+    let left = left.map(|deadline| format!(", {} left", time::between(now, deadline))).unwrap_or_default();
+    let took = dim(&format!("{took}{left}"));
     let label = if deployment.phase() == DeploymentPhase::RollingBack { "back" } else { "step" };
     let mut lines = vec![labelled(label, &format!("{} of {}: {}{took}", index + 1, steps.len(), current.description))];
     if let Some(next) = steps.get(index + 1) {
         lines.push(dim(&labelled("then", &next.description)));
     }
     lines
+}
+
+/// What a gate has read last.
+pub(crate) fn reading(step: &StepStatus) -> Option<String> {
+    let reading = reading_from_proto(step.gate_reading.clone()?).ok()?;
+    Some(reading.to_string())
 }
 
 /// The steps of the plan that is being carried out.
@@ -144,6 +155,7 @@ mod tests {
             description: description.to_owned(),
             start_time,
             end_time: None,
+            gate_reading: None,
         };
         let version = |version: &str, desired, running, healthy, share_percent| VersionProduction {
             version: version.to_owned(),
@@ -163,6 +175,7 @@ mod tests {
             step: 1,
             steps: vec![step("scale user to 1", at(110)), step("see 1 healthy task", None)],
             waiting: "1 of 2 instances has joined".to_owned(),
+            step_deadline_time: at(710),
             ..Default::default()
         };
         let versions = vec![version("0.0.4", 2, 2, 2, 67), version("0.0.5", 2, 2, 1, 33)];
@@ -176,7 +189,7 @@ mod tests {
             "flowcommerce/user:0.0.5  user/2, asked for by ann 12 s ago",
             "  0.0.4     █████████████████████░░░░░░░░░  67%  2 of 2 healthy",
             "  0.0.5     ██████████░░░░░░░░░░░░░░░░░░░░  33%  1 of 2 healthy, 2 running",
-            "  step      1 of 2: scale user to 1  2.0 s",
+            "  step      1 of 2: scale user to 1  2.0 s, 10 min left",
             "  then      see 1 healthy task",
             "  waits     1 of 2 instances has joined",
             "Ctrl-C stops watching; the deployment goes on",

@@ -156,6 +156,10 @@ impl Deployment {
             times.paused += at.since(pause.since);
             if pause.failed {
                 *times = StepTimes::default();
+                // A gate that looks anew has read nothing yet.
+                if self.rollback.is_none() {
+                    self.readings.remove(&self.cursor);
+                }
             }
         }
         self.counts_from = None;

@@ -1,7 +1,7 @@
 //! What happens to a deployment, what is to be done then, and what does not fit.
 
 use super::{Lease, ServiceEvent, TaskFailure, beginning::Approval, control::ControlUsed};
-use crate::{drift::Drift, id::ProjectId};
+use crate::{drift::Drift, gate::Reading, id::ProjectId};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -71,6 +71,13 @@ pub enum Outcome {
         #[serde(default, skip_serializing_if = "Cause::is_version")]
         cause: Cause,
         well: bool,
+    },
+    /// A gate has read its figures. It waits on; where it has passed, `why` is empty and its end is told next.
+    Read {
+        why: String,
+        #[serde(default, skip_serializing_if = "Cause::is_version")]
+        cause: Cause,
+        reading: Reading,
     },
     /// What was found of the new version so far, told as it is found: a step that waits has it too when it is broken off.
     Evidence {

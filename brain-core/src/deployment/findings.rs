@@ -1,7 +1,7 @@
-//! What was found of the new version, kept because AWS forgets it.
+//! What was found of the new version, kept because AWS forgets it, and what gates have read.
 
 use super::Deployment;
-use crate::time::Timestamp;
+use crate::{gate::Reading, plan::Step, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Task failures that a deployment keeps, the newest. ECS forgets stopped tasks within the hour; brain does not.
@@ -34,6 +34,13 @@ pub struct ServiceEvent {
 }
 
 impl Deployment {
+    /// Keeps what the gate that the plan has come to has read. A way back has no gates.
+    pub(super) fn read(&mut self, reading: Reading) {
+        if self.rollback.is_none() && matches!(self.current_step(), Some(Step::Gate { .. })) {
+            self.readings.insert(self.cursor, reading);
+        }
+    }
+
     pub(super) fn remember_events(&mut self, events: Vec<ServiceEvent>) {
         self.service_events.extend(events);
         self.service_events.sort();

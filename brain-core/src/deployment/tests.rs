@@ -13,6 +13,7 @@ mod evidence;
 mod giving_back;
 mod lease;
 mod notices;
+mod reading;
 mod watch;
 
 fn spec() -> ProjectSpec {

@@ -7,6 +7,7 @@ use crate::{
         control::{Control, ControlUsed},
     },
     drift::Drift,
+    gate::Verdict,
     hold::{Hold, Lifted},
     production::Production,
     time::Timestamp,
@@ -287,6 +288,10 @@ impl Outcome {
             Self::Watched { why, well: false, .. } => {
                 told(Topic::Step, format!("{name} has seen what is not well"), why)
             }
+            Self::Read { reading, .. } if reading.verdict == Verdict::Pass => {
+                told(Topic::Step, format!("{name} {reading}"), "")
+            }
+            Self::Read { why, .. } => told(Topic::Step, format!("{name} waits"), why),
             Self::Evidence { .. } => told(Topic::Step, format!("{name} has found something of the new version"), ""),
             Self::Failed { reason, .. } => told(Topic::Deployment, format!("{name} has failed"), reason),
         }

@@ -1,7 +1,7 @@
 //! Metrics of CloudWatch: what is asked of it, and what its answers mean. Both versions are asked for the same, over the same
 //! window.
 
-use super::{Condition, Expression, Figures, Services, Verdict, fill, judge};
+use super::{Condition, Expression, Figures, Judgement, Services, Verdict, fill};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, time::Duration};
@@ -163,8 +163,11 @@ impl Metrics {
 
     /// What the answers to the queries of [`Self::ask`] mean, given in their order.
     #[must_use]
-    pub fn judge(&self, answers: &[Points]) -> Verdict {
-        self.read(answers).map_or_else(Verdict::Hold, |figures| judge(&self.condition, figures))
+    pub fn judge(&self, answers: &[Points]) -> Judgement {
+        match self.read(answers) {
+            Ok(figures) => Judgement::of(&self.condition, figures),
+            Err(why) => Verdict::Hold(why).into(),
+        }
     }
 
     fn read(&self, answers: &[Points]) -> Result<Figures, String> {
@@ -375,7 +378,7 @@ mod tests {
 
     #[test]
     fn figures_are_of_the_whole_window() {
-        let judged = |answers: &[&[f64]]| errors().judge(&points(answers));
+        let judged = |answers: &[&[f64]]| errors().judge(&points(answers)).verdict;
         assert_eq!(judged(&[&[1.0, 1.0], &[50.0, 50.0], &[20.0], &[1000.0]]), Verdict::Pass);
         let few = Verdict::Hold("too few samples of the old version: 99 of 100".into());
         assert_eq!(judged(&[&[1.0, 1.0], &[50.0, 50.0], &[20.0], &[99.0]]), few);
@@ -391,8 +394,8 @@ mod tests {
     #[test]
     fn missing_data_never_passes() {
         let all: [&[f64]; 4] = [&[0.0], &[100.0], &[0.0], &[100.0]];
-        assert_eq!(errors().judge(&points(&all)), Verdict::Pass, "with all of it, it passes");
-        let held = |answers: &[Points]| match errors().judge(answers) {
+        assert_eq!(errors().judge(&points(&all)).verdict, Verdict::Pass, "with all of it, it passes");
+        let held = |answers: &[Points]| match errors().judge(answers).verdict {
             Verdict::Hold(why) => why,
             other => panic!("{other:?}"),
         };
@@ -410,7 +413,11 @@ mod tests {
         let why = "no figure of the new version: metric errors: CloudWatch gives a part of the data only";
         assert_eq!(held(&broken), why, "what was not told is not 0");
         assert_eq!(held(&points(&[&[], &[99.0], &[], &[100.0]])), "too few samples: 99 of 100");
-        assert_eq!(errors().judge(&points(&[&[], &[100.0], &[], &[100.0]])), Verdict::Pass, "errors may be missing");
+        assert_eq!(
+            errors().judge(&points(&[&[], &[100.0], &[], &[100.0]])).verdict,
+            Verdict::Pass,
+            "errors may be missing"
+        );
     }
 
     #[test]

@@ -1,8 +1,11 @@
-//! What a step has found of the new version and not yet told. It is told as it is found, once each: AWS forgets it, and the step
+//! What a step has found of the new version, or its gate has read, and not yet told. It is told as it is found, once each: AWS forgets it, and the step
 //! may be broken off by its timeout, or by a person, at any time.
 
 use super::failures::is_usual;
-use brain_core::deployment::{SERVICE_EVENTS_KEPT, ServiceEvent, TASK_FAILURES_KEPT, TaskFailure};
+use brain_core::{
+    deployment::{SERVICE_EVENTS_KEPT, ServiceEvent, TASK_FAILURES_KEPT, TaskFailure},
+    gate::Reading,
+};
 use std::{
     collections::BTreeSet,
     sync::{Mutex, PoisonError},
@@ -20,6 +23,7 @@ pub(crate) struct Evidence(Mutex<Found>);
 
 #[derive(Debug, Default)]
 struct Found {
+    reading: Option<Reading>,
     failures: Vec<TaskFailure>,
     events: Vec<ServiceEvent>,
     known_tasks: BTreeSet<String>,
@@ -42,6 +46,16 @@ impl Evidence {
                 found.events.push(event.clone());
             }
         }
+    }
+
+    /// What the step's gate has read.
+    pub(super) fn read(&self, reading: Reading) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).reading = Some(reading);
+    }
+
+    /// What the step's gate has read at its latest look.
+    pub(crate) fn reading(&self) -> Option<Reading> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).reading.take()
     }
 
     /// What has to be told now. What ECS says of every start waits for something else to be told, and when the step `ends` its

@@ -8,7 +8,7 @@ use crate::{
     prometheus::PrometheusPort,
 };
 use brain_core::{
-    gate::{Check, Figures, Gate, Samples, Services, Verdict, judge, metrics::Places},
+    gate::{Check, Figures, Gate, Judgement, Reading, Samples, Services, Verdict, metrics::Places},
     names::ResourceNames,
     time::Timestamp,
 };
@@ -49,18 +49,23 @@ pub(super) async fn gate(context: &Context, gate: &Gate, services: Services<'_>)
         shifted: context.shifted,
         old_serves: context.old_serves,
     };
-    observe(&sources, gate, services).await
+    let (observed, judgement) = observe(&sources, gate, services).await;
+    context.evidence.read(Reading::new(sources.now, judgement));
+    observed
 }
 
-async fn observe(sources: &Sources<'_>, gate: &Gate, services: Services<'_>) -> Observed {
+/// What is to be done, and what was read.
+async fn observe(sources: &Sources<'_>, gate: &Gate, services: Services<'_>) -> (Observed, Judgement) {
     // Until then the figures are, in part, of traffic as it was before.
     let complete = sources.shifted.map(|shifted| shifted.plus(gate.looks_back()));
     if let Some(complete) = complete.filter(|complete| *complete > sources.now && !gate.looks_back().is_zero()) {
-        let why = format!("gate {}: its figures are of what came after traffic moved from {complete} on", gate.name);
-        return Observed::Hold { why, again: complete.since(sources.now) };
+        let why = format!("its figures are of what came after traffic moved from {complete} on");
+        let observed = Observed::Hold { why: format!("gate {}: {why}", gate.name), again: complete.since(sources.now) };
+        return (observed, Verdict::Hold(why).into());
     }
-    let verdict = look(sources, &gate.check, services).await.unwrap_or_else(Verdict::Hold);
-    match verdict {
+    let looked = look(sources, &gate.check, services).await;
+    let judgement = looked.unwrap_or_else(|why| Verdict::Hold(why).into());
+    let observed = match &judgement.verdict {
         Verdict::Pass => done(),
         Verdict::Fail(why) => Observed::Failing {
             why: format!("gate {}: {why}", gate.name),
@@ -72,11 +77,12 @@ async fn observe(sources: &Sources<'_>, gate: &Gate, services: Services<'_>) -> 
             let again = if matches!(gate.check, Check::Metrics(_)) { gate.look_again() } else { Duration::ZERO };
             Observed::Hold { why: format!("gate {}: {why}", gate.name), again }
         }
-    }
+    };
+    (observed, judgement)
 }
 
 /// What the figures say. The error says which of them is missing, and why.
-async fn look(sources: &Sources<'_>, check: &Check, services: Services<'_>) -> Result<Verdict, String> {
+async fn look(sources: &Sources<'_>, check: &Check, services: Services<'_>) -> Result<Judgement, String> {
     match check {
         Check::Prometheus { server, query, old_query, samples, window, condition } => {
             let ask = async |template: &str, services: Services<'_>, at: Option<Timestamp>| {
@@ -87,7 +93,7 @@ async fn look(sources: &Sources<'_>, check: &Check, services: Services<'_>) -> R
                 enough(seen, *minimum, "")?;
             }
             let new = ask(query, services, None).await.map_err(|why| format!("no figure of the new version: {why}"))?;
-            let Some(old_query) = old_query else { return Ok(judge(condition, Figures { new, old: None })) };
+            let Some(old_query) = old_query else { return Ok(Judgement::of(condition, Figures { new, old: None })) };
             if services.old.is_empty() {
                 return Err("there is no old version to compare with".to_owned());
             }
@@ -103,11 +109,11 @@ async fn look(sources: &Sources<'_>, check: &Check, services: Services<'_>) -> R
                 }
                 enough(seen, *minimum, " of the old version")?;
             }
-            Ok(judge(condition, Figures { new, old: Some(old) }))
+            Ok(Judgement::of(condition, Figures { new, old: Some(old) }))
         }
         Check::Alarms { names } => {
             let alarms = sources.watch.alarms(names).await.map_err(unanswered)?;
-            Ok(judge_alarms(names, &alarms, sources))
+            Ok(judge_alarms(names, &alarms, sources).into())
         }
         Check::Metrics(metrics) => {
             let ResourceNames { cluster, load_balancer, .. } = sources.names;
@@ -309,10 +315,26 @@ mod tests {
         let names = ResourceNames::of(&ProjectId::parse("user").unwrap());
         let (prometheus, watch) = (&answers, &answers);
         let sources = Sources { prometheus, watch, names: &names, now, first_shifted: shifted, shifted, old_serves };
-        match observe(&sources, gate, services).await {
-            Observed::Done(_) => String::new(),
-            Observed::Failing { why, looks, again } => format!("fails {looks} {} s: {why}", again.as_secs()),
-            Observed::Hold { why, .. } => format!("holds: {why}"),
+        let (observed, judgement) = observe(&sources, gate, services).await;
+        let reading = Reading::new(now, judgement).to_string();
+        // What is told of the gate is what was read.
+        let read = |what: &str, why: &str| {
+            let why = why.strip_prefix(&format!("gate {}: ", gate.name)).unwrap_or(why);
+            assert_eq!(reading, format!("{what}: {why}"));
+        };
+        match observed {
+            Observed::Done(_) => {
+                assert!(reading.starts_with("passes: new "), "{reading}");
+                String::new()
+            }
+            Observed::Failing { why, looks, again } => {
+                read("fails", &why);
+                format!("fails {looks} {} s: {why}", again.as_secs())
+            }
+            Observed::Hold { why, .. } => {
+                read("holds", &why);
+                format!("holds: {why}")
+            }
             Observed::Wait(_)
             | Observed::NoRoom(_)
             | Observed::Watched { .. }

@@ -3,6 +3,7 @@
 use super::{
     ConvertError,
     drift::{drift_from_proto, drift_to_proto},
+    gate::{reading_from_proto, reading_to_proto},
     project::policy_to_proto,
     timestamp_from_proto, timestamp_to_proto,
 };
@@ -17,14 +18,16 @@ use brain_core::{
         beginning::Approval,
         control::{Control, ControlUsed},
     },
-    plan::Plan,
+    gate::Reading,
+    plan::{Plan, Step},
     project::ProjectSpec,
 };
+use std::collections::BTreeMap;
 
 /// Longest reason that is kept, in characters.
 const REASON_MAX: usize = 2_000;
-/// Longest "why" of a waiting step that is kept, in characters.
-const WHY_MAX: usize = 500;
+/// Longest "why" of a waiting step, or of a gate's reading, that is kept, in characters.
+pub(super) const WHY_MAX: usize = 500;
 
 /// A deployment as people see it.
 #[must_use]
@@ -38,11 +41,11 @@ pub fn deployment_to_proto(spec: &ProjectSpec, deployment: &Deployment) -> v1::D
         headline: headline(deployment),
         reason: deployment.reason.clone().unwrap_or_default(),
         waiting: deployment.waiting.clone().unwrap_or_default(),
-        steps: steps_to_proto(&deployment.plan, &deployment.times),
+        steps: steps_to_proto(&deployment.plan, &deployment.times, &deployment.readings),
         rollback_steps: deployment
             .rollback
             .as_ref()
-            .map(|rollback| steps_to_proto(&rollback.plan, &rollback.times))
+            .map(|rollback| steps_to_proto(&rollback.plan, &rollback.times, &BTreeMap::new()))
             .unwrap_or_default(),
         task_failures: deployment.task_failures.iter().map(task_failure_to_proto).collect(),
         deployer: deployment.lease.as_ref().map(|lease| lease.agent.to_string()).unwrap_or_default(),
@@ -61,6 +64,7 @@ pub fn deployment_to_proto(spec: &ProjectSpec, deployment: &Deployment) -> v1::D
         failure_cause: deployment.cause.map_or(v1::FailureCause::Unspecified, cause_to_proto).into(),
         service_events: deployment.service_events.iter().map(service_event_to_proto).collect(),
         drift: deployment.drift.iter().map(drift_to_proto).collect(),
+        step_deadline_time: deployment.deadline().map(timestamp_to_proto),
     }
 }
 
@@ -129,13 +133,14 @@ fn headline(deployment: &Deployment) -> String {
     }
 }
 
-fn steps_to_proto(plan: &Plan, times: &[StepTimes]) -> Vec<v1::StepStatus> {
-    let status = |(step, times): (&brain_core::plan::Step, &StepTimes)| v1::StepStatus {
+fn steps_to_proto(plan: &Plan, times: &[StepTimes], readings: &BTreeMap<usize, Reading>) -> Vec<v1::StepStatus> {
+    let status = |(index, (step, times)): (usize, (&Step, &StepTimes))| v1::StepStatus {
         description: step.to_string(),
         start_time: times.started.map(timestamp_to_proto),
         end_time: times.ended.map(timestamp_to_proto),
+        gate_reading: readings.get(&index).map(reading_to_proto),
     };
-    plan.steps.iter().zip(times).map(status).collect()
+    plan.steps.iter().zip(times).enumerate().map(status).collect()
 }
 
 /// A task that failed.
@@ -178,8 +183,11 @@ pub fn outcome_from_proto(outcome: Option<step_report::Outcome>) -> Result<Outco
             service_events: service_events_from_proto(service_events),
         },
         step_report::Outcome::Found(v1::StepFound { drift }) => Outcome::Found { drift: drift_from_proto(drift) },
-        step_report::Outcome::Waiting(v1::StepWaiting { why, cause, watched }) => {
+        step_report::Outcome::Waiting(v1::StepWaiting { why, cause, watched, gate_reading }) => {
             let (why, cause) = (cut(why, WHY_MAX), cause_from_proto(cause));
+            if let Some(reading) = gate_reading {
+                return Ok(Outcome::Read { why, cause, reading: reading_from_proto(reading)? });
+            }
             match v1::WatchedState::try_from(watched) {
                 Ok(v1::WatchedState::Well) => Outcome::Watched { why, cause, well: true },
                 Ok(v1::WatchedState::Unwell) => Outcome::Watched { why, cause, well: false },
@@ -214,6 +222,12 @@ pub fn outcome_to_proto(outcome: &Outcome) -> step_report::Outcome {
             step_report::Outcome::Found(v1::StepFound { drift: drift.iter().map(drift_to_proto).collect() })
         }
         Outcome::Waiting { why, cause } => waiting(why, *cause, v1::WatchedState::Unspecified),
+        Outcome::Read { why, cause, reading } => step_report::Outcome::Waiting(v1::StepWaiting {
+            why: why.clone(),
+            cause: cause_to_proto(*cause).into(),
+            watched: v1::WatchedState::Unspecified.into(),
+            gate_reading: Some(reading_to_proto(reading)),
+        }),
         Outcome::Watched { why, cause, well: true } => waiting(why, *cause, v1::WatchedState::Well),
         Outcome::Watched { why, cause, well: false } => waiting(why, *cause, v1::WatchedState::Unwell),
         Outcome::Failed { reason, task_failures, service_events, cause } => {
@@ -229,7 +243,12 @@ pub fn outcome_to_proto(outcome: &Outcome) -> step_report::Outcome {
 
 fn waiting(why: &str, cause: Cause, watched: v1::WatchedState) -> step_report::Outcome {
     let cause = cause_to_proto(cause).into();
-    step_report::Outcome::Waiting(v1::StepWaiting { why: why.to_owned(), cause, watched: watched.into() })
+    step_report::Outcome::Waiting(v1::StepWaiting {
+        why: why.to_owned(),
+        cause,
+        watched: watched.into(),
+        gate_reading: None,
+    })
 }
 
 /// An agent of an earlier release does not tell: what it reported was held against the version.

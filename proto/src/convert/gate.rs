@@ -1,14 +1,55 @@
 //! Gates of rollout policies.
 
-use super::{duration_to_proto, milliseconds};
+use super::{
+    ConvertError,
+    deployment::{WHY_MAX, cut},
+    duration_to_proto, milliseconds, timestamp_from_proto, timestamp_to_proto,
+};
 use crate::v1::{self, gate::Source};
 use brain_core::{
     gate::{
-        Check, Gate, Samples,
+        Check, Figure, Gate, Reading, Samples, Verdict,
         metrics::{Metric, MetricSamples, Metrics},
     },
     project::{GateDraft, GateSourceDraft, MetricDraft, MetricsDraft},
 };
+
+/// What a gate has read.
+#[must_use]
+pub fn reading_to_proto(reading: &Reading) -> v1::GateReading {
+    let Reading { at, verdict, new, old } = reading.clone();
+    let (verdict, why) = match verdict {
+        Verdict::Pass => (v1::GateVerdict::Pass, String::new()),
+        Verdict::Fail(why) => (v1::GateVerdict::Fail, why),
+        Verdict::Hold(why) => (v1::GateVerdict::Hold, why),
+    };
+    v1::GateReading {
+        time: Some(timestamp_to_proto(at)),
+        verdict: verdict.into(),
+        why,
+        new_figure: new.map(f64::from),
+        old_figure: old.map(f64::from),
+    }
+}
+
+/// What a gate has read, as an agent reports it or a person is shown it. Texts are cut to their bounds.
+pub fn reading_from_proto(reading: v1::GateReading) -> Result<Reading, ConvertError> {
+    let v1::GateReading { time, verdict, why, new_figure, old_figure } = reading;
+    let verdict = match v1::GateVerdict::try_from(verdict) {
+        Ok(v1::GateVerdict::Pass) => Verdict::Pass,
+        Ok(v1::GateVerdict::Fail) => Verdict::Fail(cut(why, WHY_MAX)),
+        Ok(v1::GateVerdict::Hold) => Verdict::Hold(cut(why, WHY_MAX)),
+        Ok(v1::GateVerdict::Unspecified) | Err(_) => {
+            return Err(ConvertError::new("report.waiting.gate_reading.verdict", "is none"));
+        }
+    };
+    Ok(Reading {
+        at: time.map(timestamp_from_proto).unwrap_or_default(),
+        verdict,
+        new: new_figure.and_then(Figure::new),
+        old: old_figure.and_then(Figure::new),
+    })
+}
 
 /// A gate as a person sends it.
 pub(super) fn gate_from_proto(gate: v1::Gate) -> GateDraft {

@@ -17,7 +17,7 @@ use brain_core::{
     time::Timestamp,
 };
 use brain_proto::{
-    convert::{deployment_to_proto, timestamp_from_proto},
+    convert::{deployment_to_proto, reading_from_proto, timestamp_from_proto},
     v1,
 };
 use std::sync::Arc;
@@ -81,6 +81,8 @@ pub(super) struct Shown {
     pub(super) text: String,
     pub(super) class: &'static str,
     pub(super) took: String,
+    /// Of a gate: what it has read.
+    pub(super) reading: String,
 }
 
 pub(super) async fn page(State(board): State<Arc<Board>>, Path((id, number)): Path<(String, u64)>) -> Response {
@@ -175,7 +177,9 @@ fn steps(name: &'static str, steps: &[v1::StepStatus]) -> Steps {
             (Some(began), None) => format!("since {}", when(began)),
             (began, ended) => began.zip(ended).map(took).unwrap_or_default(),
         };
-        Shown { text: step.description.clone(), class, took }
+        let reading = step.gate_reading.clone().and_then(|reading| reading_from_proto(reading).ok());
+        let reading = reading.map(|reading| reading.to_string()).unwrap_or_default();
+        Shown { text: step.description.clone(), class, took, reading }
     };
     let done = steps.iter().filter(|step| step.end_time.is_some()).count();
     Steps { name, done, steps: steps.iter().map(shown).collect() }

@@ -29,6 +29,7 @@ use brain_core::{
 use std::{fmt::Write as _, time::Duration};
 
 mod frame;
+mod reading;
 
 /// Bytes of one transition with every kind of event, as the first release wrote them.
 const GOLDEN: &str = include_str!("golden.hex");
@@ -60,7 +61,10 @@ const GOLDEN_WEIGHTS: &str = include_str!("golden_weights.hex");
 const GOLDEN_UNOBSERVED: &str = include_str!("golden_unobserved.hex");
 /// Those that came with what steps tell while they wait.
 const GOLDEN_WATCHED: &str = include_str!("golden_watched.hex");
+/// Those that came with changed and deleted projects.
 const GOLDEN_DEFINITION: &str = include_str!("golden_definition.hex");
+/// Those that came with what gates have read.
+const GOLDEN_READINGS: &str = include_str!("golden_readings.hex");
 
 fn spec() -> ProjectSpec {
     let target = TargetDraft {
@@ -478,6 +482,7 @@ fn events_that_earlier_releases_wrote_are_read_for_ever() {
         (GOLDEN_UNOBSERVED, unobserved()),
         (GOLDEN_WATCHED, watched()),
         (GOLDEN_DEFINITION, definition()),
+        (GOLDEN_READINGS, reading::readings()),
     ] {
         let now = hex(&encode_transitions(std::slice::from_ref(&transition)).unwrap());
         let golden = bytes(golden);

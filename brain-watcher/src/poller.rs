@@ -1,5 +1,6 @@
 //! The two pollers of a project, of its git repository and of its images: each on its jittered period, and at once when
-//! poked. A poke that comes while a poll is under way makes one more poll, however many come.
+//! poked. A poke that comes while a poll is under way makes one more poll, however many come. Hosts tell of a change before they
+//! show it: a poke that brings no news is followed up.
 
 use crate::{
     config::Config,
@@ -10,10 +11,14 @@ use crate::{
         PollError,
         port::{ImagesPort, RepositoryPort},
     },
+    trace::seen,
 };
+use brain_core::{time::Timestamp, trace::Place};
+use brain_process::trace;
 use brain_proto::{
-    convert::{duration_from_proto, timestamp_to_proto},
-    v1::{PollTarget, TagCommand, TagOutcome, WatchedProject},
+    convert::{duration_from_proto, timestamp_from_proto, timestamp_to_proto},
+    name,
+    v1::{PollTarget, TagCommand, TagOutcome, WatchedProject, observation::What},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -27,6 +32,10 @@ use tracing::{Instrument, debug, info, info_span, warn};
 const PERIOD_MIN: Duration = Duration::from_millis(50);
 /// Longest time of one poll, which may be many requests.
 const POLL_TIMEOUT: Duration = Duration::from_mins(10);
+
+/// After a poll that was asked for and brought no news: when it is made once more, and the last time. A registry, for one, tells of
+/// an image before its tag can be read.
+const FOLLOW_UPS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
 
 /// Longest pause of a poller whose host asks for one; the host's own may be longer.
 const PAUSE_MAX: Duration = Duration::from_mins(5);
@@ -133,8 +142,10 @@ impl Poller {
             Err(error) => return self.failed(&error).await,
         };
         let mut hinted = false;
+        let mut followed_up = 0;
         loop {
             let mut pause = Duration::ZERO;
+            let mut follow_up = None;
             let host = match &source {
                 Source::Repository(repository) => repository.host(),
                 Source::Images(images) => images.host(),
@@ -145,9 +156,12 @@ impl Poller {
             let poll = Box::pin(self.poll(&mut source, hinted));
             let polled = timeout(POLL_TIMEOUT, poll).await;
             drop(turn);
-            host.measured.polled(self.target, matches!(polled, Ok(Ok(()))), began.elapsed());
+            host.measured.polled(self.target, matches!(polled, Ok(Ok(_))), began.elapsed());
             match polled {
-                Ok(Ok(())) => self.tell_poll("").await,
+                Ok(Ok(news)) => {
+                    self.tell_poll("").await;
+                    follow_up = FOLLOW_UPS.get(followed_up).filter(|_| hinted && !news);
+                }
                 Ok(Err(error)) => {
                     self.failed(&error).await;
                     // The host's queue turns requests away for as long; this keeps the poller from standing in it.
@@ -157,7 +171,10 @@ impl Poller {
             }
             // Within a tenth either way, so that a thousand projects do not poll at the same moment.
             let jitter = period.mul_f32(0.9 + 0.2 * fastrand::f32());
-            hinted = self.rest(jitter.max(pause), &mut source).await;
+            let length = follow_up.map_or(jitter, |follow_up| jitter.min(*follow_up)).max(pause);
+            let poked = self.rest(length, &mut source).await;
+            followed_up = if poked || follow_up.is_none() { 0 } else { followed_up + 1 };
+            hinted = poked || follow_up.is_some();
         }
     }
 
@@ -209,7 +226,9 @@ impl Poller {
         sources.repository(git_url, branch).map(Source::Repository)
     }
 
-    async fn poll(&mut self, source: &mut Source, hinted: bool) -> Result<(), PollError> {
+    /// One poll; answers whether there is news.
+    async fn poll(&mut self, source: &mut Source, hinted: bool) -> Result<bool, PollError> {
+        let began = (self.shared.outside.now)();
         let what = match source {
             Source::Repository(repository) => {
                 let refs = repository.poll().await?;
@@ -220,11 +239,20 @@ impl Poller {
                 self.told.images(images)
             }
         };
-        if let Some(what) = what {
-            info!("there is news");
-            self.put(what).await;
+        let Some(what) = what else { return Ok(false) };
+        info!("there is news");
+        if trace::is_on() {
+            self.export(&what, began);
         }
-        Ok(())
+        self.put(what).await;
+        Ok(true)
+    }
+
+    fn export(&self, what: &What, began: Timestamp) {
+        let WatchedProject { project, project_create_time, .. } = &self.project;
+        let (Ok(id), Some(created)) = (name::parse_project(project), *project_create_time) else { return };
+        let of = |tag: &str| Place::release(&id, timestamp_from_proto(created), tag);
+        seen(&id, of, what, began, (self.shared.outside.now)()).into_iter().for_each(trace::export);
     }
 
     async fn failed(&mut self, error: &PollError) {
@@ -238,7 +266,7 @@ impl Poller {
         }
     }
 
-    async fn put(&self, what: brain_proto::v1::observation::What) {
+    async fn put(&self, what: What) {
         let now = (self.shared.outside.now)();
         let WatchedProject { project, generation, .. } = &self.project;
         self.shared.outbox.put(project, *generation, what, timestamp_to_proto(now)).await;

@@ -51,6 +51,7 @@ impl Stream {
             git_url: "http://127.0.0.1:9/user.git".into(),
             branch: "master".into(),
             image_repository: "flowcommerce/user".into(),
+            project_create_time: None,
             poll_interval: Some(prost_types::Duration { seconds: 3_600, nanos: 0 }),
             generation: 1,
         };
@@ -65,8 +66,11 @@ impl Stream {
                     return observation;
                 }
             }
-            let FromWatcher::Observations(observations) = self.next().await else { panic!("a second hello") };
-            self.pending.extend(observations.observations);
+            match self.next().await {
+                FromWatcher::Observations(observations) => self.pending.extend(observations.observations),
+                FromWatcher::Hosts(_) => {}
+                other => panic!("no observations: {other:?}"),
+            }
         }
     }
 }
@@ -121,6 +125,11 @@ impl World {
 
     async fn images(&self, tags: &[&str]) {
         self.registry.reset().await;
+        self.show(tags).await;
+    }
+
+    /// Shows these where nothing that was asked for earlier is shown still.
+    async fn show(&self, tags: &[&str]) {
         let list = ResponseTemplate::new(200).set_body_json(serde_json::json!({"tags": tags}));
         Mock::given(method("GET")).respond_with(list).mount(&self.registry).await;
         let digest = ResponseTemplate::new(200).insert_header("docker-content-digest", DIGEST);
@@ -167,6 +176,25 @@ async fn a_poke_makes_a_poll_at_once_and_only_what_changed_is_told() {
     stream.send(Message::PollNow(PollNow { projects: vec!["projects/user".into()], target: 0 })).await;
     let Some(What::Images(images)) = stream.observation(is_images).await.what else { panic!("no images") };
     assert!(!images.complete);
+    assert_eq!(images.images.iter().map(|image| image.tag.as_str()).collect::<Vec<_>>(), ["0.0.5"]);
+}
+
+#[tokio::test]
+async fn a_change_that_is_told_before_it_is_shown_is_seen_a_moment_later() {
+    let mut world = World::start().await;
+    world.images(&["0.0.4"]).await;
+    let mut stream = world.stream().await;
+    stream.assign().await;
+    let first = stream.observation(is_images).await;
+    let acknowledged = ObservationsAcknowledged { through_sequence: first.sequence, refused: vec![] };
+    stream.send(Message::Acknowledged(acknowledged)).await;
+    world.registry.reset().await;
+    let stale = ResponseTemplate::new(200).set_body_json(serde_json::json!({"tags": ["0.0.4"]}));
+    Mock::given(method("GET")).respond_with(stale).up_to_n_times(1).mount(&world.registry).await;
+    world.show(&["0.0.4", "0.0.5"]).await;
+    // Once, and no more.
+    stream.send(Message::PollNow(PollNow { projects: vec!["projects/user".into()], target: 0 })).await;
+    let Some(What::Images(images)) = stream.observation(is_images).await.what else { panic!("no images") };
     assert_eq!(images.images.iter().map(|image| image.tag.as_str()).collect::<Vec<_>>(), ["0.0.5"]);
 }
 

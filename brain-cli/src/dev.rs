@@ -14,7 +14,7 @@ use crate::{
     session::Session,
 };
 use arguments::{Run, What};
-use brain_process::{log, stop};
+use brain_process::{log, stop, trace};
 use house::{House, Local};
 use tokio_util::sync::CancellationToken;
 use welcome::Addresses;
@@ -60,6 +60,7 @@ async fn run(run: Run) -> Result<(), Failure> {
     // The one TLS provider; a second call would fail, and there is none.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let stop = stop::signalled().map_err(failed)?;
+    let _spans = trace::install("brain");
     let mut house = House::start(&run).await.map_err(|error| Failure::usage(format!("{error:#}")))?;
     let (addresses, local) = (house.addresses().clone(), house.local().cloned());
     let told = tokio::select! {

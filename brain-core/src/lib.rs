@@ -31,6 +31,7 @@ pub mod state;
 pub mod status;
 pub mod stream;
 pub mod time;
+pub mod trace;
 pub mod traffic;
 pub mod version;
 pub mod window;

@@ -10,6 +10,7 @@ use aws_config::{
 use aws_sdk_ecs::config::SharedCredentialsProvider;
 use aws_sdk_ecs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::assume_role::AssumeRoleError;
+use brain_process::trace;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex},
@@ -129,6 +130,7 @@ impl Aws {
         let answer = call.await.map_err(failed(action));
         metrics::answered(action, sent - asked, sent.elapsed());
         metrics::called(action, answer.as_ref().map_or_else(|error| error.kind.name(), |_| "ok"));
+        trace::called(action, sent.elapsed(), answer.as_ref().err().map(ToString::to_string));
         if answer.as_ref().is_err_and(|error| error.kind == ErrorKind::Throttled) {
             self.limits.throttled(action, Instant::now());
         }

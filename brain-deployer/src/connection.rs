@@ -19,6 +19,7 @@ use ::metrics::{counter, gauge};
 use brain_core::{
     housekeeping::Keep,
     plan::{Plan, Step},
+    trace::Place,
 };
 use brain_proto::{
     channel::{self, Pauses},
@@ -378,6 +379,7 @@ impl Session<'_> {
             goes_back,
             watched,
             first_shift_time,
+            traceparent,
         } = assignment;
         let project = project.unwrap_or_default();
         let name = project.name.clone();
@@ -388,6 +390,7 @@ impl Session<'_> {
         context.goes_back = goes_back;
         Ok(Work {
             context,
+            place: Place::parse(&traceparent),
             project: name,
             plan,
             key: StepKey { deployment, generation, rollback, step: next_step },

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use brain_deployer::{config::Settings, outside::Outside};
-use brain_process::{log, metrics, port, stop};
+use brain_process::{log, metrics, port, stop, trace};
 use clap::Parser;
 use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode};
 
@@ -54,6 +54,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     settings.agent = arguments.agent.or(settings.agent);
     let config = settings.check()?;
     let shutdown = stop::signalled()?;
+    let _spans = trace::install("brain-deployer");
     if let Some(address) = arguments.metrics_listen {
         metrics::install(brain_deployer::metrics::MEASURED)?;
         port::open(address, shutdown.clone()).await?;

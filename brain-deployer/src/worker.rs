@@ -17,7 +17,9 @@ use brain_core::{
     drift::Drift,
     plan::{self, Plan, Step},
     time::Timestamp,
+    trace::Place,
 };
+use brain_process::trace;
 use std::{
     collections::BTreeSet,
     sync::{Arc, atomic::Ordering},
@@ -40,6 +42,8 @@ const BEFORE_STEP: Duration = Duration::from_secs(2);
 /// A deployment to carry out.
 pub(crate) struct Work {
     pub(crate) context: Context,
+    /// Where the plan is in its trace.
+    pub(crate) place: Option<Place>,
     pub(crate) project: String,
     pub(crate) plan: Plan,
     pub(crate) key: StepKey,
@@ -64,7 +68,8 @@ pub(crate) async fn run(mut work: Work, reporter: Arc<Reporter>, lease: Arc<Leas
         }
         work.context.old_serves = old_serves(&work.plan, &step, work.key.step);
         let mut runner = StepRunner::new(&work, &step, &reporter, &lease, &leave);
-        let ended = runner.run().await;
+        let place = work.place.map(|place| place.step(usize::try_from(work.key.step).unwrap_or(usize::MAX)));
+        let ended = trace::within(place, runner.run()).await;
         let outcome = match &ended {
             Ok(Ended::Done) => "done",
             Ok(Ended::Failed) => "failed",
@@ -186,6 +191,9 @@ impl<'a> StepRunner<'a> {
                         let StepKey { deployment, generation, .. } = self.work.key.clone();
                         let of = Observation { project: self.work.project.clone(), deployment, generation };
                         self.unless_left(self.reporter.seen(&of, look)).await??;
+                    }
+                    if let Some(reading) = self.context.evidence.reading() {
+                        self.report(Outcome::Read { why: String::new(), cause: Cause::Version, reading }).await?;
                     }
                     let task_failures = newest(task_failures);
                     self.report(Outcome::Done { task_failures, service_events }).await?;
@@ -323,6 +331,9 @@ impl<'a> StepRunner<'a> {
         if self.failing >= looks {
             let reason = format!("{why}; {looks} looks in a row say so");
             warn!(step = %self.step, reason, "the step has failed");
+            if let Some(reading) = self.context.evidence.reading() {
+                self.report(Outcome::Read { why: reason.clone(), cause: Cause::Version, reading }).await?;
+            }
             return self.fail(reason, Cause::Version).await;
         }
         let why = format!("{why}; looks in a row that say so: {} of {looks}", self.failing);
@@ -378,7 +389,11 @@ impl<'a> StepRunner<'a> {
 
     /// Reports why the step waits, and what is at fault if it does so for too long, when that is news.
     async fn wait(&mut self, why: String, cause: Cause) -> Result<(), Leave> {
-        self.tell_waiting(why.clone(), Outcome::Waiting { why, cause }).await
+        let outcome = match self.context.evidence.reading() {
+            Some(reading) => Outcome::Read { why: why.clone(), cause, reading },
+            None => Outcome::Waiting { why: why.clone(), cause },
+        };
+        self.tell_waiting(why, outcome).await
     }
 
     async fn tell_waiting(&mut self, why: String, outcome: Outcome) -> Result<(), Leave> {

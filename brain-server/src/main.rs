@@ -1,7 +1,7 @@
 //! `brain-server`: reads its configuration, opens the store and serves.
 
 use anyhow::Context;
-use brain_process::{log, metrics, stop};
+use brain_process::{log, metrics, stop, trace};
 use brain_server::{
     Incoming,
     clock::Clock,
@@ -60,6 +60,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     };
     let config = arguments.settings.or(file).check()?;
     metrics::install(brain_server::metrics::MEASURED)?;
+    let _spans = trace::install("brain-server");
     let incoming =
         TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
     let http = TcpListener::bind(config.http_listen)

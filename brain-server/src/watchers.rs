@@ -13,7 +13,7 @@ use brain_core::{
     time::Timestamp,
 };
 use brain_proto::{
-    convert::duration_to_proto,
+    convert::{duration_to_proto, timestamp_to_proto},
     name,
     v1::{
         self, HostState, PollNow, TagCommand, WatchAssignment, WatchedProject, WatcherServiceConnectResponse,
@@ -392,6 +392,7 @@ impl Hub {
             image_repository: spec.image_repository.to_string(),
             poll_interval: Some(duration_to_proto(self.poll_interval)),
             generation,
+            project_create_time: Some(timestamp_to_proto(inner.state.created)),
         })
     }
 }

@@ -20,6 +20,7 @@ pub mod outbox;
 pub mod outside;
 mod poller;
 pub mod source;
+mod trace;
 
 /// Outcomes of tags that may wait to be told.
 const OUTCOMES: usize = 1_024;

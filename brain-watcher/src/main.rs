@@ -1,7 +1,7 @@
 //! `brain-watcher`: reads its configuration and watches.
 
 use anyhow::Context;
-use brain_process::{log, metrics, port, stop};
+use brain_process::{log, metrics, port, stop, trace};
 use brain_watcher::{
     config::{Config, Settings},
     once::Subject,
@@ -76,6 +76,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         return once(&config, &project, given).await;
     }
     let shutdown = stop::signalled()?;
+    let _spans = trace::install("brain-watcher");
     if let Some(address) = arguments.metrics_listen {
         metrics::install(brain_watcher::metrics::MEASURED)?;
         port::open(address, shutdown.clone()).await?;

@@ -53,6 +53,14 @@ impl Server {
         Self::start_with("300ms", "300ms", interval).await
     }
 
+    /// Starts one that exports its spans to a collector.
+    pub async fn start_traced(collector: &str) -> Result<Self> {
+        let mut server = Self::new("300ms", "300ms", "0s")?;
+        server.sandbox = Sandbox::with(&traced(collector))?;
+        server.restart().await?;
+        Ok(server)
+    }
+
     /// Starts one with this configuration file beside its flags.
     pub async fn start_configured(settings: &str) -> Result<Self> {
         let mut server = Self::new("300ms", "300ms", "0s")?;
@@ -168,6 +176,15 @@ impl Server {
     pub fn sandbox(&self) -> &Sandbox {
         &self.sandbox
     }
+}
+
+/// Variables that have spans exported to a collector, as often as a test wants to see them.
+pub(crate) fn traced(collector: &str) -> [(&str, &str); 3] {
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", collector),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "1000"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "200"),
+    ]
 }
 
 /// A watcher that takes docker.io's images from `registry`.

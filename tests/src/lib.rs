@@ -19,6 +19,7 @@ pub mod prometheus;
 pub mod registry;
 pub mod sandbox;
 pub mod simulation;
+pub mod spans;
 pub mod trigger;
 pub mod wait;
 pub mod webhook;

@@ -15,18 +15,29 @@ const TAIL: usize = 30;
 
 /// A temporary folder.
 #[derive(Debug)]
-pub struct Sandbox(TempDir);
+pub struct Sandbox {
+    folder: TempDir,
+    /// Variables that every process in it is started with.
+    environment: Vec<(String, String)>,
+}
 
 impl Sandbox {
     /// A new, empty one.
     pub fn new() -> Result<Self> {
-        Ok(Self(tempfile::Builder::new().prefix("brain-").tempdir()?))
+        Self::with(&[])
+    }
+
+    /// A new, empty one, whose processes are started with these variables.
+    pub fn with(environment: &[(&str, &str)]) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("brain-").tempdir()?;
+        let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Ok(Self { folder, environment: environment.iter().map(pair).collect() })
     }
 
     /// A path in it.
     #[must_use]
     pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
-        self.0.path().join(name)
+        self.folder.path().join(name)
     }
 
     /// A new folder in it.
@@ -43,9 +54,10 @@ impl Sandbox {
         // setpriv gives the child a death signal, so that a killed test leaves nothing behind.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(program).kill_on_drop(true).stdin(Stdio::null());
-        command.stdout(file.try_clone()?).stderr(file).current_dir(self.0.path());
+        command.stdout(file.try_clone()?).stderr(file).current_dir(self.folder.path());
         // A group of its own: Ctrl-C at the terminal is for this program, which then ends its processes.
         command.process_group(0);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         build(&mut command);
         let child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
         Ok(Process { name: name.to_owned(), child, log })
@@ -55,7 +67,7 @@ impl Sandbox {
     #[must_use]
     pub fn logs(&self) -> String {
         let mut text = String::new();
-        for entry in fs::read_dir(self.0.path()).into_iter().flatten().flatten() {
+        for entry in fs::read_dir(self.folder.path()).into_iter().flatten().flatten() {
             let path = entry.path();
             if path.extension().is_some_and(|extension| extension == "log") {
                 text += &format!("--- {}\n{}\n", path.display(), tail(&path));

@@ -29,20 +29,26 @@ pub struct World {
 impl World {
     /// The seed's beginning: tags 0.0.4 and 0.0.5 and one more commit on master; an image of 0.0.4 only.
     pub async fn start() -> Result<Self> {
-        Self::start_with(Server::start().await?, "100ms").await
+        Self::start_with(Server::start().await?, Sandbox::new()?, "100ms").await
     }
 
     /// The same on a server of the test's own.
     pub async fn start_on(server: Server) -> Result<Self> {
-        Self::start_with(server, "100ms").await
+        Self::start_with(server, Sandbox::new()?, "100ms").await
     }
 
     /// The same at the pace that brain has by itself: production observed every 15 s, steps looked at every 2 s at most.
     pub async fn start_at_ease() -> Result<Self> {
-        Self::start_with(Server::start_looking("300ms", "15s").await?, "2s").await
+        Self::start_with(Server::start_looking("300ms", "15s").await?, Sandbox::new()?, "2s").await
     }
 
-    async fn start_with(server: Server, step: &str) -> Result<Self> {
+    /// The same with programs that export their spans to a collector.
+    pub async fn start_traced(collector: &str) -> Result<Self> {
+        let agents = Sandbox::with(&brain::traced(collector))?;
+        Self::start_with(Server::start_traced(collector).await?, agents, "100ms").await
+    }
+
+    async fn start_with(server: Server, agents: Sandbox, step: &str) -> Result<Self> {
         let (lab, registry, git) = tokio::try_join!(Lab::start(), Registry::start(), GitHost::start())?;
         let user = git.repository("user").await?;
         user.tag("0.0.4").await?;
@@ -50,7 +56,6 @@ impl World {
         user.annotated_tag("0.0.5").await?;
         user.commit("even more").await?;
         registry.push("flowcommerce/user", "0.0.4", "0.0.4").await?;
-        let agents = Sandbox::new()?;
         let watcher = brain::watcher(&agents, "watcher-1", &server.address(), &registry.endpoint())?;
         let deployer = brain::deployer_looking(&agents, "deployer-1", &server.address(), &lab.endpoint(), step)?;
         Ok(Self { lab, registry, git, user, server, agents, watcher, deployer })

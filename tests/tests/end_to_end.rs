@@ -26,5 +26,6 @@ mod peers;
 mod planning;
 mod server;
 mod steering;
+mod traces;
 mod unobserved;
 mod windows;

@@ -7,6 +7,7 @@ use crate::{
 
 mod definition;
 mod left;
+mod trace;
 mod unobserved;
 
 fn project() -> ProjectState {

@@ -2,6 +2,7 @@
 
 use crate::project::Project;
 use brain_core::{deployment::Deployment, names::ResourceNames, project::ProjectSpec};
+use brain_process::trace;
 use brain_proto::{
     convert::{duration_to_proto, names_to_proto, plan_to_proto, spec_to_proto, timestamp_to_proto},
     name,
@@ -12,11 +13,12 @@ use std::time::Duration;
 /// A deployment to carry out, from the step that comes next.
 pub(super) fn assignment(project: &Project, deployment: &Deployment) -> DeploymentAssignment {
     let rollback = deployment.rollback.as_ref();
+    let inner = project.read();
     let elapsed = deployment.counts_from.map_or(Duration::ZERO, |leased| deployment.step_elapsed(leased));
     DeploymentAssignment {
         deployment: name::deployment(&project.id, deployment.number),
         generation: deployment.generation,
-        project: Some(spec_to_proto(&project.read().state.spec)),
+        project: Some(spec_to_proto(&inner.state.spec)),
         plan: Some(plan_to_proto(deployment.active_plan())),
         rollback: rollback.is_some(),
         next_step: u32::try_from(deployment.cursor).unwrap_or(u32::MAX),
@@ -27,6 +29,8 @@ pub(super) fn assignment(project: &Project, deployment: &Deployment) -> Deployme
         goes_back: rollback.is_some() || deployment.back,
         first_shift_time: deployment.first_shifted().map(timestamp_to_proto),
         watched: Some(duration_to_proto(deployment.watched())),
+        // What the server does not export would leave a deployer's spans without the one above them.
+        traceparent: if trace::is_on() { inner.state.place_of_plan(deployment).to_string() } else { String::new() },
     }
 }
 

@@ -14,7 +14,9 @@ use brain_core::{
     project::ProjectSpec,
     state::{Refusal, WayBack, Wish},
     time::Timestamp,
+    trace::spans,
 };
+use brain_process::trace;
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tracing::{Instrument, error, info, info_span, warn};
@@ -363,10 +365,22 @@ impl Actor {
         };
         shared.committed(revision.0);
         let numbers: Vec<Option<u64>> = events.iter().map(|event| deployment_number(&event.change)).collect();
-        let effects = self.project.publish(expected + 1, events)?;
         let number = numbers.into_iter().flatten().next_back();
+        let traced = if trace::is_on() { events.iter().rev().find_map(deployment_fact) } else { None };
+        let traced = traced.and_then(|(number, fact, at)| Some((self.deployment(number).ok()?, fact.clone(), at)));
+        let effects = self.project.publish(expected + 1, events)?;
+        if let Some((before, fact, at)) = traced {
+            self.trace(&before, &fact, at);
+        }
         self.follow(number, effects).await;
         Ok(())
+    }
+
+    /// Exports what has ended of a deployment.
+    fn trace(&self, before: &Deployment, fact: &Fact, at: Timestamp) {
+        let inner = self.project.read();
+        let after = inner.state.deployment(before.number);
+        after.into_iter().flat_map(|after| spans(&inner.state, before, after, fact, at)).for_each(trace::export);
     }
 
     async fn follow(&self, number: Option<u64>, effects: Vec<Effect>) {
@@ -415,6 +429,14 @@ impl Actor {
 /// Who is named in events.
 fn name_of(requested_by: &str) -> String {
     if requested_by.is_empty() { "unknown".to_owned() } else { requested_by.to_owned() }
+}
+
+/// What happens to which deployment, and when.
+fn deployment_fact(event: &Event) -> Option<(u64, &Fact, Timestamp)> {
+    match &event.change {
+        Change::DeploymentChanged { number, fact } => Some((*number, fact, event.at)),
+        _ => None,
+    }
 }
 
 fn deployment_number(change: &Change) -> Option<u64> {

@@ -58,7 +58,7 @@ pub(crate) enum ToHub {
     Connected(AgentName, WatcherConnection),
     Disconnected(AgentName, u64),
     Defined(ProjectId),
-    Poll(ProjectId, PollTarget),
+    Poll(ProjectId, PollTarget, &'static str),
     CreateTag { tag: NewTag, reply: oneshot::Sender<Result<(), TagError>> },
     TagOutcome { command: u64, failure: String },
     Hosts(AgentName, Vec<HostState>),
@@ -108,7 +108,7 @@ struct TagUnderWay {
 /// Hints that wait to be sent together.
 #[derive(Debug, Default)]
 struct Hints {
-    waiting: BTreeSet<(PollTarget, ProjectId)>,
+    waiting: BTreeMap<(PollTarget, ProjectId), &'static str>,
     /// Until when hints are gathered, after some were sent.
     until: Option<Instant>,
 }
@@ -131,8 +131,8 @@ impl WatchersHandle {
     }
 
     /// Something of the project may have changed: its watcher is to look at once.
-    pub(crate) async fn poll(&self, project: &ProjectId, target: PollTarget) {
-        self.send(ToHub::Poll(project.clone(), target)).await;
+    pub(crate) async fn poll(&self, project: &ProjectId, target: PollTarget, cause: &'static str) {
+        self.send(ToHub::Poll(project.clone(), target, cause)).await;
     }
 
     /// Has a watcher make a tag.
@@ -250,8 +250,8 @@ impl Hub {
                     self.tell(&former, Vec::new(), vec![name::project(&project)]);
                 }
             }
-            ToHub::Poll(project, target) => {
-                self.hints.waiting.insert((target, project));
+            ToHub::Poll(project, target, cause) => {
+                self.hints.waiting.insert((target, project), cause);
                 // The first hint goes at once; those that come right after it go together.
                 if self.hints.until.is_none() {
                     self.send_hints();
@@ -293,22 +293,22 @@ impl Hub {
     }
 
     fn send_hints(&mut self) {
-        let mut hints: BTreeMap<(AgentName, PollTarget), Vec<String>> = BTreeMap::new();
-        for (target, project) in std::mem::take(&mut self.hints.waiting) {
+        let mut hints: BTreeMap<(AgentName, PollTarget, &'static str), Vec<String>> = BTreeMap::new();
+        for ((target, project), cause) in std::mem::take(&mut self.hints.waiting) {
             // A project without a watcher is polled as soon as it has one.
             let Some(owner) = self.owners.get(&project) else { continue };
-            hints.entry((owner.clone(), target)).or_default().push(name::project(&project));
+            hints.entry((owner.clone(), target, cause)).or_default().push(name::project(&project));
         }
         if hints.is_empty() {
             return;
         }
         self.hints.until = Some(Instant::now() + MERGE);
-        for ((agent, target), projects) in hints {
+        for ((agent, target, cause), projects) in hints {
             let target = match target {
                 PollTarget::Source => v1::PollTarget::Source,
                 PollTarget::Images => v1::PollTarget::Images,
             };
-            self.say(&agent, Message::PollNow(PollNow { projects, target: target.into() }));
+            self.say(&agent, Message::PollNow(PollNow { projects, target: target.into(), cause: cause.to_owned() }));
         }
     }
 

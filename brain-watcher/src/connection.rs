@@ -93,7 +93,7 @@ async fn stream(
                 Some(Message::PollNow(poll)) => {
                     let target = poll.target();
                     let pollers = poll.projects.iter().filter_map(|project| projects.get(project));
-                    pollers.for_each(|pollers| pollers.poke(target));
+                    pollers.for_each(|pollers| pollers.poke(target, &poll.cause));
                 }
                 Some(Message::CreateTag(command)) => match projects.get(&command.project) {
                     Some(pollers) => pollers.create_tag(shared, command),

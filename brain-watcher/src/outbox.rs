@@ -1,6 +1,6 @@
 //! Observations on their way: kept in order until the server has stored them, sent again on every new stream.
 
-use brain_proto::v1::{Observation, observation::What};
+use brain_proto::v1::Observation;
 use prost::Message as _;
 use std::{
     collections::VecDeque,
@@ -30,28 +30,27 @@ struct Inner {
 }
 
 impl Outbox {
-    /// Puts an observation in, once there is room.
-    pub async fn put(&self, project: &str, generation: u64, what: What, time: prost_types::Timestamp) {
-        let mut what = Some(what);
+    /// Puts an observation in, once there is room, and gives it its number.
+    pub async fn put(&self, observation: Observation) {
+        let mut observation = Some(observation);
         loop {
             let room = self.room.notified();
-            if self.try_put(project, generation, &mut what, time) {
+            if self.try_put(&mut observation) {
                 return;
             }
             room.await;
         }
     }
 
-    fn try_put(&self, project: &str, generation: u64, what: &mut Option<What>, time: prost_types::Timestamp) -> bool {
+    fn try_put(&self, observation: &mut Option<Observation>) -> bool {
         let mut inner = self.lock();
         if inner.waiting.len() >= CAPACITY {
             return false;
         }
         inner.sequence += 1;
         let sequence = inner.sequence;
-        let what = what.take();
-        let (project, observe_time) = (project.to_owned(), Some(time));
-        inner.waiting.push_back(Observation { sequence, project, observe_time, what, generation });
+        let numbered = observation.take().map(|observation| Observation { sequence, ..observation });
+        inner.waiting.extend(numbered);
         drop(inner);
         self.filled.notify_one();
         true
@@ -107,11 +106,15 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use brain_proto::v1::PollOutcome;
+    use brain_proto::v1::{PollOutcome, observation::What};
+
+    fn observation(outcome: PollOutcome) -> Observation {
+        Observation { project: "projects/user".into(), what: Some(What::Poll(outcome)), ..Observation::default() }
+    }
 
     async fn put(outbox: &Outbox, count: usize) {
         for _ in 0..count {
-            outbox.put("projects/user", 1, What::Poll(PollOutcome::default()), prost_types::Timestamp::default()).await;
+            outbox.put(observation(PollOutcome::default())).await;
         }
     }
 
@@ -135,8 +138,7 @@ mod tests {
         let outbox = Outbox::default();
         for megabytes in [1, 1, 3] {
             let failure = "x".repeat(megabytes << 20);
-            let what = What::Poll(PollOutcome { failure, ..PollOutcome::default() });
-            outbox.put("projects/user", 1, what, prost_types::Timestamp::default()).await;
+            outbox.put(observation(PollOutcome { failure, ..PollOutcome::default() })).await;
         }
         for expected in [[1], [2], [3]] {
             assert_eq!(sequences(&outbox.take(10).await), expected);

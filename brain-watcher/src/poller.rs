@@ -18,9 +18,12 @@ use brain_process::trace;
 use brain_proto::{
     convert::{duration_from_proto, timestamp_from_proto, timestamp_to_proto},
     name,
-    v1::{PollTarget, TagCommand, TagOutcome, WatchedProject, observation::What},
+    v1::{Observation, PollTarget, TagCommand, TagOutcome, WatchedProject, observation::What},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 use tokio::{
     sync::{Notify, mpsc},
     time::timeout,
@@ -52,10 +55,29 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
 }
 
+/// Asks a poller to poll at once.
+#[derive(Debug, Default)]
+struct Poke {
+    asked: Notify,
+    /// Who asked last.
+    cause: Mutex<String>,
+}
+
+impl Poke {
+    fn ask(&self, cause: &str) {
+        cause.clone_into(&mut self.lock());
+        self.asked.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, String> {
+        self.cause.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The pollers of one project. They end when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Pollers {
-    poke: [Arc<Notify>; 2],
+    poke: [Arc<Poke>; 2],
     tags: mpsc::Sender<TagCommand>,
     end: CancellationToken,
 }
@@ -78,6 +100,7 @@ impl Pollers {
                 project: project.clone(),
                 target,
                 poke: Arc::clone(poke),
+                cause: String::new(),
                 // Tags are made by the poller of the git repository, which has it open.
                 tags: if target == PollTarget::Source { commands.take() } else { None },
                 told: Told::default(),
@@ -90,13 +113,13 @@ impl Pollers {
     }
 
     /// Makes one poll at once, or both.
-    pub(crate) fn poke(&self, target: PollTarget) {
+    pub(crate) fn poke(&self, target: PollTarget, cause: &str) {
         let [source, images] = &self.poke;
         if target != PollTarget::Images {
-            source.notify_one();
+            source.ask(cause);
         }
         if target != PollTarget::Source {
-            images.notify_one();
+            images.ask(cause);
         }
     }
 
@@ -115,7 +138,9 @@ struct Poller {
     shared: Arc<Shared>,
     project: WatchedProject,
     target: PollTarget,
-    poke: Arc<Notify>,
+    poke: Arc<Poke>,
+    /// What the poll was asked for by; empty: its own time had come.
+    cause: String,
     tags: Option<mpsc::Receiver<TagCommand>>,
     told: Told,
 }
@@ -175,6 +200,9 @@ impl Poller {
             let poked = self.rest(length, &mut source).await;
             followed_up = if poked || follow_up.is_none() { 0 } else { followed_up + 1 };
             hinted = poked || follow_up.is_some();
+            if !hinted {
+                self.cause.clear();
+            }
         }
     }
 
@@ -192,8 +220,9 @@ impl Poller {
                 // In one order, so that a simulation's seed runs the same way each time.
                 biased;
                 () = tokio::time::sleep_until(end) => return false,
-                () = self.poke.notified() => {
-                    debug!("poked");
+                () = self.poke.asked.notified() => {
+                    self.cause = self.poke.lock().clone();
+                    debug!(cause = self.cause, "poked");
                     return true;
                 }
                 command = command => match command {
@@ -268,7 +297,11 @@ impl Poller {
 
     async fn put(&self, what: What) {
         let now = (self.shared.outside.now)();
-        let WatchedProject { project, generation, .. } = &self.project;
-        self.shared.outbox.put(project, *generation, what, timestamp_to_proto(now)).await;
+        let WatchedProject { project, generation, .. } = self.project.clone();
+        let observe_time = Some(timestamp_to_proto(now));
+        let (what, cause) = (Some(what), self.cause.clone());
+        // The outbox numbers it.
+        let observation = Observation { sequence: 0, project, observe_time, what, generation, cause };
+        self.shared.outbox.put(observation).await;
     }
 }

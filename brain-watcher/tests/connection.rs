@@ -173,8 +173,12 @@ async fn a_poke_makes_a_poll_at_once_and_only_what_changed_is_told() {
     let acknowledged = ObservationsAcknowledged { through_sequence: first.sequence, refused: vec![] };
     stream.send(Message::Acknowledged(acknowledged)).await;
     world.images(&["0.0.4", "0.0.5"]).await;
-    stream.send(Message::PollNow(PollNow { projects: vec!["projects/user".into()], target: 0 })).await;
-    let Some(What::Images(images)) = stream.observation(is_images).await.what else { panic!("no images") };
+    stream
+        .send(Message::PollNow(PollNow { projects: vec!["projects/user".into()], target: 0, cause: "a test".into() }))
+        .await;
+    let observation = stream.observation(is_images).await;
+    assert_eq!((first.cause.as_str(), observation.cause.as_str()), ("", "a test"));
+    let Some(What::Images(images)) = observation.what else { panic!("no images") };
     assert!(!images.complete);
     assert_eq!(images.images.iter().map(|image| image.tag.as_str()).collect::<Vec<_>>(), ["0.0.5"]);
 }
@@ -193,7 +197,9 @@ async fn a_change_that_is_told_before_it_is_shown_is_seen_a_moment_later() {
     Mock::given(method("GET")).respond_with(stale).up_to_n_times(1).mount(&world.registry).await;
     world.show(&["0.0.4", "0.0.5"]).await;
     // Once, and no more.
-    stream.send(Message::PollNow(PollNow { projects: vec!["projects/user".into()], target: 0 })).await;
+    stream
+        .send(Message::PollNow(PollNow { projects: vec!["projects/user".into()], target: 0, cause: "a test".into() }))
+        .await;
     let Some(What::Images(images)) = stream.observation(is_images).await.what else { panic!("no images") };
     assert_eq!(images.images.iter().map(|image| image.tag.as_str()).collect::<Vec<_>>(), ["0.0.5"]);
 }
@@ -208,7 +214,9 @@ async fn a_poll_that_fails_is_told_with_why_and_told_again_when_it_works() {
         |of: &'static str| move |what: &What| matches!(what, What::Poll(poll) if poll.failure.contains(of));
     stream.observation(is_failure("registry docker.io answers 403")).await;
     world.images(&["0.0.4"]).await;
-    stream.send(Message::PollNow(PollNow { projects: vec!["projects/user".into()], target: 0 })).await;
+    stream
+        .send(Message::PollNow(PollNow { projects: vec!["projects/user".into()], target: 0, cause: "a test".into() }))
+        .await;
     stream.observation(is_images).await;
     let works = |what: &What| matches!(what, What::Poll(poll) if poll.failure.is_empty());
     stream.observation(works).await;

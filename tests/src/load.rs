@@ -44,7 +44,7 @@ pub fn project(id: &str) -> Project {
 pub async fn create_projects(channel: &Channel, ids: impl Iterator<Item = String>) -> Result<()> {
     stream::iter(ids.map(Ok::<_, anyhow::Error>))
         .try_for_each_concurrent(AT_ONCE, |id| async move {
-            let request = CreateProjectRequest { project: Some(project(&id)) };
+            let request = CreateProjectRequest { project: Some(project(&id)), ..Default::default() };
             ProjectServiceClient::new(channel.clone()).create_project(request).await?;
             Ok(())
         })
@@ -118,6 +118,7 @@ impl LoadWatcher {
                 observe_time: None,
                 what: Some(what(name, self.sequence)),
                 generation: 0,
+                cause: String::new(),
             });
         }
         let message = Some(ToServer::Observations(Observations { observations }));

@@ -124,6 +124,10 @@ async fn a_signed_github_event_makes_a_poll_at_once_and_another_one_nothing() ->
         world.known("user", tag, |releases| has_tag(releases, tag)).await?;
         assert_eq!(world.post("/webhooks/github", &headers(&signature), format!("{body} ")).await?, 401);
     }
+    let events = world.caller().grpcurl("EventService/ListEvents", &json!({"project": "projects/user"})).await?;
+    let told = events["events"].as_array().cloned().unwrap_or_default();
+    let tagged = told.iter().find(|event| text(&event["text"]).starts_with("tag 0.0.2")).context("no event")?;
+    assert_eq!(tagged["causedBy"], "watcher watcher, told by a GitHub webhook");
     // Deleted, and said so: gone.
     world.user.git(&["push", "--quiet", "origin", ":refs/tags/0.0.2"]).await?;
     let body = github_event("delete", &world.user.url)?;
@@ -480,6 +484,7 @@ async fn what_was_observed_under_an_earlier_assignment_is_refused() -> Result<()
             observe_time: None,
             what: Some(What::Source(source)),
             generation,
+            cause: String::new(),
         }
     };
     // The later one has seen 0.0.2; what the earlier one saw before that comes afterwards, and would take it away.

@@ -31,6 +31,8 @@ use tracing::info;
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
 /// Most observations of one message.
 const OBSERVATIONS_MAX: usize = 1_000;
+/// Longest cause of a poll, in characters.
+const CAUSE_MAX: usize = 100;
 /// Longest failure of a tag, in characters, and most hosts of a report.
 const FAILURE_MAX: usize = 500;
 const HOSTS_MAX: usize = 1_000;
@@ -144,6 +146,7 @@ impl Api {
         let mut batch = Batch { through: 0, refused: Vec::new(), answers: Vec::with_capacity(observations.len()) };
         for observation in observations {
             let (sequence, generation) = (observation.sequence, observation.generation);
+            let by = told_by(by, &observation.cause);
             batch.through = batch.through.max(sequence);
             let refused = |reason: String| ObservationRefused { sequence, reason };
             match observation_from_proto(observation) {
@@ -153,12 +156,18 @@ impl Api {
                     Some(project) if !project.is_watched_under(generation) => {
                         batch.refused.push(refused(format!("projects/{id} was handed to a watcher anew since")));
                     }
-                    Some(project) => batch.answers.push(project.observe(Arc::clone(by), generation, observation).await),
+                    Some(project) => batch.answers.push(project.observe(by, generation, observation).await),
                 },
             }
         }
         batch
     }
+}
+
+/// Who has observed something, and what made it look.
+fn told_by(watcher: &Arc<str>, cause: &str) -> Arc<str> {
+    let cause: String = cause.chars().filter(|letter| !letter.is_control()).take(CAUSE_MAX).collect();
+    if cause.is_empty() { Arc::clone(watcher) } else { format!("{watcher}, told by {cause}").into() }
 }
 
 /// Acknowledges batches in their order, several at once where several are done.

@@ -120,7 +120,7 @@ async fn take_docker_hub(port: &Port, project: &str, token: &str, body: &[u8]) -
         info!(repository, "a Docker Hub webhook of a repository that is not its path's project's");
         return Answer::Ignored;
     };
-    port.watchers.poll(&project.id, PollTarget::Images).await;
+    port.watchers.poll(&project.id, PollTarget::Images, "a Docker Hub webhook").await;
     Answer::Polled
 }
 
@@ -143,7 +143,7 @@ async fn take_registry(port: &Port, token: &str, body: &[u8]) -> Answer {
             info!(repository, "a registry's notification of a repository that no project has");
         }
         for project in projects {
-            port.watchers.poll(&project.id, PollTarget::Images).await;
+            port.watchers.poll(&project.id, PollTarget::Images, "a registry's notification").await;
             answer = Answer::Polled;
         }
     }
@@ -168,7 +168,7 @@ impl Port {
             return Answer::Ignored;
         }
         for project in projects {
-            self.watchers.poll(&project.id, PollTarget::Source).await;
+            self.watchers.poll(&project.id, PollTarget::Source, "a GitHub webhook").await;
         }
         Answer::Polled
     }

@@ -36,7 +36,7 @@ const WEIGHT_MAX: u32 = 999;
 
 /// Project and observation, checked whole.
 pub fn observation_from_proto(observation: v1::Observation) -> Result<(ProjectId, Observation), ConvertError> {
-    let v1::Observation { sequence: _, project, observe_time: _, what, generation: _ } = observation;
+    let v1::Observation { sequence: _, project, observe_time: _, what, generation: _, cause: _ } = observation;
     let project = name::parse_project(&project).map_err(|error| ConvertError::new("project", error))?;
     let observation = match what.ok_or_else(|| ConvertError::missing("what"))? {
         What::Source(source) => source_from_proto(source)?,

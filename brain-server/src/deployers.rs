@@ -79,7 +79,7 @@ pub(crate) enum ToHub {
     Withdraw(ProjectId, u64, u64),
     Ended(ProjectId, u64, bool),
     Defined,
-    List(oneshot::Sender<Vec<(AgentName, Timestamp)>>),
+    List(oneshot::Sender<Vec<DeployerView>>),
     /// A plan is to be looked at. Without a deployer the sender is dropped.
     Plan(ProjectId, Box<PlanRequest>, oneshot::Sender<PlanAnswer>),
     Planned(PlanAnswer),
@@ -123,7 +123,7 @@ impl DeployersHandle {
     }
 
     /// All connected deployers, and since when they are.
-    pub(crate) async fn list(&self) -> Vec<(AgentName, Timestamp)> {
+    pub(crate) async fn list(&self) -> Vec<DeployerView> {
         let (reply, answer) = oneshot::channel();
         self.send(ToHub::List(reply)).await;
         answer.await.unwrap_or_default()
@@ -184,6 +184,16 @@ struct Deployer {
     connection: DeployerConnection,
     /// When it was last heard of.
     heard: Instant,
+}
+
+/// A deployer that is connected.
+#[derive(Debug)]
+pub(crate) struct DeployerView {
+    pub(crate) agent: AgentName,
+    /// Since when its stream is open.
+    pub(crate) since: Timestamp,
+    /// Deployments that it carries out.
+    pub(crate) deployments: usize,
 }
 
 struct HeldLease {
@@ -272,7 +282,11 @@ impl Hub {
             }
             ToHub::Renew { agent, stream, sequence } => self.renew(&agent, stream, sequence),
             ToHub::List(reply) => {
-                let view = |(agent, deployer): (&AgentName, &Deployer)| (agent.clone(), deployer.connection.since);
+                let view = |(agent, deployer): (&AgentName, &Deployer)| DeployerView {
+                    agent: agent.clone(),
+                    since: deployer.connection.since,
+                    deployments: self.leases.values().filter(|held| held.lease.agent == *agent).count(),
+                };
                 let _ = reply.send(self.deployers.iter().map(view).collect());
             }
             ToHub::Plan(project, request, reply) => self.plan(&project, *request, reply),

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use brain_tests::{
+    brain::Server,
     browser::Script,
     wait::eventually,
     world::{World, text},
@@ -100,5 +101,31 @@ async fn other_sites_and_bad_addresses_are_refused_with_a_word() -> Result<()> {
     for header in ["content-security-policy: default-src 'none'", "x-content-type-options: nosniff", "no-store"] {
         ensure!(headers.to_lowercase().contains(header), "{header} is missing: {headers}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_board_that_is_read_only_offers_nothing_and_does_nothing() -> Result<()> {
+    let world = World::start_on(Server::start_configured("board_read_only = true\n").await?).await?;
+    world.create_project().await?;
+    world.image_known("0.0.4").await?;
+    let board = format!("http://{}", world.server.http_address());
+    for page in ["/", "/user"] {
+        let (status, body) = curl(&[&format!("{board}{page}")]).await?;
+        ensure!(status == 200 && body.contains("flowcommerce/user"), "{page}: {status}");
+        ensure!(!body.contains("/-/do/"), "{page} offers to do something: {body}");
+    }
+    let of_project = ["deploy", "rollback", "approve", "pause", "resume", "promote", "promote-all", "cancel", "leave"];
+    let held = ["pin", "unpin", "freeze", "thaw"];
+    let paths = of_project.iter().chain(&held).map(|verb| format!("/user/-/do/{verb}"));
+    for path in paths.chain(["stop", "stop-and-pause", "release"].map(|verb| format!("/-/do/{verb}"))) {
+        let (asked, _) = curl(&[&format!("{board}{path}?number=1&version=0.0.4")]).await?;
+        let data = "by=ann&reason=none&version=0.0.4&number=1";
+        let (done, _) =
+            curl(&["--header", "Sec-Fetch-Site: same-origin", "--data", data, &format!("{board}{path}")]).await?;
+        ensure!((asked, done) == (403, 403), "{path}: {asked}, {done}");
+    }
+    let project = world.caller().grpcurl("ProjectService/GetProject", &json!({"name": "projects/user"})).await?;
+    ensure!(project["project"]["holds"]["freeze"].is_null(), "{project}");
     Ok(())
 }

@@ -40,7 +40,7 @@ async fn list(session: &Session) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let now = time::now();
-    let mut rows = Rows::new(&["AGENT", "KIND", "CONNECTED", "PROJECTS", "HOSTS"]);
+    let mut rows = Rows::new(&["AGENT", "KIND", "CONNECTED", "CARRIES", "HOSTS"]);
     for agent in &answer.agents {
         rows.add(row(agent, now));
     }
@@ -53,14 +53,15 @@ async fn list(session: &Session) -> Result<Exit, Failure> {
 }
 
 fn row(agent: &Agent, now: jiff::Timestamp) -> [String; 5] {
-    let (kind, projects) = match agent.kind() {
-        AgentKind::Watcher => ("watcher", agent.projects.to_string()),
-        AgentKind::Deployer => ("deployer", String::new()),
+    let of = |count: u32, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let (kind, load) = match agent.kind() {
+        AgentKind::Watcher => ("watcher", of(agent.projects, "project")),
+        AgentKind::Deployer => ("deployer", of(agent.deployments, "deployment")),
         AgentKind::Unspecified => ("unknown", String::new()),
     };
     let hosts: Vec<String> = agent.hosts.iter().map(host).collect();
     let connected = format!("{} ago", time::age(agent.connect_time, now));
-    [agent.agent.clone(), kind.to_owned(), connected, projects, hosts.join(", ")]
+    [agent.agent.clone(), kind.to_owned(), connected, load, hosts.join(", ")]
 }
 
 fn host(state: &HostState) -> String {

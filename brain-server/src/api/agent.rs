@@ -21,11 +21,13 @@ impl AgentService for Api {
             connect_time: Some(timestamp_to_proto(view.since)),
             projects: u32::try_from(view.projects).unwrap_or(u32::MAX),
             hosts: view.hosts,
+            deployments: 0,
         };
-        let deployers = deployers.into_iter().map(|(agent, since)| Agent {
+        let deployers = deployers.into_iter().map(|view| Agent {
             kind: AgentKind::Deployer.into(),
-            agent: agent.to_string(),
-            connect_time: Some(timestamp_to_proto(since)),
+            agent: view.agent.to_string(),
+            connect_time: Some(timestamp_to_proto(view.since)),
+            deployments: u32::try_from(view.deployments).unwrap_or(u32::MAX),
             ..Agent::default()
         });
         let agents = watchers.into_iter().map(watcher).chain(deployers).take(AGENTS_MAX).collect();

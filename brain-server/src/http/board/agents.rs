@@ -21,7 +21,8 @@ struct Shown {
     kind: &'static str,
     name: String,
     since: String,
-    projects: u32,
+    /// What it carries: a watcher projects, a deployer deployments.
+    load: String,
     hosts: Vec<String>,
 }
 
@@ -36,14 +37,15 @@ pub(super) async fn page(State(board): State<Arc<Board>>) -> Response {
 }
 
 fn shown(agent: Agent) -> Shown {
-    let kind = match agent.kind() {
-        AgentKind::Watcher => "watcher",
-        AgentKind::Deployer => "deployer",
-        AgentKind::Unspecified => "",
+    let of = |count: u32, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let (kind, load) = match agent.kind() {
+        AgentKind::Watcher => ("watcher", of(agent.projects, "project")),
+        AgentKind::Deployer => ("deployer", of(agent.deployments, "deployment")),
+        AgentKind::Unspecified => ("", String::new()),
     };
-    let Agent { agent: name, connect_time, projects, hosts, .. } = agent;
+    let Agent { agent: name, connect_time, hosts, .. } = agent;
     let since = connect_time.map(timestamp_from_proto).map(when).unwrap_or_default();
-    Shown { kind, name, since, projects, hosts: hosts.into_iter().map(host).collect() }
+    Shown { kind, name, since, load, hosts: hosts.into_iter().map(host).collect() }
 }
 
 fn host(host: HostState) -> String {

@@ -62,7 +62,7 @@ impl View {
     fn chooses(&self, row: &Row) -> bool {
         let shown = match self.show {
             Show::All => true,
-            Show::Attention => row.sentences > 0,
+            Show::Attention => row.attention > 0,
             Show::Deploying => row.deploying,
         };
         shown && (self.q.is_empty() || row.searched.contains(&self.q.to_lowercase()))
@@ -78,7 +78,7 @@ impl View {
         let mut chosen: Vec<_> = rows.iter().filter(|(_, row)| self.chooses(row)).collect();
         match self.sort {
             Sort::Name => {}
-            Sort::Attention => chosen.sort_by_key(|(_, row)| Reverse((row.sentences, row.deploying))),
+            Sort::Attention => chosen.sort_by_key(|(_, row)| Reverse((row.attention, row.changed))),
             Sort::Recent => chosen.sort_by_key(|(_, row)| Reverse(row.changed)),
         }
         let found = chosen.len();
@@ -216,7 +216,7 @@ mod tests {
                 html: id.to_owned(),
                 searched: format!("{id} flow/{id}"),
                 deploying: id == "b",
-                sentences: usize::from(id == "c"),
+                attention: usize::from(id == "c"),
                 changed: Timestamp(i64::try_from(index).unwrap()),
             };
             (ProjectId::parse(id).unwrap(), Arc::new(row))

@@ -16,6 +16,7 @@ use axum::{
 use brain_core::{
     deployment::{Deployment, Phase},
     names::ResourceNames,
+    project::LaunchKind,
     release::Release,
     state::ProjectState,
     status::status,
@@ -309,10 +310,18 @@ fn resources(state: &ProjectState) -> Vec<Resource> {
             href: ec2(format!("AutoScalingGroupDetails:id={auto_scaling_group}")),
             name: auto_scaling_group,
         },
-        Resource {
-            kind: "launch template",
-            href: ec2(format!("LaunchTemplates:search={launch_template}")),
-            name: launch_template,
+        match state.spec.target.launch_kind {
+            LaunchKind::Template => Resource {
+                kind: "launch template",
+                href: ec2(format!("LaunchTemplates:search={launch_template}")),
+                name: launch_template,
+            },
+            // Each change of its settings is another one.
+            LaunchKind::Configuration => Resource {
+                kind: "launch configurations",
+                href: ec2(format!("LaunchConfigurations:search={launch_template}")),
+                name: launch_template,
+            },
         },
         Resource {
             kind: "security group",

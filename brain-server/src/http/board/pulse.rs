@@ -150,7 +150,10 @@ impl Board {
             watched if watchers.len() == 1 => format!(" of {watched} projects"),
             watched => format!(" of up to {watched} projects each"),
         };
-        let agents = format!("{}{load}, {}", count(watchers.len(), "watcher"), count(deployers.len(), "deployer"));
+        let carried: usize = deployers.iter().map(|view| view.deployments).sum();
+        let busy = if carried == 0 { String::new() } else { format!(" with {}", count(carried, "deployment")) };
+        let agents =
+            format!("{}{load}, {}{busy}", count(watchers.len(), "watcher"), count(deployers.len(), "deployer"));
         let mut rows = self.pulse.rows.lock().unwrap_or_else(PoisonError::into_inner);
         let news = rows.agents != agents;
         rows.agents = agents;
@@ -220,7 +223,7 @@ mod tests {
             html: html.to_owned(),
             searched: String::new(),
             deploying: false,
-            sentences: 0,
+            attention: 0,
             changed: Timestamp(0),
         };
         let all = || BTreeSet::from([user.clone()]);

@@ -157,7 +157,7 @@ fn drift(project: &ProjectState) -> Vec<Sentence> {
     let sentence = |text: String, since: Timestamp| Sentence {
         text,
         since,
-        waits_for: "a deployment with repair_drift".into(),
+        waits_for: "a deployment that repairs drift".into(),
         freed_by: "whoever deploys the project".into(),
     };
     let named = project.drift.iter().take(DRIFT_NAMED);

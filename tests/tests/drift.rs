@@ -60,7 +60,7 @@ async fn drift_is_told_and_left_until_a_deployment_is_asked_to_repair_it() -> Re
     assert_eq!(drift(&known), drift(&shift));
     assert!(known["drift"][0]["findTime"].is_string(), "{known}");
     let said = sentences(&world).await?;
-    let expected = format!("flowcommerce/user: drift of the {balancing} | a deployment with repair_drift");
+    let expected = format!("flowcommerce/user: drift of the {balancing} | a deployment that repairs drift");
     assert!(said.contains(&expected), "{said:?}");
 
     let request = json!({"image": "flowcommerce/user:0.0.4", "repairDrift": true});

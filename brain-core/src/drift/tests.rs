@@ -114,7 +114,7 @@ fn drift_is_known_since_it_was_first_found_until_a_set_up_finds_none() {
     let said = status(&state, &Moment::default()).sentences;
     let said = said.iter().find(|sentence| sentence.text.contains("drift")).unwrap();
     assert_eq!(said.text, "flowcommerce/user: drift of the load balancer x: health check: TCP:22 → TCP:6000");
-    assert!(said.waits_for.contains("repair_drift"));
+    assert!(said.waits_for.contains("repairs drift"));
     let number = begin(&mut state, 30);
     set_up(&mut state, number, &[drift("load balancer x", Remedy::Repaired)], 30);
     assert!(state.drift.is_empty());

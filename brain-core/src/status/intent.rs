@@ -22,9 +22,9 @@ pub(super) fn waits_to_begin(deployment: &Deployment, image: &str) -> Option<Sen
     if missing > 0 {
         let others = people(missing, "more");
         return Some(Sentence {
-            text: format!("{image} deploy waits until {others} approved it; ApproveDeployment does so"),
+            text: format!("{image} deploy waits until {others} approved it"),
             since,
-            waits_for: format!("ApproveDeployment by somebody other than {}", deployment.requested_by),
+            waits_for: format!("approval by somebody other than {}", deployment.requested_by),
             freed_by: "whoever may approve".into(),
         });
     }
@@ -53,7 +53,7 @@ fn line(project: &ProjectState, moment: &Moment) -> Option<Sentence> {
             held.whence()
         ),
         since: held.since,
-        waits_for: "somebody to call ReleaseLine".into(),
+        waits_for: "somebody to release the line".into(),
         freed_by: "whoever runs brain".into(),
     })
 }
@@ -78,11 +78,11 @@ fn given_up(project: &ProjectState) -> Option<Sentence> {
     Some(Sentence {
         text: format!(
             "{image} is not deployed automatically again: not the version failed deployment {} but what is around it: \
-             {reason}; CreateDeployment deploys it again, LiftQuarantine lets policy do so",
+             {reason}; a person may deploy it again, or lift it for the policy to do so",
             failed.number
         ),
         since: failed.ended.unwrap_or(failed.created),
-        waits_for: "a person to deploy it again, or to call LiftQuarantine".into(),
+        waits_for: "a person to deploy it again, or to lift it".into(),
         freed_by: "whoever mends what the reason names".into(),
     })
 }
@@ -100,25 +100,25 @@ fn holds(project: &ProjectState) -> Vec<Sentence> {
     let mut sentences = Vec::new();
     if let Some(held) = pin {
         let text = format!("{title} is pinned to {}, {}", held.hold.tag, held.whence());
-        sentences.push(sentence(text, held.since, "somebody to call UnpinProject".into()));
+        sentences.push(sentence(text, held.since, "somebody to unpin it".into()));
     }
     if let Some(held) = freeze {
         let text = format!("{title} is frozen{}, {}", held.hold, held.whence());
         let by_itself = held.hold.until.map(|until| format!("{until}, or ")).unwrap_or_default();
-        sentences.push(sentence(text, held.since, format!("{by_itself}somebody to call ThawProject")));
+        sentences.push(sentence(text, held.since, format!("{by_itself}somebody to thaw it")));
     }
     if let Some(held) = windows {
         let listed: Vec<String> = held.hold.iter().map(ToString::to_string).collect();
         let text = format!("{title} is deployed inside of {} only, set {}", listed.join(" and "), held.whence());
-        sentences.push(sentence(text, held.since, "somebody to call SetDeployWindows".into()));
+        sentences.push(sentence(text, held.since, "somebody to change the windows".into()));
     }
     if let Some(held) = approvals {
         let text = format!("{title} is deployed once {} approved, set {}", people(held.hold, "other"), held.whence());
-        sentences.push(sentence(text, held.since, "somebody to call SetRequiredApprovals".into()));
+        sentences.push(sentence(text, held.since, "somebody to change that".into()));
     }
     for held in quarantines.iter().rev().take(QUARANTINES_NAMED) {
         let text = format!("{} is quarantined, {}", title.with_tag(&held.hold.tag), held.whence());
-        sentences.push(sentence(text, held.since, "a newer version, or somebody to call LiftQuarantine".into()));
+        sentences.push(sentence(text, held.since, "a newer version, or somebody to lift it".into()));
     }
     sentences
 }

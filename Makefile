@@ -14,7 +14,7 @@ LINTING := RUSTC_WORKSPACE_WRAPPER=clippy-driver
 THREADS := $(shell echo $$((2 * $$(nproc))))
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help setup build format lint test soak demo bench
+.PHONY: help setup build format lint test soak demo bench screenshots
 .DEFAULT_GOAL := help
 
 help: ## these targets
@@ -45,6 +45,11 @@ soak: ## simulate seed after seed until stopped; prints the seed of a failure
 	@for ((seed = 1000; ; seed += 1000)); do \
 		SEEDS=$$seed..$$((seed + 1000)) cargo test --quiet --workspace --test simulation -- no_seed || exit 1; \
 	done
+
+screenshots: setup ## take the README's pictures of the board anew
+	$(LINTING) cargo build --workspace --all-targets $(CARGO_JOBS)
+	$(LINTING) cargo test --workspace --test board $(CARGO_JOBS)
+	cp target/screenshots/board.png target/screenshots/project.png tests/screenshots/
 
 demo: ## run all of brain in one process, and play a release
 	@tests/setup/setup.sh build

@@ -14,7 +14,7 @@ use crate::{
     session::Session,
 };
 use arguments::{Run, What};
-use brain_process::{log, stop, trace};
+use brain_process::{log, metrics, stop, trace};
 use house::{House, Local};
 use tokio_util::sync::CancellationToken;
 use welcome::Addresses;
@@ -61,6 +61,9 @@ async fn run(run: Run) -> Result<(), Failure> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let stop = stop::signalled().map_err(failed)?;
     let _spans = trace::install("brain");
+    let measured =
+        [brain_server::metrics::MEASURED, brain_watcher::metrics::MEASURED, brain_deployer::metrics::MEASURED];
+    metrics::install(&measured.concat()).map_err(failed)?;
     let mut house = House::start(&run).await.map_err(|error| Failure::usage(format!("{error:#}")))?;
     let (addresses, local) = (house.addresses().clone(), house.local().cloned());
     let told = tokio::select! {

@@ -62,6 +62,9 @@ pub struct Deployment {
     pub digest: Digest,
     /// Who asked for it.
     pub requested_by: String,
+    /// Why; may be empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
     /// The request's id, to answer a repeated request alike.
     pub request_id: String,
     /// When it was asked for.
@@ -237,12 +240,14 @@ impl Deployment {
             held,
             approvals_required,
             outside_windows,
+            why,
         } = request;
         Self {
             number,
             tag,
             digest,
             requested_by,
+            why,
             request_id,
             created,
             ended: None,

@@ -46,7 +46,9 @@ impl Many {
                 async move {
                     let mut project = load::project(id);
                     project.target.get_or_insert_default().desired_count = 1;
-                    client.create_project(CreateProjectRequest { project: Some(project) }).await?;
+                    client
+                        .create_project(CreateProjectRequest { project: Some(project), ..Default::default() })
+                        .await?;
                     Ok(())
                 }
             })

@@ -263,6 +263,7 @@ async fn deploy(
         outside_windows: String::new(),
         repair_drift: false,
         adopt: false,
+        reason: String::new(),
     };
     let mut client = DeploymentServiceClient::new(people.clone());
     let asked = async {

@@ -33,7 +33,7 @@ fn definition(id: &str, port: u32) -> Project {
 }
 
 async fn create(channel: &Channel, project: Project) -> Result<Project, tonic::Status> {
-    let request = CreateProjectRequest { project: Some(project) };
+    let request = CreateProjectRequest { project: Some(project), ..Default::default() };
     let answer = ProjectServiceClient::new(channel.clone()).create_project(request).await?;
     Ok(answer.into_inner().project.unwrap_or_default())
 }

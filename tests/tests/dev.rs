@@ -73,6 +73,10 @@ async fn the_story_is_told_from_what_the_api_says() -> Result<()> {
     timeout(STORY, dev.running.line_with("flowcommerce/user     0.0.4: 67%   0.0.5: 33%")).await??;
     let board = page(&dev.board).await?;
     assert!(board.contains("flowcommerce/user") && board.contains("0.0.5"), "{board}");
+    let figures = page(&format!("{}metrics", dev.board)).await?;
+    for name in ["brain_projects 1", "brain_polls_total", "brain_steps_total"] {
+        assert!(figures.contains(name), "{name}: {figures}");
+    }
     let status = Person::at(&dev.api)?.done(&["status", "user"]).await?;
     assert!(status.contains("asked for by paolo"), "{status}");
     let ended = timeout(STORY, dev.running.end()).await??;

@@ -206,7 +206,7 @@ async fn a_rollback_that_cancelled_a_deployment_goes_back_no_further_when_its_re
 async fn a_project_goes_back_to_the_release_before_and_refuses_when_there_is_none() -> Result<()> {
     let world = World::start().await?;
     world.first_deployment().await?;
-    let request = json!({"parent": "projects/user", "requestedBy": "ann"});
+    let request = json!({"parent": "projects/user", "requestedBy": "ann", "reason": "0.0.5 leaks"});
     let none = world.caller().grpcurl("DeploymentService/RollbackProject", &request).await;
     let none = none.expect_err("only one release was deployed").to_string();
     assert!(none.contains("FailedPrecondition") && none.contains("NOTHING_TO_GO_BACK_TO"), "{none}");
@@ -214,6 +214,12 @@ async fn a_project_goes_back_to_the_release_before_and_refuses_when_there_is_non
     world.succeeded(&shift).await?;
     let back = world.caller().grpcurl("DeploymentService/RollbackProject", &request).await?;
     assert_eq!(back["deployment"]["version"], "0.0.4");
+    assert_eq!(back["deployment"]["requestReason"], "0.0.5 leaks");
+    let events = world.caller().grpcurl("EventService/ListEvents", &json!({"project": "projects/user"})).await?;
+    let asked = events["events"].as_array().into_iter().flatten();
+    let asked = asked.filter(|event| text(&event["text"]).contains("was asked for, to bring it back"));
+    let why: Vec<(String, String)> = asked.map(|event| (text(&event["causedBy"]), text(&event["reason"]))).collect();
+    assert_eq!(why, [("ann".to_owned(), "0.0.5 leaks".to_owned())]);
     world.succeeded(&text(&back["deployment"]["name"])).await?;
     runs(&world, "0.0.4: 100%").await?;
     world.unharmed().await

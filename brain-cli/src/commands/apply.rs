@@ -170,7 +170,7 @@ async fn stored(session: &Session, name: &str) -> Result<Option<Project>, Failur
 
 /// Makes a project.
 pub(super) async fn create(session: &Session, project: Project) -> Result<CreateProjectResponse, Failure> {
-    let request = CreateProjectRequest { project: Some(project) };
+    let request = CreateProjectRequest { project: Some(project), requested_by: session.who.clone() };
     Ok(session.client.projects().create_project(ask(request)).await?.into_inner())
 }
 

@@ -56,6 +56,9 @@ pub(crate) struct Deploy {
     /// Take resources of the right names that are nobody's
     #[arg(long)]
     adopt: bool,
+    /// Why, for the record
+    #[arg(long, value_name = "WHY", conflicts_with = "plan")]
+    reason: Option<String>,
     /// Begin although no deploy window is open, and why
     #[arg(long, value_name = "WHY")]
     outside_windows: Option<String>,
@@ -129,6 +132,7 @@ impl Deploy {
             outside_windows: self.outside_windows.unwrap_or_default(),
             repair_drift: self.repair_drift,
             adopt: self.adopt,
+            reason: self.reason.unwrap_or_default(),
         })
     }
 

@@ -188,7 +188,11 @@ async fn deployment(session: &Session, name: String) -> Result<Exit, Failure> {
     let title = Style::new().bold().apply_to(&deployment.docker_image);
     let short = short_deployment(&deployment.name);
     let began = time::date(deployment.create_time);
-    out.line(format!("{title}  {short}, {}, asked for by {by} on {began}", phase(&deployment)))?;
+    let asked = match &*deployment.request_reason {
+        "" => String::new(),
+        why => format!(": {why}"),
+    };
+    out.line(format!("{title}  {short}, {}, asked for by {by} on {began}{asked}", phase(&deployment)))?;
     if !deployment.reason.is_empty() {
         out.line(format!("why: {}", deployment.reason))?;
     }

@@ -46,7 +46,12 @@ impl Tag {
             (None, Some(Part::Minor)) => Version::Next(VersionPart::Minor.into()),
             (None, Some(Part::Patch) | None) => Version::Next(VersionPart::Patch.into()),
         };
-        let request = CreateTagRequest { parent: project(&self.project)?, version: Some(version), commit: self.commit };
+        let request = CreateTagRequest {
+            parent: project(&self.project)?,
+            version: Some(version),
+            commit: self.commit,
+            requested_by: session.who.clone(),
+        };
         let answer = session.client.projects().create_tag(ask(request)).await?.into_inner();
         if !session.out.is_for_people() {
             session.out.message("CreateTagResponse", &answer)?;

@@ -7,6 +7,8 @@ use tonic::Code;
 
 /// Its name.
 pub(super) const NAME: &str = "projects/user";
+/// Who is named in the log.
+const WHO: &str = "brain dev";
 
 /// Makes it, unless it is there from an earlier start.
 pub(super) async fn make(client: &Client, local: &Local) -> Result<(), Failure> {
@@ -33,6 +35,9 @@ pub(super) async fn make(client: &Client, local: &Local) -> Result<(), Failure> 
         }),
         ..Project::default()
     };
-    client.projects().create_project(ask(CreateProjectRequest { project: Some(project) })).await?;
+    client
+        .projects()
+        .create_project(ask(CreateProjectRequest { project: Some(project), requested_by: WHO.to_owned() }))
+        .await?;
     Ok(())
 }

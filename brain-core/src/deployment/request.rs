@@ -36,6 +36,9 @@ pub struct Request {
     /// Why it may begin outside of every deploy window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outside_windows: Option<String>,
+    /// Why it was asked for, in the words of whoever did; may be empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]

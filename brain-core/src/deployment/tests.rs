@@ -46,6 +46,7 @@ fn deployment(spec: &ProjectSpec) -> Deployment {
         held: false,
         approvals_required: 0,
         outside_windows: None,
+        why: String::new(),
     };
     Deployment::new(request, Timestamp(0))
 }

@@ -162,9 +162,10 @@ impl Change {
             Self::ProductionObservedAgain => told(Topic::Production, "production is observed again".to_owned()),
             Self::DeploymentRequested(request) => {
                 let back = if request.back { ", to bring it back" } else { "" };
-                let outside = request.outside_windows.clone().unwrap_or_default();
+                let outside = request.outside_windows.as_deref().unwrap_or_default();
+                let why: Vec<&str> = [&*request.why, outside].into_iter().filter(|why| !why.is_empty()).collect();
                 let text = format!("{}: deployment {} was asked for{back}", request.tag, request.number);
-                Told { why: outside, ..told(Topic::Deployment, text) }
+                Told { why: why.join("; "), ..told(Topic::Deployment, text) }
             }
             Self::DeploymentChanged { number, fact } => {
                 let told = fact.told(deployment);

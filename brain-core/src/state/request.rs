@@ -22,6 +22,8 @@ pub struct Wish {
     pub tag: String,
     /// Who asks.
     pub requested_by: String,
+    /// Why; may be empty.
+    pub why: String,
     /// Makes the request safe to repeat; may be empty.
     pub request_id: String,
     /// The rollout policy, where it is not to be the project's.
@@ -147,10 +149,11 @@ impl ProjectState {
             let request = self.request_back(back, self.request(wish, digest, &serving));
             return Ok(WayBack::Deploy { cancel: None, request: Box::new(request) });
         };
+        let rolled = format!("rolled back to {}", wish.tag);
         let control = ControlUsed {
             at,
             by: wish.requested_by.clone(),
-            why: format!("rolled back to {}", wish.tag),
+            why: if wish.why.is_empty() { rolled } else { format!("{rolled}: {}", wish.why) },
             control: Control::Cancel { rollback: false },
             // The new deployment answers the request.
             request_id: String::new(),
@@ -171,7 +174,7 @@ impl ProjectState {
     }
 
     fn request(&self, wish: Wish, digest: Digest, serving: &[ServiceCount]) -> Request {
-        let Wish { tag, requested_by, request_id, policy, outside_windows, repair_drift, adopt, unseen: _ } = wish;
+        let Wish { tag, requested_by, why, request_id, policy, outside_windows, repair_drift, adopt, unseen: _ } = wish;
         let number = self.last_number() + 1;
         let goal = Goal { deployment: number, tag: &tag, digest: &digest };
         let by_policy = policy.as_ref().unwrap_or(&self.spec.rollout_policy);
@@ -189,6 +192,7 @@ impl ProjectState {
             held: false,
             approvals_required: 0,
             outside_windows,
+            why,
         }
     }
 

@@ -41,13 +41,23 @@ impl DeploymentService for Api {
             outside_windows,
             repair_drift,
             adopt,
+            reason,
         } = request.into_inner();
         let what = what.map(|what| match what {
             create_deployment_request::What::Version(version) => What::Version(version),
             create_deployment_request::What::Image(image) => What::Image(image),
         });
-        let asked =
-            Asked { parent, what, request_id, requested_by, rollout_policy, outside_windows, repair_drift, adopt };
+        let asked = Asked {
+            parent,
+            what,
+            request_id,
+            requested_by,
+            reason,
+            rollout_policy,
+            outside_windows,
+            repair_drift,
+            adopt,
+        };
         let (project, wish) = self.wanted(asked)?;
         let deployment = project.deploy(wish).await.map_err(|error| refused(&project, error))?;
         let deployment = Some(deployment_to_proto(&project.read().state.spec, &deployment));

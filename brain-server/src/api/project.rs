@@ -49,7 +49,11 @@ impl ProjectService for Api {
         &self,
         request: Request<CreateProjectRequest>,
     ) -> Result<Response<CreateProjectResponse>, Status> {
-        let draft = request.into_inner().project.ok_or_else(|| error::invalid_field("project", "is required"))?;
+        let CreateProjectRequest { project, requested_by } = request.into_inner();
+        let draft = project.ok_or_else(|| error::invalid_field("project", "is required"))?;
+        let mut asked = Faults::default();
+        asked.request("", &requested_by);
+        asked.end(Some(()))?;
         let has_prefix = draft.name.starts_with("projects/");
         let draft = draft_from_proto(draft);
         if !has_prefix {
@@ -66,7 +70,7 @@ impl ProjectService for Api {
             return Err(error::invalid(faults));
         }
         let id = draft.id.clone();
-        let project = self.directory.create(draft, CALLER.to_owned()).await;
+        let project = self.directory.create(draft, definition::by(requested_by)).await;
         let project = project.map_err(|failure| definition::status(&id, failure))?;
         let project = Some(project_to_proto(&project.read().state));
         Ok(Response::new(CreateProjectResponse { project }))
@@ -153,10 +157,13 @@ impl ProjectService for Api {
     }
 
     async fn create_tag(&self, request: Request<CreateTagRequest>) -> Result<Response<CreateTagResponse>, Status> {
-        let CreateTagRequest { parent, version, commit } = request.into_inner();
+        let CreateTagRequest { parent, version, commit, requested_by } = request.into_inner();
+        let mut asked = Faults::default();
+        asked.request("", &requested_by);
+        asked.end(Some(()))?;
         let project = self.project_named("parent", &parent)?;
         let (tag, commit) = new_tag(&project.read().state, version, commit)?;
-        crate::tagger::create_tag(&self.shared, &project, &tag, &commit, CALLER)
+        crate::tagger::create_tag(&self.shared, &project, &tag, &commit, &definition::by(requested_by))
             .await
             .map_err(|failure| tag_status(&parent, &tag, failure))?;
         let inner = project.read();

@@ -278,7 +278,7 @@ impl Actor {
         let moment = shared.moment();
         let at = moment.at;
         let (by, request_id) = (name_of(&wish.requested_by), wish.request_id.clone());
-        let wish = Wish { unseen: !self.project.production_is_current(), ..wish };
+        let wish = Wish { unseen: !self.project.production_is_current(), why: why.clone(), ..wish };
         let way = self.project.read().state.request_rollback(wish, &moment)?;
         match way {
             WayBack::Cancel(number) => {

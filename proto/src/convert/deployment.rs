@@ -64,6 +64,7 @@ pub fn deployment_to_proto(spec: &ProjectSpec, deployment: &Deployment) -> v1::D
         failure_cause: deployment.cause.map_or(v1::FailureCause::Unspecified, cause_to_proto).into(),
         service_events: deployment.service_events.iter().map(service_event_to_proto).collect(),
         drift: deployment.drift.iter().map(drift_to_proto).collect(),
+        request_reason: deployment.why.clone(),
         step_deadline_time: deployment.deadline().map(timestamp_to_proto),
     }
 }

@@ -40,6 +40,7 @@ pub(super) struct Asked {
     pub(super) what: Option<What>,
     pub(super) request_id: String,
     pub(super) requested_by: String,
+    pub(super) reason: String,
     pub(super) rollout_policy: Option<v1::RolloutPolicy>,
     pub(super) outside_windows: String,
     pub(super) repair_drift: bool,
@@ -97,10 +98,20 @@ impl Faults {
 impl Api {
     /// Project and wish of a request to deploy, checked whole.
     pub(super) fn wanted(&self, asked: Asked) -> Result<(Arc<Project>, Wish), Status> {
-        let Asked { parent, what, request_id, requested_by, rollout_policy, outside_windows, repair_drift, adopt } =
-            asked;
+        let Asked {
+            parent,
+            what,
+            request_id,
+            requested_by,
+            reason: why,
+            rollout_policy,
+            outside_windows,
+            repair_drift,
+            adopt,
+        } = asked;
         let mut faults = Faults::default();
         faults.request(&request_id, &requested_by);
+        faults.reason(&why);
         faults.why("outside_windows", &outside_windows);
         let outside_windows = Some(outside_windows).filter(|why| !why.is_empty());
         let id = if parent.is_empty() { None } else { faults.project("parent", &parent) };
@@ -153,7 +164,7 @@ impl Api {
             }
             _ => Ok((
                 project,
-                Wish { tag, requested_by, request_id, policy, outside_windows, repair_drift, adopt, unseen: true },
+                Wish { tag, requested_by, why, request_id, policy, outside_windows, repair_drift, adopt, unseen: true },
             )),
         }
     }

@@ -280,13 +280,16 @@ impl Board {
         let api = &self.api;
         match verb {
             Verb::Deploy => {
-                let outside_windows = if outside.is_empty() { String::new() } else { reason };
+                let outside_windows = if outside.is_empty() { String::new() } else { reason.clone() };
+                // Said once, it is why the deployment was asked for.
+                let reason = if outside.is_empty() { reason } else { String::new() };
                 let what = Some(What::Version(version));
                 let request = CreateDeploymentRequest {
                     parent,
                     what,
                     request_id,
                     requested_by,
+                    reason,
                     outside_windows,
                     ..CreateDeploymentRequest::default()
                 };

@@ -50,7 +50,7 @@ impl World {
                 let mut project = load::project(&format!("p{number}"));
                 project.source = Some(Source { git_url: git_url.to_owned(), ..Source::default() });
                 project.image_repository = "flowcommerce/user".to_owned();
-                let request = CreateProjectRequest { project: Some(project) };
+                let request = CreateProjectRequest { project: Some(project), ..Default::default() };
                 ProjectServiceClient::new(channel.clone()).create_project(request).await?;
                 Ok(())
             })
@@ -161,7 +161,7 @@ pub(super) async fn webhooks() -> Result<()> {
     world.create(&channel, PROJECTS, &other.url).await?;
     let mut project = load::project("user");
     project.source = Some(Source { git_url: user.url.clone(), ..Source::default() });
-    let request = CreateProjectRequest { project: Some(project) };
+    let request = CreateProjectRequest { project: Some(project), ..Default::default() };
     let mut client_of_projects = ProjectServiceClient::new(channel.clone());
     client_of_projects.create_project(request).await?;
     let _watcher = world.watcher(&user.url)?;

@@ -104,6 +104,7 @@ fn every_kind() -> Transition {
         held: false,
         approvals_required: 0,
         outside_windows: None,
+        why: String::new(),
     };
     let service =
         ServiceState { service: "s".into(), version: "0.0.5".into(), desired: 3, running: 2, healthy: 1, route: None };
@@ -286,6 +287,7 @@ fn request_of(spec: &ProjectSpec) -> Request {
         held: false,
         approvals_required: 0,
         outside_windows: None,
+        why: String::new(),
         digest,
     }
 }

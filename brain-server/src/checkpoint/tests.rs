@@ -4,7 +4,7 @@ use crate::{
     deployers,
     directory::Deletion,
     line::Switch,
-    store::{Commits, Committed, Loaded, Store, Transition, memory::MemoryStore},
+    store::{Store, memory::MemoryStore},
     watchers,
 };
 use brain_core::{

@@ -73,7 +73,7 @@ impl Story {
         self.report(outcome);
     }
 
-    fn to_its_end(&mut self) {
+    fn finish(&mut self) {
         while !self.state.deployments.back().unwrap().phase.is_final() {
             self.done();
         }
@@ -102,7 +102,7 @@ impl Story {
 fn a_release_is_one_trace_from_its_tag_to_its_traffic() {
     let mut story = Story::new();
     story.deploy();
-    story.to_its_end();
+    story.finish();
     story.is_whole();
     let release = story.named("release").clone();
     assert_eq!((release.from, release.to.0, release.parent), (Timestamp(4), story.at, None));
@@ -121,12 +121,12 @@ fn a_release_is_one_trace_from_its_tag_to_its_traffic() {
 fn a_version_that_comes_again_has_a_trace_of_its_own() {
     let mut story = Story::new();
     story.deploy();
-    story.to_its_end();
+    story.finish();
     story.ended.clear();
     story.deploy();
     let place = story.state.place_of_plan(&story.state.deployments[1]);
     assert_eq!(place, Place::deployment(&story.state.spec.id, Timestamp(1), 2));
-    story.to_its_end();
+    story.finish();
     story.is_whole();
     assert_eq!((story.named("deploy").place, story.named("deploy").parent), (place, None));
 }
@@ -145,7 +145,7 @@ fn a_step_that_fails_and_every_way_back_are_told_with_the_reason() {
     story.fails("AWS refuses");
     let second = story.state.place_of_plan(&story.state.deployments[0]);
     assert_ne!(first, second);
-    story.to_its_end();
+    story.finish();
     story.is_whole();
     let failed: Vec<(&str, &str)> =
         story.ended.iter().filter_map(|span| Some((span.name, span.error.as_deref()?))).collect();
@@ -174,7 +174,7 @@ fn a_step_that_failed_into_a_pause_is_told_with_its_own_reason() {
         request_id: String::new(),
     };
     story.happens(Fact::Controlled(used(Control::Cancel { rollback: true })));
-    story.to_its_end();
+    story.finish();
     story.is_whole();
     let steps: Vec<&str> = story
         .ended

@@ -1,6 +1,6 @@
 //! Whether there is room for a plan: the arithmetic of instances, ports, memory, CPU and zones, before anything is touched.
 
-use crate::project::Target;
+use crate::{project::Target, words::counted};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Instances that a reason names one by one; of more it tells how many.
@@ -210,10 +210,6 @@ fn task(need: Need<'_>) -> String {
 fn size_text(size: Size) -> String {
     let Size { memory_mib, cpu_units } = size;
     format!("{memory_mib} MiB and {cpu_units} CPU units")
-}
-
-fn counted(count: u32, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -35,3 +35,4 @@ pub mod trace;
 pub mod traffic;
 pub mod version;
 pub mod window;
+pub mod words;

@@ -7,6 +7,7 @@ use crate::{
     output::{table::Rows, time},
     session::Session,
 };
+use brain_core::words::counted;
 use brain_proto::v1::{Agent, AgentKind, HostState, ListAgentsRequest};
 use clap::{Args, Subcommand};
 
@@ -53,10 +54,9 @@ async fn list(session: &Session) -> Result<Exit, Failure> {
 }
 
 fn row(agent: &Agent, now: jiff::Timestamp) -> [String; 5] {
-    let of = |count: u32, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     let (kind, load) = match agent.kind() {
-        AgentKind::Watcher => ("watcher", of(agent.projects, "project")),
-        AgentKind::Deployer => ("deployer", of(agent.deployments, "deployment")),
+        AgentKind::Watcher => ("watcher", counted(agent.projects, "project")),
+        AgentKind::Deployer => ("deployer", counted(agent.deployments, "deployment")),
         AgentKind::Unspecified => ("unknown", String::new()),
     };
     let hosts: Vec<String> = agent.hosts.iter().map(host).collect();

@@ -3,6 +3,7 @@
 use super::{Board, assets, html, message, view::when};
 use askama::Template;
 use axum::{extract::State, http::StatusCode, response::Response};
+use brain_core::words::counted;
 use brain_proto::{
     convert::timestamp_from_proto,
     v1::{Agent, AgentKind, HostState, ListAgentsRequest, agent_service_server::AgentService},
@@ -37,10 +38,9 @@ pub(super) async fn page(State(board): State<Arc<Board>>) -> Response {
 }
 
 fn shown(agent: Agent) -> Shown {
-    let of = |count: u32, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     let (kind, load) = match agent.kind() {
-        AgentKind::Watcher => ("watcher", of(agent.projects, "project")),
-        AgentKind::Deployer => ("deployer", of(agent.deployments, "deployment")),
+        AgentKind::Watcher => ("watcher", counted(agent.projects, "project")),
+        AgentKind::Deployer => ("deployer", counted(agent.deployments, "deployment")),
         AgentKind::Unspecified => ("", String::new()),
     };
     let Agent { agent: name, connect_time, hosts, .. } = agent;

@@ -178,9 +178,9 @@ async fn follow(board: &Board, view: &View, reader: &Reader) -> Result<(), Left>
         // Until the list has to be made anew.
         loop {
             let around = match ticks.recv().await {
-                Ok(tick) if tick.around || !view.is_fixed() => true,
+                Ok(tick) if tick.around || (!view.is_fixed() && !tick.rows.is_empty()) => true,
                 Ok(tick) => {
-                    if let Some(news) = rows_of(&tick, &ids) {
+                    if let Some(news) = news_of(&tick, &ids) {
                         reader.send(news).await?;
                     }
                     false
@@ -196,9 +196,12 @@ async fn follow(board: &Board, view: &View, reader: &Reader) -> Result<(), Left>
     }
 }
 
-/// The rows of a tick that are on the page, each to be put where it stands.
-fn rows_of(tick: &Tick, ids: &[ProjectId]) -> Option<String> {
+/// What of a tick is on the page, each to be put where it stands.
+fn news_of(tick: &Tick, ids: &[ProjectId]) -> Option<String> {
     let mut news = String::new();
+    if let Some(agents) = &tick.agents {
+        news += &format!("<hx-partial hx-target=\"#agents\" hx-swap=\"innerHTML\">{agents}</hx-partial>");
+    }
     for (id, row) in tick.rows.iter().filter(|(id, _)| ids.contains(id)) {
         news += &format!("<hx-partial hx-target=\"#p-{id}\" hx-swap=\"outerMorph\">{}</hx-partial>", row.html);
     }
@@ -222,6 +225,20 @@ mod tests {
             (ProjectId::parse(id).unwrap(), Arc::new(row))
         };
         ["a", "b", "c"].into_iter().enumerate().map(row).collect()
+    }
+
+    #[test]
+    fn only_what_is_on_the_page_is_sent_to_it() {
+        let ids = [ProjectId::parse("a").unwrap()];
+        let of = |agents: Option<&str>| {
+            let tick = Tick { rows: rows(), agents: agents.map(str::to_owned), around: false };
+            news_of(&tick, &ids).unwrap()
+        };
+        let row = "<hx-partial hx-target=\"#p-a\" hx-swap=\"outerMorph\">a</hx-partial>";
+        assert_eq!(of(None), row);
+        let agents = "<hx-partial hx-target=\"#agents\" hx-swap=\"innerHTML\">1 watcher</hx-partial>";
+        assert_eq!(of(Some("1 watcher")), format!("{agents}{row}"));
+        assert_eq!(news_of(&Tick { rows: rows(), ..Tick::default() }, &[]), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! while somebody looks. A reader who is behind is sent everything anew.
 
 use super::{Board, row::Row};
-use brain_core::id::ProjectId;
+use brain_core::{id::ProjectId, words::counted};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
@@ -48,8 +48,16 @@ struct Rows {
 #[derive(Debug, Default)]
 pub(super) struct Tick {
     pub(super) rows: BTreeMap<ProjectId, Arc<Row>>,
-    /// The line, the agents, or which projects there are.
+    /// Which agents there are, where that is news.
+    pub(super) agents: Option<String>,
+    /// The line, or which projects there are: a list has to be made anew.
     pub(super) around: bool,
+}
+
+impl Tick {
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.agents.is_none() && !self.around
+    }
 }
 
 impl Default for Pulse {
@@ -118,7 +126,7 @@ impl Board {
         }
     }
 
-    fn tick(&self, around: bool) {
+    fn tick(&self) {
         let tick = {
             let mut rows = self.pulse.rows.lock().unwrap_or_else(PoisonError::into_inner);
             if self.pulse.ticks.receiver_count() == 0 {
@@ -128,36 +136,31 @@ impl Board {
             self.refresh(&mut rows);
             std::mem::take(&mut rows.untold)
         };
-        let tick = Tick { around: tick.around || around, ..tick };
-        if tick.around || !tick.rows.is_empty() {
+        if !tick.is_empty() {
             // The last one may just have left.
             let _ = self.pulse.ticks.send(Arc::new(tick));
         }
     }
 
-    /// Asks which agents there are; answers whether that is news.
-    async fn see_agents(&self) -> bool {
+    /// Asks which agents there are.
+    async fn see_agents(&self) {
         let (watchers, deployers) = tokio::join!(self.shared.watchers.list(), self.shared.deployers.list());
         let watched: usize = watchers.iter().map(|view| view.projects).max().unwrap_or(0);
-        let count = |count: usize, what: &str| match count {
-            0 => format!("no {what}"),
-            1 => format!("1 {what}"),
-            count => format!("{count} {what}s"),
-        };
+        let count = |count: usize, what: &str| if count == 0 { format!("no {what}") } else { counted(count, what) };
         let load = match watched {
             0 => String::new(),
-            1 => " of 1 project".to_owned(),
-            watched if watchers.len() == 1 => format!(" of {watched} projects"),
-            watched => format!(" of up to {watched} projects each"),
+            watched if watchers.len() == 1 => format!(" of {}", counted(watched, "project")),
+            watched => format!(" of up to {} each", counted(watched, "project")),
         };
         let carried: usize = deployers.iter().map(|view| view.deployments).sum();
-        let busy = if carried == 0 { String::new() } else { format!(" with {}", count(carried, "deployment")) };
+        let busy = if carried == 0 { String::new() } else { format!(" with {}", counted(carried, "deployment")) };
         let agents =
             format!("{}{load}, {}{busy}", count(watchers.len(), "watcher"), count(deployers.len(), "deployer"));
         let mut rows = self.pulse.rows.lock().unwrap_or_else(PoisonError::into_inner);
-        let news = rows.agents != agents;
-        rows.agents = agents;
-        news
+        if rows.agents != agents {
+            rows.untold.agents = Some(agents.clone());
+            rows.agents = agents;
+        }
     }
 }
 
@@ -173,14 +176,13 @@ async fn follow(board: &Board) {
     agents.set_missed_tick_behavior(MissedTickBehavior::Delay);
     board.mark(None);
     loop {
-        let around = tokio::select! {
+        tokio::select! {
             changed = changed.recv() => {
                 match changed {
                     Ok(id) => board.mark(Some(id)),
                     Err(RecvError::Lagged(_)) => board.mark(None),
                     Err(RecvError::Closed) => return,
                 }
-                false
             }
             thrown = thrown.changed() => {
                 if thrown.is_err() {
@@ -188,15 +190,9 @@ async fn follow(board: &Board) {
                 }
                 // Every sentence may say something else now.
                 board.mark(None);
-                true
             }
-            _ = agents.tick() => {
-                if !board.see_agents().await {
-                    continue;
-                }
-                true
-            }
-        };
+            _ = agents.tick() => board.see_agents().await,
+        }
         sleep(GATHERED).await;
         loop {
             match changed.try_recv() {
@@ -205,7 +201,7 @@ async fn follow(board: &Board) {
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
         }
-        board.tick(around);
+        board.tick();
     }
 }
 

@@ -74,10 +74,12 @@ fn attention(state: &ProjectState, sentences: usize) -> usize {
     let stands = active.is_some_and(|active| active.paused.is_some() || active.held || !active.awaits.is_empty());
     // Tasks that start are not ill, and that a deployment is under way is said of itself.
     let said = sentences - usize::from(active.is_some() && sentences > 0);
-    match () {
-        () if failed || state.unobserved.is_some() || (ill && active.is_none()) => 3,
-        () if stands => 2,
-        () => usize::from(said > 0),
+    if failed || state.unobserved.is_some() || (ill && active.is_none()) {
+        3
+    } else if stands {
+        2
+    } else {
+        usize::from(said > 0)
     }
 }
 

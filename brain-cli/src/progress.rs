@@ -30,8 +30,6 @@ use tokio::{
 mod changes;
 mod frame;
 
-pub(crate) use frame::reading;
-
 /// What is known of a deployment and of what runs meanwhile.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Progress {

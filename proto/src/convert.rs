@@ -18,7 +18,7 @@ mod view;
 pub use deployment::{deployment_to_proto, outcome_from_proto, outcome_to_proto, task_failure_to_proto};
 pub use drift::{drift_from_proto, drift_to_proto, removed_from_proto};
 pub use event::event_to_proto;
-pub use gate::{reading_from_proto, reading_to_proto};
+pub use gate::gate_told;
 pub use observation::{LookBy, ProductionLook, observation_from_proto, production_report_from_proto};
 pub use plan::{names_from_proto, names_to_proto, plan_from_proto, plan_to_proto};
 pub use project::{draft_from_proto, policy_from_proto, spec_from_proto, spec_to_proto, version_part_from_proto};

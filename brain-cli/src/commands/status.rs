@@ -10,9 +10,12 @@ use crate::{
     progress,
     session::Session,
 };
-use brain_proto::v1::{
-    Deployment, DeploymentPhase, GetDeploymentRequest, GetDeploymentResponse, GetLineRequest, GetProductionRequest,
-    GetProjectRequest, ListDeploymentsRequest, ListDeploymentsResponse, Production, Project, StepStatus,
+use brain_proto::{
+    convert::gate_told,
+    v1::{
+        Deployment, DeploymentPhase, GetDeploymentRequest, GetDeploymentResponse, GetLineRequest, GetProductionRequest,
+        GetProjectRequest, ListDeploymentsRequest, ListDeploymentsResponse, Production, Project, StepStatus,
+    },
 };
 use clap::Args;
 use console::Style;
@@ -228,7 +231,7 @@ fn steps(steps: &[StepStatus], now: Timestamp) -> Vec<String> {
             (None, None) => (" ", String::new()),
         };
         let dim = Style::new().dim();
-        let reading = progress::reading(step).map(|reading| format!("  {reading}")).unwrap_or_default();
+        let reading = gate_told(step).map(|told| format!("  {told}")).unwrap_or_default();
         let line =
             format!("{mark} {:>width$}  {description}  {}{}", index + 1, dim.apply_to(took), dim.apply_to(reading));
         line.trim_end().to_owned()

@@ -1,12 +1,11 @@
 //! What is new between two states of a deployment, a line for each change, and its end.
 
-use super::{
-    Progress,
-    frame::{plan, reading},
-    has_ended,
-};
+use super::{Progress, frame::plan, has_ended};
 use crate::{name::short_deployment, output::time};
-use brain_proto::v1::{Deployment, DeploymentPhase, Drift, GateVerdict, StepStatus, TaskFailure};
+use brain_proto::{
+    convert::gate_told,
+    v1::{Deployment, DeploymentPhase, Drift, StepStatus, TaskFailure},
+};
 use console::Style;
 
 /// Task failures that the end of a deployment shows.
@@ -62,7 +61,7 @@ pub(super) fn for_terminal(before: &Progress, now: &Progress) -> Vec<String> {
             && !done_before(index)
         {
             let took = start_time.map(|start| time::between(time::of(start), time::of(*end))).unwrap_or_default();
-            let read = reading(step).map(|reading| format!("  {reading}")).unwrap_or_default();
+            let read = gate_told(step).map(|told| format!("  {told}")).unwrap_or_default();
             let took = Style::new().dim().apply_to(format!("{took}{read}"));
             lines.push(format!("{} {description}  {took}", Style::new().green().apply_to("✓")));
         }
@@ -77,9 +76,8 @@ fn passed(old: &Deployment, new: &Deployment) -> Vec<String> {
         return Vec::new();
     }
     let passed = |(index, step): (usize, &StepStatus)| {
-        step.gate_reading.as_ref().filter(|reading| reading.verdict() == GateVerdict::Pass)?;
         step.end_time.filter(|_| old.steps.get(index).is_none_or(|step| step.end_time.is_none()))?;
-        Some(format!("{}: {}", step.description, reading(step)?))
+        Some(format!("{}: {}", step.description, gate_told(step)?))
     };
     new.steps.iter().enumerate().filter_map(passed).collect()
 }

@@ -2,10 +2,7 @@
 
 use super::{Progress, has_ended};
 use crate::{name::short_deployment, output::time};
-use brain_proto::{
-    convert::reading_from_proto,
-    v1::{Deployment, DeploymentPhase, Production, StepStatus, VersionProduction},
-};
+use brain_proto::v1::{Deployment, DeploymentPhase, Production, StepStatus, VersionProduction};
 use console::{Style, pad_str};
 use jiff::Timestamp;
 
@@ -92,12 +89,6 @@ fn step(deployment: &Deployment, now: Timestamp) -> Vec<String> {
         lines.push(dim(&labelled("then", &next.description)));
     }
     lines
-}
-
-/// What a gate has read last.
-pub(crate) fn reading(step: &StepStatus) -> Option<String> {
-    let reading = reading_from_proto(step.gate_reading.clone()?).ok()?;
-    Some(reading.to_string())
 }
 
 /// The steps of the plan that is being carried out.

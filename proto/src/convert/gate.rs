@@ -15,8 +15,7 @@ use brain_core::{
 };
 
 /// What a gate has read.
-#[must_use]
-pub fn reading_to_proto(reading: &Reading) -> v1::GateReading {
+pub(super) fn reading_to_proto(reading: &Reading) -> v1::GateReading {
     let Reading { at, verdict, new, old } = reading.clone();
     let (verdict, why) = match verdict {
         Verdict::Pass => (v1::GateVerdict::Pass, String::new()),
@@ -33,7 +32,7 @@ pub fn reading_to_proto(reading: &Reading) -> v1::GateReading {
 }
 
 /// What a gate has read, as an agent reports it or a person is shown it. Texts are cut to their bounds.
-pub fn reading_from_proto(reading: v1::GateReading) -> Result<Reading, ConvertError> {
+pub(super) fn reading_from_proto(reading: v1::GateReading) -> Result<Reading, ConvertError> {
     let v1::GateReading { time, verdict, why, new_figure, old_figure } = reading;
     let verdict = match v1::GateVerdict::try_from(verdict) {
         Ok(v1::GateVerdict::Pass) => Verdict::Pass,
@@ -49,6 +48,14 @@ pub fn reading_from_proto(reading: v1::GateReading) -> Result<Reading, ConvertEr
         new: new_figure.and_then(Figure::new),
         old: old_figure.and_then(Figure::new),
     })
+}
+
+/// What a step's gate has read, in words; `None`: it is no gate, or has not looked yet.
+#[must_use]
+pub fn gate_told(step: &v1::StepStatus) -> Option<String> {
+    let reading = reading_from_proto(step.gate_reading.clone()?).ok()?;
+    let passed_over = step.end_time.is_some() && reading.verdict != Verdict::Pass;
+    Some(if passed_over { format!("passed over: {reading}") } else { reading.to_string() })
 }
 
 /// A gate as a person sends it.
@@ -150,4 +157,29 @@ fn metric_to_proto(metric: Metric) -> v1::CloudWatchMetric {
     let Metric { id, namespace, name, dimensions, statistic, zero_when_missing } = metric;
     let (dimensions, statistic) = (dimensions.into_iter().collect(), statistic.to_string());
     v1::CloudWatchMetric { id, namespace, name, dimensions, statistic, zero_when_missing }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gate_that_a_person_passed_over_is_not_told_as_passed() {
+        let gate_reading = |verdict: v1::GateVerdict, why: &str| v1::GateReading {
+            verdict: verdict.into(),
+            why: why.into(),
+            new_figure: Some(0.5),
+            ..Default::default()
+        };
+        let told = |reading: Option<v1::GateReading>, ended: bool| {
+            let end_time = ended.then(prost_types::Timestamp::default);
+            gate_told(&v1::StepStatus { gate_reading: reading, end_time, ..Default::default() })
+        };
+        let fails = gate_reading(v1::GateVerdict::Fail, "new 0.5, needs new < 0.1");
+        assert_eq!(told(Some(fails.clone()), false).unwrap(), "fails: new 0.5, needs new < 0.1");
+        assert_eq!(told(Some(fails), true).unwrap(), "passed over: fails: new 0.5, needs new < 0.1");
+        assert_eq!(told(Some(gate_reading(v1::GateVerdict::Pass, "")), true).unwrap(), "passes: new 0.5");
+        assert_eq!(told(None, true), None);
+        assert_eq!(told(Some(gate_reading(v1::GateVerdict::Unspecified, "")), true), None, "of a later release");
+    }
 }

@@ -17,7 +17,7 @@ use brain_core::{
     time::Timestamp,
 };
 use brain_proto::{
-    convert::{deployment_to_proto, reading_from_proto, timestamp_from_proto},
+    convert::{deployment_to_proto, gate_told, timestamp_from_proto},
     v1,
 };
 use std::sync::Arc;
@@ -179,8 +179,7 @@ fn steps(name: &'static str, steps: &[v1::StepStatus]) -> Steps {
             (Some(began), None) => format!("since {}", when(began)),
             (began, ended) => began.zip(ended).map(took).unwrap_or_default(),
         };
-        let reading = step.gate_reading.clone().and_then(|reading| reading_from_proto(reading).ok());
-        let reading = reading.map(|reading| reading.to_string()).unwrap_or_default();
+        let reading = gate_told(step).unwrap_or_default();
         Shown { text: step.description.clone(), class, took, reading }
     };
     let done = steps.iter().filter(|step| step.end_time.is_some()).count();

@@ -54,6 +54,11 @@ async fn every_fault_of_a_definition_is_a_violation_of_its_field() -> Result<()>
     ] {
         assert!(answer.contains(expected), "{expected:?} is not in {answer}");
     }
+    let request = json!({"project": definition("nameless", 70_000), "requestedBy": "a\tb"});
+    let answer = refused(&server, "ProjectService/CreateProject", request).await;
+    for expected in ["requested_by must be one line", "project.name must be of the form", "project.target.host_port"] {
+        assert!(answer.contains(expected), "{expected:?} is not in {answer}");
+    }
     let projects = server.caller().grpcurl("ProjectService/ListProjects", &json!({})).await?;
     assert_eq!(projects["projects"].as_array().map(Vec::len), Some(1), "nothing of it was made");
     Ok(())

@@ -6,6 +6,7 @@
 mod accounts;
 mod alb;
 mod approvals;
+mod assignments;
 mod bad_input;
 mod calls;
 mod cli;

@@ -3,17 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use anyhow::{Context, Result, ensure};
-use brain_proto::v1::{
-    Observation, Observations, SourceObservation, TagObservation, WatcherHello, WatcherServiceConnectRequest,
-    WatcherServiceConnectResponse, observation::What, watcher_service_client::WatcherServiceClient,
-    watcher_service_connect_request::Message as ToServer, watcher_service_connect_response::Message as FromServer,
-};
 use brain_tests::{
     brain::{self, Server, once},
     calls::Caller,
     git_host::{GitHost, Repository},
     http::client,
-    load,
     registry::{Registry, Settings, htpasswd},
     sandbox::{Process, Sandbox},
     wait::eventually,
@@ -22,8 +16,7 @@ use brain_tests::{
 };
 use serde_json::{Value, json};
 use std::{fs, time::Duration};
-use tokio::{net::TcpListener, sync::mpsc, time::Instant};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::{net::TcpListener, time::Instant};
 
 /// So long a period that nothing is seen by a poll that nobody asked for.
 const NEVER: &str = "1h";
@@ -79,6 +72,15 @@ impl World {
         known.await.with_context(|| self.agents.logs())
     }
 
+    /// Who caused the first event that begins so.
+    async fn cause(&self, id: &str, words: &str) -> Result<String> {
+        let request = json!({"project": format!("projects/{id}")});
+        let events = self.caller().grpcurl("EventService/ListEvents", &request).await?;
+        let mut told = events["events"].as_array().into_iter().flatten().rev();
+        let event = told.find(|event| text(&event["text"]).starts_with(words)).context("no such event")?;
+        Ok(text(&event["causedBy"]))
+    }
+
     async fn sentences(&self) -> Result<Vec<String>> {
         let board = self.caller().grpcurl("BoardService/GetBoard", &json!({})).await?;
         let projects = board["projects"].as_array().cloned().unwrap_or_default();
@@ -124,10 +126,7 @@ async fn a_signed_github_event_makes_a_poll_at_once_and_another_one_nothing() ->
         world.known("user", tag, |releases| has_tag(releases, tag)).await?;
         assert_eq!(world.post("/webhooks/github", &headers(&signature), format!("{body} ")).await?, 401);
     }
-    let events = world.caller().grpcurl("EventService/ListEvents", &json!({"project": "projects/user"})).await?;
-    let told = events["events"].as_array().cloned().unwrap_or_default();
-    let tagged = told.iter().find(|event| text(&event["text"]).starts_with("tag 0.0.2")).context("no event")?;
-    assert_eq!(tagged["causedBy"], "watcher watcher, told by a GitHub webhook");
+    assert_eq!(world.cause("user", "tag 0.0.2 ").await?, "watcher watcher, told by a GitHub webhook");
     // Deleted, and said so: gone.
     world.user.git(&["push", "--quiet", "origin", ":refs/tags/0.0.2"]).await?;
     let body = github_event("delete", &world.user.url)?;
@@ -203,18 +202,19 @@ async fn brain_tags_what_it_is_asked_to_and_says_why_it_cannot() -> Result<()> {
     assert_eq!(world.user.git(&["ls-remote", "origin", "refs/tags/v0.0.5"]).await?.split('\t').next(), Some(&*head));
     // Again on the same head: the next patch, and by name on another commit.
     assert_eq!(create(part("MINOR")).await?["release"]["tag"], "v0.1.0");
-    let named = json!({"parent": "projects/user", "tag": "0.0.1", "commit": begin});
+    let named = json!({"parent": "projects/user", "tag": "0.0.1", "commit": begin, "requestedBy": "ann"});
     assert_eq!(create(named.clone()).await?["release"]["commit"], json!(begin));
     assert_eq!(create(named).await?["release"]["tag"], "0.0.1", "again is as good");
+    assert_eq!(world.cause("user", "tag 0.0.1 ").await?, "ann");
     let error = create(json!({"parent": "projects/user", "tag": "0.0.1"})).await.unwrap_err().to_string();
     assert!(error.contains("FailedPrecondition") && error.contains(&begin), "{error}");
     let unknown = json!({"parent": "projects/user", "tag": "0.0.2", "commit": "b".repeat(40)});
     let error = create(unknown).await.unwrap_err().to_string();
     assert!(error.contains("FailedPrecondition") && error.contains("git host"), "{error}");
-    let faulty = json!({"parent": "projects/user", "tag": "latest", "commit": "HEAD"});
+    let faulty = json!({"parent": "projects/user", "tag": "latest", "commit": "HEAD", "requestedBy": "a\tb"});
     let error = create(faulty).await.unwrap_err().to_string();
     assert!(
-        error.contains("InvalidArgument") && error.contains("tag must") && error.contains("commit must"),
+        ["InvalidArgument", "requested_by must", "tag must", "commit must"].iter().all(|part| error.contains(part)),
         "{error}"
     );
     Ok(())
@@ -445,60 +445,5 @@ async fn a_registry_that_refuses_the_credential_is_on_the_board_with_since_when(
     let _watcher = brain::watcher_with(&world.agents, "watcher", &world.server.address(), &config)?;
     world.known("user", "0.0.4", |releases| has_image(releases, "0.0.4")).await?;
     assert!(world.sentences().await?.iter().all(|sentence| !sentence.contains("401")));
-    Ok(())
-}
-
-/// A watcher's stream, opened by hand; answers the generation under which it was handed project `user`.
-async fn stream_of(
-    server: &Server,
-) -> Result<(mpsc::Sender<WatcherServiceConnectRequest>, tonic::Streaming<WatcherServiceConnectResponse>, u64)> {
-    let (sender, receiver) = mpsc::channel(4);
-    let hello = ToServer::Hello(WatcherHello { agent: "watcher".to_owned() });
-    sender.send(WatcherServiceConnectRequest { message: Some(hello) }).await?;
-    let mut client = WatcherServiceClient::new(load::connect(&server.address()).await?);
-    let mut answers = client.connect(ReceiverStream::new(receiver)).await?.into_inner();
-    loop {
-        let answer = answers.message().await?.context("the stream ended")?;
-        if let Some(FromServer::Assignment(assignment)) = answer.message {
-            let watched = assignment.watch.first().context("nothing to watch")?;
-            return Ok((sender, answers, watched.generation));
-        }
-    }
-}
-
-#[tokio::test]
-async fn what_was_observed_under_an_earlier_assignment_is_refused() -> Result<()> {
-    let server = Server::start().await?;
-    load::create_projects(&load::connect(&server.address()).await?, std::iter::once("user".to_owned())).await?;
-    let (former, _former_answers, earlier) = stream_of(&server).await?;
-    let (sender, mut answers, later) = stream_of(&server).await?;
-    assert!(later > earlier);
-    drop(former);
-    let observed = |sequence, generation, tags: &[&str]| {
-        let tag = |name: &&str| TagObservation { name: (*name).to_owned(), commit: "a".repeat(40) };
-        let source =
-            SourceObservation { complete: true, tags: tags.iter().map(tag).collect(), ..SourceObservation::default() };
-        Observation {
-            sequence,
-            project: "projects/user".to_owned(),
-            observe_time: None,
-            what: Some(What::Source(source)),
-            generation,
-            cause: String::new(),
-        }
-    };
-    // The later one has seen 0.0.2; what the earlier one saw before that comes afterwards, and would take it away.
-    let observations = vec![observed(1, later, &["0.0.1", "0.0.2"]), observed(2, earlier, &["0.0.1"])];
-    let message = Some(ToServer::Observations(Observations { observations }));
-    sender.send(WatcherServiceConnectRequest { message }).await?;
-    loop {
-        let answer = answers.message().await?.context("the stream ended")?;
-        let Some(FromServer::Acknowledged(acknowledged)) = answer.message else { continue };
-        let refused: Vec<u64> = acknowledged.refused.iter().map(|refused| refused.sequence).collect();
-        assert_eq!((acknowledged.through_sequence, refused), (2, vec![2]));
-        break;
-    }
-    let tags = load::tags(&load::connect(&server.address()).await?, "user").await?;
-    assert!(tags.contains("0.0.2"), "{tags:?}");
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::{
 use brain_core::{
     hold::HoldWish,
     id::ProjectId,
-    project::{ProjectSpec, Violation},
+    project::ProjectSpec,
     state::ProjectState,
     version::{compare_tags, version_of},
 };
@@ -51,23 +51,15 @@ impl ProjectService for Api {
     ) -> Result<Response<CreateProjectResponse>, Status> {
         let CreateProjectRequest { project, requested_by } = request.into_inner();
         let draft = project.ok_or_else(|| error::invalid_field("project", "is required"))?;
-        let mut asked = Faults::default();
-        asked.request("", &requested_by);
-        asked.end(Some(()))?;
+        let mut faults = Faults::default();
+        faults.request("", &requested_by);
         let has_prefix = draft.name.starts_with("projects/");
+        faults.check(has_prefix, "project.name", "must be of the form \"projects/{id}\"");
         let draft = draft_from_proto(draft);
-        if !has_prefix {
+        if !faults.is_empty() {
             // The rest is checked all the same, so that one answer names every fault.
-            let mut faults = draft.validate(|port| Ok(port.unwrap_or(1))).err().unwrap_or_default();
-            faults.retain(|fault| fault.field != "project.name");
-            faults.insert(
-                0,
-                brain_core::project::Violation {
-                    field: "project.name".to_owned(),
-                    description: "must be of the form \"projects/{id}\"".to_owned(),
-                },
-            );
-            return Err(error::invalid(faults));
+            faults.extend(draft.validate(|port| Ok(port.unwrap_or(1))).err().unwrap_or_default());
+            return faults.end(None);
         }
         let id = draft.id.clone();
         let project = self.directory.create(draft, definition::by(requested_by)).await;
@@ -158,11 +150,10 @@ impl ProjectService for Api {
 
     async fn create_tag(&self, request: Request<CreateTagRequest>) -> Result<Response<CreateTagResponse>, Status> {
         let CreateTagRequest { parent, version, commit, requested_by } = request.into_inner();
-        let mut asked = Faults::default();
-        asked.request("", &requested_by);
-        asked.end(Some(()))?;
         let project = self.project_named("parent", &parent)?;
-        let (tag, commit) = new_tag(&project.read().state, version, commit)?;
+        let mut faults = Faults::default();
+        faults.request("", &requested_by);
+        let (tag, commit) = new_tag(&project.read().state, version, commit, faults)?;
         crate::tagger::create_tag(&self.shared, &project, &tag, &commit, &definition::by(requested_by))
             .await
             .map_err(|failure| tag_status(&parent, &tag, failure))?;
@@ -276,36 +267,35 @@ impl ProjectService for Api {
 }
 
 /// What a request asks to be tagged; every fault is named.
-fn new_tag(state: &ProjectState, version: Option<Version>, commit: String) -> Result<(String, String), Status> {
-    let mut faults = Vec::new();
-    let mut fault = |field: &str, description: &str| {
-        faults.push(Violation { field: field.to_owned(), description: description.to_owned() });
-    };
+fn new_tag(
+    state: &ProjectState,
+    version: Option<Version>,
+    commit: String,
+    mut faults: Faults,
+) -> Result<(String, String), Status> {
     let tag = match version {
         Some(Version::Next(part)) => match version_part_from_proto(part) {
             Some(part) => state.next_tag(part),
             None => {
-                fault("next", "must be VERSION_PART_PATCH, VERSION_PART_MINOR or VERSION_PART_MAJOR");
+                faults.add("next", "must be VERSION_PART_PATCH, VERSION_PART_MINOR or VERSION_PART_MAJOR");
                 None
             }
         },
         Some(Version::Tag(tag)) if tag.len() <= TAG_MAX && version_of(&tag).is_some() => Some(tag),
         Some(Version::Tag(_)) => {
-            fault("tag", "must be a semantic version of at most 128 characters, such as \"0.0.5\" or \"v1.2.0\"");
+            faults.add("tag", "must be a semantic version of at most 128 characters, such as \"0.0.5\" or \"v1.2.0\"");
             None
         }
         None => {
-            fault("version", "is required: `next` or `tag`");
+            faults.add("version", "is required: `next` or `tag`");
             None
         }
     };
     let hexadecimal = commit.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     if !hexadecimal || !matches!(commit.len(), 0 | 40 | 64) {
-        fault("commit", "must be a full commit id, 40 or 64 lower-case hexadecimal digits, or empty for the head");
+        faults.add("commit", "must be a full commit id, 40 or 64 lower-case hexadecimal digits, or empty for the head");
     }
-    if !faults.is_empty() {
-        return Err(error::invalid(faults));
-    }
+    faults.end(Some(()))?;
     let project = name::project(&state.spec.id);
     let commit = match (&state.head, commit.is_empty()) {
         (_, false) => commit,

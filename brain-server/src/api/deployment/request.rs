@@ -52,13 +52,27 @@ pub(super) struct Asked {
 pub(in crate::api) struct Faults(Vec<Violation>);
 
 impl Faults {
-    fn add(&mut self, field: &str, description: impl Into<String>) {
+    pub(in crate::api) fn add(&mut self, field: &str, description: impl Into<String>) {
         self.0.push(Violation { field: field.to_owned(), description: description.into() });
     }
 
     pub(in crate::api) fn check(&mut self, ok: bool, field: &str, description: &str) {
         if !ok {
             self.add(field, description);
+        }
+    }
+
+    pub(in crate::api) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Further faults; of a field that has one already none is told twice.
+    pub(in crate::api) fn extend(&mut self, more: Vec<Violation>) {
+        let known = self.0.len();
+        for fault in more {
+            if !self.0[..known].iter().any(|told| told.field == fault.field) {
+                self.0.push(fault);
+            }
         }
     }
 

@@ -228,6 +228,7 @@ impl Poller {
                 command = command => match command {
                     Some(command) => {
                         Box::pin(self.create_tag(&command, source)).await;
+                        self.cause.clear();
                         return true;
                     }
                     None => self.tags = None,

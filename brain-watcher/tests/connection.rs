@@ -123,6 +123,17 @@ impl World {
         stream
     }
 
+    /// A stream on which 0.0.4 was told of, first and whole, and acknowledged; answers that too.
+    async fn told(&mut self) -> (Stream, Observation) {
+        self.images(&["0.0.4"]).await;
+        let mut stream = self.stream().await;
+        stream.assign().await;
+        let first = stream.observation(is_images).await;
+        let acknowledged = ObservationsAcknowledged { through_sequence: first.sequence, refused: vec![] };
+        stream.send(Message::Acknowledged(acknowledged)).await;
+        (stream, first)
+    }
+
     async fn images(&self, tags: &[&str]) {
         self.registry.reset().await;
         self.show(tags).await;
@@ -166,12 +177,7 @@ async fn what_was_not_acknowledged_is_sent_again_on_the_next_stream() {
 #[tokio::test]
 async fn a_poke_makes_a_poll_at_once_and_only_what_changed_is_told() {
     let mut world = World::start().await;
-    world.images(&["0.0.4"]).await;
-    let mut stream = world.stream().await;
-    stream.assign().await;
-    let first = stream.observation(is_images).await;
-    let acknowledged = ObservationsAcknowledged { through_sequence: first.sequence, refused: vec![] };
-    stream.send(Message::Acknowledged(acknowledged)).await;
+    let (mut stream, first) = world.told().await;
     world.images(&["0.0.4", "0.0.5"]).await;
     stream
         .send(Message::PollNow(PollNow { projects: vec!["projects/user".into()], target: 0, cause: "a test".into() }))
@@ -186,12 +192,7 @@ async fn a_poke_makes_a_poll_at_once_and_only_what_changed_is_told() {
 #[tokio::test]
 async fn a_change_that_is_told_before_it_is_shown_is_seen_a_moment_later() {
     let mut world = World::start().await;
-    world.images(&["0.0.4"]).await;
-    let mut stream = world.stream().await;
-    stream.assign().await;
-    let first = stream.observation(is_images).await;
-    let acknowledged = ObservationsAcknowledged { through_sequence: first.sequence, refused: vec![] };
-    stream.send(Message::Acknowledged(acknowledged)).await;
+    let (mut stream, _) = world.told().await;
     world.registry.reset().await;
     let stale = ResponseTemplate::new(200).set_body_json(serde_json::json!({"tags": ["0.0.4"]}));
     Mock::given(method("GET")).respond_with(stale).up_to_n_times(1).mount(&world.registry).await;

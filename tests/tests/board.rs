@@ -27,7 +27,10 @@ async fn a_person_deploys_and_steers_by_clicking_and_sees_every_share() -> Resul
     world.registry.push("flowcommerce/user", "0.0.5", "0.0.5").await?;
     script.done().await.with_context(|| world.agents.logs())?;
     let deployment = world.deployment("projects/user/deployments/2").await?;
-    assert_eq!(text(&deployment["requestedBy"]), "ann");
+    assert_eq!(
+        (text(&deployment["requestedBy"]), text(&deployment["requestReason"])),
+        ("ann".into(), "to see it".into())
+    );
     let controls = deployment["controls"].as_array().context("no controls")?;
     let done: Vec<String> = controls.iter().map(|control| text(&control["what"])).collect();
     assert_eq!(done, ["promote", "pause", "resume"]);

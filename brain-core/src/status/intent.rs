@@ -78,11 +78,11 @@ fn given_up(project: &ProjectState) -> Option<Sentence> {
     Some(Sentence {
         text: format!(
             "{image} is not deployed automatically again: not the version failed deployment {} but what is around it: \
-             {reason}; a person may deploy it again, or lift it for the policy to do so",
+             {reason}; a person may deploy it again, or lift the version for policy to do so",
             failed.number
         ),
         since: failed.ended.unwrap_or(failed.created),
-        waits_for: "a person to deploy it again, or to lift it".into(),
+        waits_for: "a person to deploy it again, or to lift the version".into(),
         freed_by: "whoever mends what the reason names".into(),
     })
 }
@@ -114,11 +114,11 @@ fn holds(project: &ProjectState) -> Vec<Sentence> {
     }
     if let Some(held) = approvals {
         let text = format!("{title} is deployed once {} approved, set {}", people(held.hold, "other"), held.whence());
-        sentences.push(sentence(text, held.since, "somebody to change that".into()));
+        sentences.push(sentence(text, held.since, "somebody to change how many approve".into()));
     }
     for held in quarantines.iter().rev().take(QUARANTINES_NAMED) {
         let text = format!("{} is quarantined, {}", title.with_tag(&held.hold.tag), held.whence());
-        sentences.push(sentence(text, held.since, "a newer version, or somebody to lift it".into()));
+        sentences.push(sentence(text, held.since, "a newer version, or somebody to lift the quarantine".into()));
     }
     sentences
 }

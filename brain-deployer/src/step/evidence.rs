@@ -1,5 +1,5 @@
-//! What a step has found of the new version, or its gate has read, and not yet told. It is told as it is found, once each: AWS forgets it, and the step
-//! may be broken off by its timeout, or by a person, at any time.
+//! What a step has found of the new version, or its gate has read, and not yet told. It is told as it is found, once each: AWS
+//! forgets it, and the step may be broken off by its timeout, or by a person, at any time.
 
 use super::failures::is_usual;
 use brain_core::{

@@ -364,9 +364,9 @@ impl Actor {
             }
         };
         shared.committed(revision.0);
-        let numbers: Vec<Option<u64>> = events.iter().map(|event| deployment_number(&event.change)).collect();
-        let number = numbers.into_iter().flatten().next_back();
-        let traced = if trace::is_on() { events.iter().rev().find_map(deployment_fact) } else { None };
+        let happened = events.iter().rev().find_map(deployment_fact);
+        let number = happened.map(|(number, ..)| number);
+        let traced = happened.filter(|_| trace::is_on());
         let traced = traced.and_then(|(number, fact, at)| Some((self.deployment(number).ok()?, fact.clone(), at)));
         let effects = self.project.publish(expected + 1, events)?;
         if let Some((before, fact, at)) = traced {
@@ -435,13 +435,6 @@ fn name_of(requested_by: &str) -> String {
 fn deployment_fact(event: &Event) -> Option<(u64, &Fact, Timestamp)> {
     match &event.change {
         Change::DeploymentChanged { number, fact } => Some((*number, fact, event.at)),
-        _ => None,
-    }
-}
-
-fn deployment_number(change: &Change) -> Option<u64> {
-    match change {
-        Change::DeploymentChanged { number, .. } => Some(*number),
         _ => None,
     }
 }

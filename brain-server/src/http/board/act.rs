@@ -280,9 +280,8 @@ impl Board {
         let api = &self.api;
         match verb {
             Verb::Deploy => {
-                let outside_windows = if outside.is_empty() { String::new() } else { reason.clone() };
-                // Said once, it is why the deployment was asked for.
-                let reason = if outside.is_empty() { reason } else { String::new() };
+                let (reason, outside_windows) =
+                    if outside.is_empty() { (reason, String::new()) } else { (String::new(), reason) };
                 let what = Some(What::Version(version));
                 let request = CreateDeploymentRequest {
                     parent,

@@ -21,7 +21,7 @@ mod instances;
 mod tagging;
 
 pub use application::{Application, ApplicationPort, Forward, Front, NewTargets, RequestRule, TargetCheck, Targets};
-pub use balancer::{BalancerPort, Listener, LoadBalancer};
+pub use balancer::{BalancerPort, CHECKS, Listener, LoadBalancer, health_check_text};
 pub use instances::InstancePort;
 pub use tagging::{TagPort, Tagged};
 
@@ -155,6 +155,9 @@ pub struct Group {
     pub instances: Vec<String>,
     pub subnets: Vec<String>,
     pub rebalances: bool,
+    /// Classic load balancers that its instances are registered with.
+    #[serde(default)]
+    pub load_balancers: Vec<String>,
     pub tags: Tags,
     /// What its instances are launched from; `None` where that is neither template nor configuration.
     pub launch: Option<Launch>,
@@ -409,6 +412,8 @@ pub trait GroupPort: Send + Sync {
     async fn create_group(&self, group: &NewGroup) -> Result<()>;
     /// Raises the upper bound.
     async fn set_group_max(&self, name: &str, max: u32) -> Result<()>;
+    /// Has the group register its instances with a classic load balancer, those too that are there already.
+    async fn attach_load_balancer(&self, name: &str, balancer: &str) -> Result<()>;
     /// Keeps the group from moving instances between zones, which would end live tasks.
     async fn suspend_rebalancing(&self, name: &str) -> Result<()>;
     /// Sets the number of instances.

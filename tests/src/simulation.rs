@@ -333,7 +333,8 @@ fn lasting(world: &World) -> String {
     text += &format!("{:#?}\n{:#?}\n{:?}\n", world.balancers, world.templates, world.clusters);
     for (name, group) in &world.groups {
         let (desired, max, rebalances) = (group.desired, group.max, group.rebalances);
-        text += &format!("{name} {desired}/{max}, {} instances, {rebalances}\n", group.instances.len());
+        let (instances, balancers) = (group.instances.len(), &group.load_balancers);
+        text += &format!("{name} {desired}/{max}, {instances} instances, {rebalances}, {balancers:?}\n");
     }
     for (name, definition) in world.definitions.iter().filter(|(name, _)| !world.deregistered.contains(name)) {
         text += &format!("{name} {definition:?}\n");

@@ -146,3 +146,28 @@ async fn what_is_not_brains_is_adopted_on_request_and_what_is_another_projects_n
     })
     .await
 }
+
+#[tokio::test]
+async fn a_group_that_lost_its_load_balancer_gets_it_back_when_that_is_asked_for() -> Result<()> {
+    let world = World::start().await?;
+    world.first_deployment().await?;
+    let detach = "boto3.client('autoscaling').detach_load_balancers(AutoScalingGroupName='user-ecs-asg', \
+                  LoadBalancerNames=['user-ecs-lb'])";
+    world.lab.boto3(detach).await?;
+    world.registry.push("flowcommerce/user", "0.0.5", "0.0.5").await?;
+    world.image_known("0.0.5").await?;
+    let request = json!({"image": "flowcommerce/user:0.0.5", "repairDrift": true});
+    let plan = world.caller().grpcurl("DeploymentService/PlanDeployment", &request).await?;
+    let steps = plan["steps"].as_array().cloned().unwrap_or_default();
+    let calls: Vec<&Value> = steps.iter().flat_map(|step| step["calls"].as_array().into_iter().flatten()).collect();
+    ensure!(calls.iter().any(|call| call["call"] == "AttachLoadBalancers"), "{calls:?}");
+    let repair = world.deploy_allowing("flowcommerce/user:0.0.5", json!({"repairDrift": true})).await?;
+    let repair = world.succeeded(&repair).await?;
+    assert_eq!(drift(&repair), ["repaired auto-scaling group user-ecs-asg: load balancer: none → user-ecs-lb"]);
+    eventually("all traffic on 0.0.5", || async {
+        let production = world.production().await?;
+        ensure!(production == "0.0.5: 100%", "{production}");
+        Ok(())
+    })
+    .await
+}

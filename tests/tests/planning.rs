@@ -51,7 +51,7 @@ async fn a_dry_run_tells_what_differs_and_what_it_lacks() -> Result<()> {
     let answer = planned(&world, &json!({"image": "flowcommerce/user:0.0.5", "repairDrift": true})).await?;
     let call = &answer["steps"][2]["calls"][0];
     assert_eq!((text(&call["call"]), text(&call["resource"])), ("ConfigureHealthCheck".into(), "user-ecs-lb".into()));
-    assert!(text(&call["differences"][0]).starts_with("health check: TCP:22 → "), "{call}");
+    assert!(text(&call["differences"][0]).starts_with("health check: TCP:22 every 10 s, "), "{call}");
     world.deployer.kill().await?;
     eventually("the plan without calls", || async {
         let request = json!({"image": "flowcommerce/user:0.0.5"});

@@ -1,7 +1,9 @@
 //! Classic load balancers.
 
 use super::{Aws, collect_tags, port};
-use crate::cloud::{BalancerPort, ErrorKind, Listener, LoadBalancer, Result, TAG_PROJECT, Tags};
+use crate::cloud::{
+    BalancerPort, CHECKS, ErrorKind, Listener, LoadBalancer, Result, TAG_PROJECT, Tags, health_check_text,
+};
 use async_trait::async_trait;
 use aws_sdk_elasticloadbalancing::types::{
     ConnectionDraining, CrossZoneLoadBalancing, HealthCheck, Listener as AwsListener, LoadBalancerAttributes, Tag,
@@ -10,11 +12,6 @@ use std::{collections::BTreeSet, sync::PoisonError};
 
 /// Seconds that requests under way may take when an instance is taken out.
 const DRAINING_SECONDS: i32 = 30;
-/// Seconds between two health checks, and for one; checks until an instance counts as well, or as ill.
-const CHECK_INTERVAL: i32 = 10;
-const CHECK_TIMEOUT: i32 = 5;
-const CHECK_HEALTHY: i32 = 2;
-const CHECK_UNHEALTHY: i32 = 2;
 
 #[async_trait]
 impl BalancerPort for Aws {
@@ -36,7 +33,7 @@ impl BalancerPort for Aws {
         let listeners = found.listener_descriptions().iter().filter_map(|described| described.listener());
         Ok(Some(LoadBalancer {
             listeners: listeners.map(listener_of).collect(),
-            health_check: found.health_check().map(|check| check.target().to_owned()).unwrap_or_default(),
+            health_check: found.health_check().map(told).unwrap_or_default(),
             draining: attributes
                 .and_then(|attributes| attributes.connection_draining())
                 .is_some_and(|draining| draining.enabled()),
@@ -71,12 +68,13 @@ impl BalancerPort for Aws {
     }
 
     async fn set_health_check(&self, name: &str, target: &str) -> Result<()> {
+        let [every, within, well, ill] = CHECKS;
         let check = HealthCheck::builder()
             .target(target)
-            .interval(CHECK_INTERVAL)
-            .timeout(CHECK_TIMEOUT)
-            .healthy_threshold(CHECK_HEALTHY)
-            .unhealthy_threshold(CHECK_UNHEALTHY)
+            .interval(every)
+            .timeout(within)
+            .healthy_threshold(well)
+            .unhealthy_threshold(ill)
             .build()
             .map_err(unbuilt("ConfigureHealthCheck"))?;
         let request = self.balancing.configure_health_check().load_balancer_name(name).health_check(check);
@@ -123,6 +121,11 @@ impl Aws {
         }
         Ok(tags)
     }
+}
+
+fn told(check: &HealthCheck) -> String {
+    let numbers = [check.interval(), check.timeout(), check.healthy_threshold(), check.unhealthy_threshold()];
+    health_check_text(check.target(), numbers)
 }
 
 fn listener_of(listener: &AwsListener) -> Listener {

@@ -83,6 +83,7 @@ impl GroupPort for Aws {
                 .map(ToOwned::to_owned)
                 .collect(),
             rebalances: !group.suspended_processes().iter().any(|process| process.process_name() == Some(REBALANCE)),
+            load_balancers: group.load_balancer_names().to_vec(),
             tags: collect_tags(group.tags().iter().map(|tag| (tag.key(), tag.value()))),
             launch: launch_of(group),
             template_id: group
@@ -154,6 +155,12 @@ impl GroupPort for Aws {
     async fn set_group_max(&self, name: &str, max: u32) -> Result<()> {
         let request = self.scaling.update_auto_scaling_group().auto_scaling_group_name(name).max_size(signed(max));
         self.call("UpdateAutoScalingGroup", request.send()).await.map(drop)
+    }
+
+    async fn attach_load_balancer(&self, name: &str, balancer: &str) -> Result<()> {
+        let request = self.scaling.attach_load_balancers().auto_scaling_group_name(name);
+        let request = request.load_balancer_names(balancer);
+        self.call("AttachLoadBalancers", request.send()).await.map(drop)
     }
 
     async fn suspend_rebalancing(&self, name: &str) -> Result<()> {

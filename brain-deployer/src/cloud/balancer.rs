@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct LoadBalancer {
     pub listeners: BTreeSet<Listener>,
+    /// In the words of [`health_check_text`].
     pub health_check: String,
     pub draining: bool,
     pub cross_zone: bool,
@@ -25,6 +26,16 @@ pub struct Listener {
     pub instance_port: u16,
     /// Certificate, for HTTPS.
     pub certificate: Option<String>,
+}
+
+/// How brain has instances checked: seconds between two checks, seconds that one may take, and checks in a row until an
+/// instance counts as well, or as ill.
+pub const CHECKS: [i32; 4] = [10, 5, 2, 2];
+
+/// A health check in words.
+#[must_use]
+pub fn health_check_text(target: &str, [every, within, well, ill]: [i32; 4]) -> String {
+    format!("{target} every {every} s, answered within {within} s, well after {well}, ill after {ill}")
 }
 
 /// Classic load balancers.
@@ -43,7 +54,7 @@ pub trait BalancerPort: Send + Sync {
     ) -> Result<()>;
     /// Adds a listener.
     async fn create_listener(&self, name: &str, listener: &Listener) -> Result<()>;
-    /// Sets the health check's target, `HTTP:6041/path` or `TCP:6041`.
+    /// Sets the health check to a target, `HTTP:6041/path` or `TCP:6041`, by [`CHECKS`].
     async fn set_health_check(&self, name: &str, target: &str) -> Result<()>;
     /// Switches connection draining and cross-zone balancing on.
     async fn set_attributes(&self, name: &str) -> Result<()>;

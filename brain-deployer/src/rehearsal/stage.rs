@@ -3,9 +3,9 @@
 use super::Call;
 use crate::{
     cloud::{
-        Alarm, BalancerPort, Cloud, Cluster, Group, GroupPort, Host, InstancePort, Launch, LaunchSettings,
+        Alarm, BalancerPort, CHECKS, Cloud, Cluster, Group, GroupPort, Host, InstancePort, Launch, LaunchSettings,
         LaunchTemplate, Listener, LoadBalancer, Network, NetworkPort, NewGroup, Result, Rule, SecurityGroup, Service,
-        TagPort, Tagged, Tags, TaskDefinition, WatchPort,
+        TagPort, Tagged, Tags, TaskDefinition, WatchPort, health_check_text,
     },
     difference::{difference, launch_text, listener_text, settings_differences},
 };
@@ -176,9 +176,10 @@ impl BalancerPort for Stage {
     async fn set_health_check(&self, name: &str, target: &str) -> Result<()> {
         let mut made = self.made();
         let is = made.load_balancer.as_ref().map(|balancer| balancer.health_check.clone()).unwrap_or_default();
-        made.note("ConfigureHealthCheck", name, vec![difference("health check", is, target)]);
+        let check = health_check_text(target, CHECKS);
+        made.note("ConfigureHealthCheck", name, vec![difference("health check", is, &check)]);
         if let Some(balancer) = &mut made.load_balancer {
-            target.clone_into(&mut balancer.health_check);
+            balancer.health_check = check;
         }
         Ok(())
     }
@@ -296,7 +297,9 @@ impl GroupPort for Stage {
         let (desired, max, tags, launch) = (*desired, *max, tags.clone(), Some(launch.clone()));
         let template_id = made.template.as_ref().map(|template| template.id.clone());
         let (instances, subnets, rebalances) = (Vec::new(), subnets.clone(), true);
-        made.group = Some(Group { desired, max, instances, subnets, rebalances, tags, launch, template_id });
+        let load_balancers = load_balancer.iter().cloned().collect();
+        made.group =
+            Some(Group { desired, max, instances, subnets, rebalances, load_balancers, tags, launch, template_id });
         Ok(())
     }
 
@@ -306,6 +309,15 @@ impl GroupPort for Stage {
         made.note("UpdateAutoScalingGroup", name, vec![difference("maximum", is, max)]);
         if let Some(group) = &mut made.group {
             group.max = max;
+        }
+        Ok(())
+    }
+
+    async fn attach_load_balancer(&self, name: &str, balancer: &str) -> Result<()> {
+        let mut made = self.made();
+        made.note("AttachLoadBalancers", name, vec![difference("load balancer", "none", balancer)]);
+        if let Some(group) = &mut made.group {
+            group.load_balancers.push(balancer.to_owned());
         }
         Ok(())
     }

@@ -3,9 +3,9 @@
 use super::world::ServiceState;
 use super::{error, world::World};
 use crate::cloud::{
-    ErrorKind, Forward, Group, HostStatus, Launch, LaunchSettings, LaunchTemplate, Listener, LoadBalancer, NewGroup,
-    NewService, NewTargets, Result, Rule, SecurityGroup, Service, ServiceStatus, Tagged, Tags, TargetCheck,
-    TaskDefinition,
+    CHECKS, ErrorKind, Forward, Group, HostStatus, Launch, LaunchSettings, LaunchTemplate, Listener, LoadBalancer,
+    NewGroup, NewService, NewTargets, Result, Rule, SecurityGroup, Service, ServiceStatus, Tagged, Tags, TargetCheck,
+    TaskDefinition, health_check_text,
 };
 
 /// A call that changes something; see the ports.
@@ -25,6 +25,7 @@ pub enum Act {
     SetGroupLaunch { group: String, launch: Launch },
     CreateGroup(NewGroup),
     SetGroupMax { name: String, max: u32 },
+    AttachLoadBalancer { name: String, balancer: String },
     SuspendRebalancing { name: String },
     SetGroupDesired { name: String, desired: u32 },
     Terminate { instance: String },
@@ -65,6 +66,7 @@ impl Act {
             Self::CreateLaunchConfiguration { .. } => "CreateLaunchConfiguration",
             Self::CreateGroup(_) => "CreateAutoScalingGroup",
             Self::SetGroupMax { .. } | Self::SetGroupLaunch { .. } => "UpdateAutoScalingGroup",
+            Self::AttachLoadBalancer { .. } => "AttachLoadBalancers",
             Self::SuspendRebalancing { .. } => "SuspendProcesses",
             Self::SetGroupDesired { .. } => "SetDesiredCapacity",
             Self::Terminate { .. } => "TerminateInstanceInAutoScalingGroup",
@@ -98,6 +100,7 @@ impl Act {
             Self::CreateGroup(_)
             | Self::SetGroupMax { .. }
             | Self::SetGroupLaunch { .. }
+            | Self::AttachLoadBalancer { .. }
             | Self::SuspendRebalancing { .. }
             | Self::SetGroupDesired { .. }
             | Self::Terminate { .. }
@@ -143,7 +146,8 @@ impl Act {
                 Ok(())
             }
             Self::SetHealthCheck { name, target } => {
-                world.balancers.get_mut(&name).ok_or("LoadBalancerNotFound")?.health_check = target;
+                let balancer = world.balancers.get_mut(&name).ok_or("LoadBalancerNotFound")?;
+                balancer.health_check = health_check_text(&target, CHECKS);
                 Ok(())
             }
             Self::SetAttributes { name } => {
@@ -194,9 +198,11 @@ impl Act {
     fn apply_to_capacity(&self, world: &mut World, now_ms: i64) -> Result<(), &'static str> {
         match self.clone() {
             Self::CreateGroup(group) => {
-                let NewGroup { name, desired, max, tags, launch, subnets, .. } = group;
+                let NewGroup { name, desired, max, tags, launch, subnets, load_balancer } = group;
                 let (instances, launch, template_id) = (Vec::new(), Some(launch), world.template_id());
-                let group = Group { desired, max, instances, subnets, rebalances: true, tags, launch, template_id };
+                let (rebalances, load_balancers) = (true, load_balancer.into_iter().collect());
+                let group =
+                    Group { desired, max, instances, subnets, rebalances, load_balancers, tags, launch, template_id };
                 new(world.groups.insert(name, group), "AlreadyExists")
             }
             Self::SetGroupMax { name, max } => {
@@ -207,6 +213,14 @@ impl Act {
                 let template_id = world.template_id();
                 let group = world.groups.get_mut(&group).ok_or("ValidationError")?;
                 (group.launch, group.template_id) = (Some(launch), template_id);
+                Ok(())
+            }
+            Self::AttachLoadBalancer { name, balancer } => {
+                let known = world.balancers.contains_key(&balancer);
+                let group = world.groups.get_mut(&name).filter(|_| known).ok_or("ValidationError")?;
+                if !group.load_balancers.contains(&balancer) {
+                    group.load_balancers.push(balancer);
+                }
                 Ok(())
             }
             Self::SuspendRebalancing { name } => {

@@ -142,6 +142,10 @@ impl GroupPort for Client {
         self.act(Act::SetGroupMax { name: name.to_owned(), max }).await
     }
 
+    async fn attach_load_balancer(&self, name: &str, balancer: &str) -> Result<()> {
+        self.act(Act::AttachLoadBalancer { name: name.to_owned(), balancer: balancer.to_owned() }).await
+    }
+
     async fn suspend_rebalancing(&self, name: &str) -> Result<()> {
         self.act(Act::SuspendRebalancing { name: name.to_owned() }).await
     }

@@ -3,7 +3,7 @@
 
 use super::{Context, Observed, blocked, preflight, resource::Resource, wait};
 use crate::{
-    cloud::{Launch, LaunchSettings, Listener, NewGroup, Result, Rule, Tagged},
+    cloud::{CHECKS, Group, Launch, LaunchSettings, Listener, NewGroup, Result, Rule, Tagged, health_check_text},
     difference::{difference, launch_text, listener_text, settings_differences},
     user_data,
 };
@@ -93,8 +93,9 @@ pub(super) async fn load_balancer(context: &Context) -> Result<Observed> {
         Some(path) => format!("HTTP:{}{path}", target.host_port),
         None => format!("TCP:{}", target.host_port),
     };
-    if found.health_check != check
-        && let Some(drift) = resource.mends([difference("health check", &found.health_check, &check)])
+    let wanted = health_check_text(&check, CHECKS);
+    if found.health_check != wanted
+        && let Some(drift) = resource.mends([difference("health check", &found.health_check, &wanted)])
     {
         let what = format!("set the health check of {name} to {check}");
         let set = |context: Context| async move {
@@ -360,9 +361,27 @@ pub(super) async fn auto_scaling_group(context: &Context, instances: u32, max_in
         };
         return Ok(context.ready(what, suspend).telling(drift));
     }
+    if let Some(observed) = attached_to(context, &mut resource, &group) {
+        return Ok(observed);
+    }
     // How many instances there are is asked for next.
     context.looks.seen_group(began, group);
     Ok(resource.done())
+}
+
+/// What is to be done about a group whose instances do not come behind the classic load balancer; `None`: nothing, or it is
+/// told. Other load balancers that it has are others' business.
+fn attached_to<'a>(context: &'a Context, resource: &mut Resource<'a>, group: &Group) -> Option<Observed> {
+    let (name, balancer) = (&context.names.auto_scaling_group, &context.names.load_balancer);
+    if context.names.target_groups.is_some() || group.load_balancers.contains(balancer) {
+        return None;
+    }
+    let drift = resource.mends([difference("load balancer", "none", balancer)])?;
+    let attach = |context: Context| async move {
+        let names = &context.names;
+        context.cloud.attach_load_balancer(&names.auto_scaling_group, &names.load_balancer).await
+    };
+    Some(context.ready(format!("attach {name} to load balancer {balancer}"), attach).telling(drift))
 }
 
 /// What is to be done about a group that launches its instances from something else; `None`: it is told.

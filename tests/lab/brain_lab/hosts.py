@@ -120,6 +120,15 @@ def patch(cloud: Cloud) -> None:
                     attached.add(key)
                     health.register(cloud, name, state.instance.id)
 
+    def detach_load_balancers(self, group_name, load_balancer_names):
+        # As AWS: its instances are deregistered, and registered again when it is attached again.
+        group = self.autoscaling_groups[group_name]
+        for key in [key for key in attached if key[0] == group_name and key[1] in load_balancer_names]:
+            attached.discard(key)
+            health.deregister(cloud, key[1], key[2])
+        group.load_balancer_names = [name for name in group.load_balancer_names if name not in load_balancer_names]
+
     Instance.terminate = terminate_and_tell
     FakeAutoScalingGroup.replace_autoscaling_group_instances = replace_over_zones
     AutoScalingBackend.update_attached_elbs = update_attached_elbs
+    AutoScalingBackend.detach_load_balancers = detach_load_balancers

@@ -250,7 +250,7 @@ impl Referee {
             Act::CreateListener { name, .. } | Act::SetHealthCheck { name, .. } | Act::SetAttributes { name } => {
                 (true, format!("load balancer {name}"))
             }
-            Act::SuspendRebalancing { name } | Act::SetGroupMax { name, .. } => {
+            Act::SuspendRebalancing { name } | Act::AttachLoadBalancer { name, .. } | Act::SetGroupMax { name, .. } => {
                 (true, format!("auto-scaling group {name}"))
             }
             Act::CreateLoadBalancer { name, .. } => (false, format!("load balancer {name}")),

@@ -9,10 +9,12 @@ use std::{fmt, time::Duration};
 mod condition;
 pub mod metrics;
 mod reading;
+pub mod tasks;
 
 pub use condition::{CONDITION_MAX, Condition, Expression};
 use metrics::Metrics;
 pub use reading::{Figure, Judgement, Reading};
+use tasks::Tasks;
 
 /// Most gates of a step.
 pub const GATES_MAX: usize = 10;
@@ -70,6 +72,8 @@ pub enum Check {
     },
     /// Metrics of CloudWatch.
     Metrics(Metrics),
+    /// What ECS and the load balancer tell of tasks.
+    Tasks(Tasks),
 }
 
 /// How many samples a figure needs to mean something.
@@ -204,6 +208,7 @@ impl Gate {
             // An alarm has evaluation periods of its own.
             Check::Alarms { .. } => Duration::ZERO,
             Check::Metrics(metrics) => metrics.period,
+            Check::Tasks(tasks) => (tasks.window / 4).min(LOOK_AGAIN_MAX),
         }
     }
 
@@ -215,6 +220,9 @@ impl Gate {
             // It tells its own by itself.
             Check::Alarms { .. } => Duration::ZERO,
             Check::Metrics(metrics) => metrics.window + metrics.delay,
+            Check::Tasks(tasks) if tasks.counts_exits() => tasks.window,
+            // What there is now is of after.
+            Check::Tasks(_) => Duration::ZERO,
         }
     }
 
@@ -225,6 +233,7 @@ impl Gate {
             Check::Prometheus { condition, .. } => condition.needs_old(),
             Check::Alarms { .. } => false,
             Check::Metrics(metrics) => metrics.condition.needs_old(),
+            Check::Tasks(tasks) => tasks.condition.needs_old(),
         }
     }
 }

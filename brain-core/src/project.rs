@@ -142,6 +142,16 @@ pub enum GateSourceDraft {
         names: Vec<String>,
     },
     Metrics(MetricsDraft),
+    Tasks(TasksDraft),
+}
+
+/// [`crate::gate::tasks::Tasks`] as a person defines it.
+#[derive(Debug, Clone, Default)]
+#[allow(missing_docs, reason = "the fields are those of `Tasks`")]
+pub struct TasksDraft {
+    pub figure: String,
+    /// Milliseconds; `None`: the default.
+    pub window_ms: Option<i64>,
 }
 
 /// [`crate::gate::metrics::Metrics`] as a person defines it.

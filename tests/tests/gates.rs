@@ -186,6 +186,36 @@ async fn metrics_hold_without_data_and_pass_or_fail_a_version_beside_the_old_one
 }
 
 #[tokio::test]
+async fn tasks_that_end_by_themselves_fail_a_gate_and_those_that_are_well_pass_it() -> Result<()> {
+    let exits = json!({"name": "exits", "tasks": {"figure": "exits", "window": "6s"}, "condition": "new <= old"});
+    let well = json!({"name": "well", "tasks": {"figure": "healthy / desired"}, "condition": "new >= old"});
+    let world = world_with(json!([exits, well]), "").await?;
+    // They are well long enough to be taken for healthy.
+    let crashes = json!([{"match": "0-0-5", "behaviour": "crash", "delay_ms": 3_000}]);
+    world.lab.settings(json!({"behaviours": crashes})).await?;
+    let shift = world.begin_shift().await?;
+    let ended = world.ended(&shift).await?;
+    let reason = text(&ended["reason"]);
+    ensure!(reason.contains("gate exits: new ") && reason.contains(", old 0, needs new <= old"), "{reason}");
+    ensure!(world.production().await? == "0.0.4: 100%", "{}", world.production().await?);
+
+    world.lab.settings(json!({"behaviours": []})).await?;
+    world.lab.reset_record().await?;
+    let release = json!({"name": "projects/user/releases/0.0.5"});
+    world.caller().grpcurl("ProjectService/LiftQuarantine", &release).await?;
+    let again = world.deploy("flowcommerce/user:0.0.5").await?;
+    let deployment = world.succeeded(&again).await?;
+    let steps = deployment["steps"].as_array().cloned().unwrap_or_default();
+    for (gate, figure) in [("exits", 0), ("well", 1)] {
+        let step = steps.iter().find(|step| step["description"] == format!("pass gate {gate}")).context("no step")?;
+        let reading = &step["gateReading"];
+        let figures = (&reading["verdict"], &reading["newFigure"], &reading["oldFigure"]);
+        ensure!(figures == (&json!("GATE_VERDICT_PASS"), &json!(figure), &json!(figure)), "{step}");
+    }
+    world.unharmed().await
+}
+
+#[tokio::test]
 async fn metrics_that_cannot_be_read_hold() -> Result<()> {
     let world = world_with(json!([metrics()]), "").await?;
     world.lab.faults(json!({"action": "GetMetricData", "fault": "error500"})).await?;
@@ -209,11 +239,13 @@ async fn every_fault_of_a_gate_is_named_by_its_field() -> Result<()> {
     worse["cloudwatchMetrics"]["figure"] = json!("errors / request");
     worse["cloudwatchMetrics"]["metrics"][1]["statistic"] = json!("Mean");
     worse["cloudwatchMetrics"]["period"] = json!("7s");
-    project["rolloutPolicy"] = json!({"steps": [{"percent": 33, "gates": [bad, worse]}]});
+    let worst = json!({"name": "exits", "tasks": {"figure": "crashes", "window": "3600s"}, "condition": "new <= old"});
+    project["rolloutPolicy"] = json!({"steps": [{"percent": 33, "gates": [bad, worse, worst]}]});
     let refused = world.create(project).await.expect_err("the gates are faulty").to_string();
     let fields = ["[0].condition", "[0].prometheus.query", "[0].consecutive_failures"];
     let more = ["figure", "metrics[1].statistic", "period"].map(|field| format!("[1].cloudwatch_metrics.{field}"));
-    for field in fields.into_iter().map(str::to_owned).chain(more) {
+    let tasks = ["[2].tasks.figure", "[2].tasks.window"];
+    for field in fields.into_iter().chain(tasks).map(str::to_owned).chain(more) {
         let field = format!("project.rollout_policy.steps[0].gates{field}");
         ensure!(refused.contains(&field), "{field} is not named: {refused}");
     }

@@ -108,6 +108,14 @@ impl Expression {
     }
 }
 
+impl Expression {
+    /// Whether it is made of that number, among others.
+    #[must_use]
+    pub fn names(&self, name: &str) -> bool {
+        Parser::new().parse(&self.0).is_ok_and(|expression| names(&expression, name))
+    }
+}
+
 impl fmt::Display for Expression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -10,8 +10,9 @@ use brain_core::{
     gate::{
         Check, Figure, Gate, Reading, Samples, Verdict,
         metrics::{Metric, MetricSamples, Metrics},
+        tasks::Tasks,
     },
-    project::{GateDraft, GateSourceDraft, MetricDraft, MetricsDraft},
+    project::{GateDraft, GateSourceDraft, MetricDraft, MetricsDraft, TasksDraft},
 };
 
 /// What a gate has read.
@@ -99,6 +100,9 @@ fn source_from_proto(source: Source) -> GateSourceDraft {
             period_ms: period.map(milliseconds),
             delay_ms: delay.map(milliseconds),
         }),
+        Source::Tasks(v1::TaskFigures { figure, window }) => {
+            GateSourceDraft::Tasks(TasksDraft { figure, window_ms: window.map(milliseconds) })
+        }
     }
 }
 
@@ -131,6 +135,10 @@ pub(super) fn gate_to_proto(gate: &Gate) -> v1::Gate {
         Check::Metrics(metrics) => {
             let condition = metrics.condition.to_string();
             (Source::CloudwatchMetrics(metrics_to_proto(metrics)), condition)
+        }
+        Check::Tasks(Tasks { figure, window, condition }) => {
+            let source = v1::TaskFigures { figure: figure.to_string(), window: Some(duration_to_proto(window)) };
+            (Source::Tasks(source), condition.to_string())
         }
     };
     v1::Gate { name, source: Some(source), condition, consecutive_failures: failures }

@@ -330,7 +330,7 @@ pub(super) fn policy_to_proto(policy: &RolloutPolicy) -> v1::RolloutPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use brain_core::project::{GateDraft, GateSourceDraft, MetricDraft, MetricsDraft};
+    use brain_core::project::{GateDraft, GateSourceDraft, MetricDraft, MetricsDraft, TasksDraft};
 
     #[test]
     fn a_definition_that_went_over_the_wire_is_the_same() {
@@ -375,7 +375,16 @@ mod tests {
             condition: "new < old".into(),
             failures: 2,
         };
-        let gates = vec![gate, alarms, metrics];
+        let tasks = GateDraft {
+            name: "tasks".into(),
+            source: Some(GateSourceDraft::Tasks(TasksDraft {
+                figure: "exits / desired".into(),
+                window_ms: Some(120_000),
+            })),
+            condition: "new <= old".into(),
+            failures: 3,
+        };
+        let gates = vec![gate, alarms, metrics, tasks];
         let step = RolloutStepDraft { size: Some(SizeDraft::Percent(33)), gates, ..RolloutStepDraft::default() };
         let draft = ProjectDraft {
             rollout_policy: Some(RolloutPolicyDraft { steps: vec![step], ..RolloutPolicyDraft::default() }),

@@ -8,7 +8,7 @@ use brain_proto::convert::duration_to_proto;
 use brain_proto::v1::{
     CancelDeploymentRequest, CloudWatchMetric, CloudWatchMetrics, Gate, PauseDeploymentRequest,
     PromoteDeploymentRequest, ResumeDeploymentRequest, RollbackProjectRequest, RolloutPolicy, RolloutPreset,
-    RolloutStep, deployment_service_client::DeploymentServiceClient, gate::Source, rollout_step::Size,
+    RolloutStep, TaskFigures, deployment_service_client::DeploymentServiceClient, gate::Source, rollout_step::Size,
 };
 use futures::{StreamExt, stream::FuturesUnordered};
 use std::{
@@ -177,9 +177,12 @@ impl Chaos {
             }
             for group in world.groups.values_mut() {
                 group.rebalances = true;
+                group.load_balancers.clear();
             }
         });
-        self.house.referee.note(format!("somebody lets the group rebalance, removes the load balancer: {balancer}"));
+        self.house
+            .referee
+            .note(format!("somebody detaches the group and lets it rebalance, removes the load balancer: {balancer}"));
     }
 
     async fn steer(&self) {
@@ -259,8 +262,19 @@ pub async fn let_go(people: &Channel, active: &Deployment) {
     let _ = steer(people, active, 7, false).await;
 }
 
+/// What the tasks do, by ECS.
+fn exits() -> Gate {
+    let tasks = TaskFigures { figure: "exits / desired".to_owned(), ..TaskFigures::default() };
+    Gate {
+        name: "exits".to_owned(),
+        source: Some(Source::Tasks(tasks)),
+        condition: "new <= old".to_owned(),
+        consecutive_failures: 0,
+    }
+}
+
 /// The share of errors, by the simulated cloud's metrics.
-fn gate() -> Gate {
+fn errors() -> Gate {
     let metric = |name: &str, zero_when_missing| CloudWatchMetric {
         id: name.to_lowercase(),
         namespace: "Simulated".to_owned(),
@@ -286,7 +300,11 @@ fn gate() -> Gate {
 
 fn policy(random: &mut fastrand::Rng) -> Option<RolloutPolicy> {
     let bake = duration_to_proto(Duration::from_secs(random.u64(1..40)));
-    let gates = if random.bool() { vec![gate()] } else { Vec::new() };
+    let gates = match random.u32(0..4) {
+        0 => vec![errors()],
+        1 => vec![exits(), errors()],
+        _ => Vec::new(),
+    };
     let step = RolloutStep { size: Some(Size::Percent(34)), bake: Some(bake), hold: random.bool(), gates };
     let preset = match random.u32(0..6) {
         0 => RolloutPreset::BlueGreen,

@@ -11,6 +11,7 @@ use crate::{
 use std::time::Duration;
 
 mod metrics;
+mod tasks;
 
 /// Checks the gates of one step, whose field is `path`.
 pub(super) fn check(faults: &mut Faults, path: &str, drafts: Vec<GateDraft>) -> Vec<Gate> {
@@ -58,6 +59,10 @@ pub(in crate::project) fn check_gate(faults: &mut Faults, path: &str, draft: Gat
         Some(GateSourceDraft::Metrics(draft)) => {
             let condition = check_condition(faults, &field("condition"), &condition);
             metrics::check(faults, &field("cloudwatch_metrics"), draft, condition).map(Check::Metrics)
+        }
+        Some(GateSourceDraft::Tasks(draft)) => {
+            let condition = check_condition(faults, &field("condition"), &condition);
+            tasks::check(faults, &field("tasks"), draft, condition).map(Check::Tasks)
         }
     };
     check.map(|check| Gate { name, check, failures })

@@ -8,10 +8,6 @@ use brain_core::{
     },
     drift::{Drift, Remedy, SetUp},
     event::Change,
-    gate::{
-        Check, Condition, Expression, Gate, Samples,
-        metrics::{Metric, MetricSamples, Metrics, Statistic},
-    },
     hold::{Frozen, Hold, Lifted, Pinned, Quarantined},
     id::{AgentName, ProjectId},
     image::Digest,
@@ -29,6 +25,7 @@ use brain_core::{
 use std::{fmt::Write as _, time::Duration};
 
 mod frame;
+mod gates;
 mod reading;
 
 /// Bytes of one transition with every kind of event, as the first release wrote them.
@@ -47,6 +44,8 @@ const GOLDEN_STEERING: &str = include_str!("golden_steering.hex");
 const GOLDEN_GATES: &str = include_str!("golden_gates.hex");
 /// Those that came with CloudWatch's metrics.
 const GOLDEN_METRICS: &str = include_str!("golden_metrics.hex");
+/// Those that came with figures of tasks.
+const GOLDEN_TASKS: &str = include_str!("golden_tasks.hex");
 /// Those that came with drift: plans that check or repair, and what set-up found.
 const GOLDEN_DRIFT: &str = include_str!("golden_drift.hex");
 /// Those that came with housekeeping.
@@ -292,56 +291,6 @@ fn request_of(spec: &ProjectSpec) -> Request {
     }
 }
 
-fn gates() -> Transition {
-    let mut spec = spec();
-    let figures = Gate {
-        name: "errors".into(),
-        check: Check::Prometheus {
-            server: "main".into(),
-            query: "x{{new}}".into(),
-            old_query: Some("x{{old}}".into()),
-            samples: Some(Samples { query: "y{{new}}".into(), minimum: 100 }),
-            window: Duration::from_secs(60),
-            condition: Condition::parse("new <= old").unwrap(),
-        },
-        failures: 3,
-    };
-    let alarms = Gate { name: "alarms".into(), check: Check::Alarms { names: vec!["red".into()] }, failures: 2 };
-    spec.rollout_policy.steps =
-        vec![RolloutStep { gates: vec![figures, alarms], ..RolloutStep::to(Size::Percent(33)) }];
-    let request = request_of(&spec);
-    transition(vec![Change::ProjectCreated(Box::new(spec)), Change::DeploymentRequested(Box::new(request))])
-}
-
-fn metrics() -> Transition {
-    let mut spec = spec();
-    let metric = |id: &str, statistic, zero_when_missing| Metric {
-        id: id.into(),
-        namespace: "User".into(),
-        name: id.into(),
-        dimensions: [("Service".to_owned(), "{{service}}".to_owned())].into(),
-        statistic,
-        zero_when_missing,
-    };
-    let ids = ["a", "b", "c"];
-    let check = Metrics {
-        metrics: vec![
-            metric("a", Statistic::Sum, true),
-            metric("b", Statistic::Average, false),
-            metric("c", Statistic::Percentile("p99".into()), false),
-        ],
-        figure: Expression::parse("a / b", &ids).unwrap(),
-        samples: Some(MetricSamples { figure: Expression::parse("b", &ids).unwrap(), minimum: 100 }),
-        window: Duration::from_mins(5),
-        period: Duration::from_mins(1),
-        delay: Duration::from_mins(2),
-        condition: Condition::parse("new <= old").unwrap(),
-    };
-    let gates = vec![Gate { name: "metrics".into(), check: Check::Metrics(check), failures: 2 }];
-    spec.rollout_policy.steps = vec![RolloutStep { gates, ..RolloutStep::to(Size::Percent(33)) }];
-    transition(vec![Change::ProjectCreated(Box::new(spec))])
-}
-
 fn drift() -> Transition {
     let mut changes = Vec::new();
     for (set_up, adopt) in [(SetUp::Check, false), (SetUp::Repair, true)] {
@@ -472,8 +421,9 @@ fn events_that_earlier_releases_wrote_are_read_for_ever() {
         (GOLDEN_KNOWLEDGE, knowledge()),
         (GOLDEN_STEERING, steering()),
         (GOLDEN_INTENT, intent()),
-        (GOLDEN_GATES, gates()),
-        (GOLDEN_METRICS, metrics()),
+        (GOLDEN_GATES, gates::gates()),
+        (GOLDEN_METRICS, gates::metrics()),
+        (GOLDEN_TASKS, gates::tasks()),
         (GOLDEN_PREFLIGHT, preflight()),
         (GOLDEN_LINE, line()),
         (GOLDEN_CONSENT, consent()),

@@ -1,7 +1,7 @@
 //! What gates have read.
 
 use super::*;
-use brain_core::gate::{Figures, Judgement, Reading, Verdict};
+use brain_core::gate::{Condition, Figures, Judgement, Reading, Verdict};
 
 pub(super) fn readings() -> Transition {
     let condition = Condition::parse("new <= old").unwrap();

@@ -114,6 +114,12 @@ fn deployment(project: &ProjectState) -> Option<Sentence> {
             waits_for: step_and_wait(latest),
             freed_by: "the deployer".into(),
         },
+        Phase::RollingBack if latest.cancelled => Sentence {
+            text: format!("{image} deploy is rolled back: {reason}"),
+            since: latest.created,
+            waits_for: step_and_wait(latest),
+            freed_by: "the deployer".into(),
+        },
         Phase::RollingBack => Sentence {
             text: format!("{image} deploy failed and is rolled back: {reason}"),
             since: latest.created,

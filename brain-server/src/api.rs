@@ -34,7 +34,7 @@ pub struct Api {
 }
 
 /// Stream of a server-streaming call.
-type Watch<T> = BoxStream<'static, Result<T, Status>>;
+pub(crate) type Watch<T> = BoxStream<'static, Result<T, Status>>;
 
 impl Api {
     /// The API over these projects.

@@ -45,7 +45,8 @@ pub struct Config {
     pub board_read_only: bool,
     /// Host ports that brain allocates.
     pub host_ports: RangeInclusive<u16>,
-    /// Where people find the board, for the links in notifications; `None`: they have none.
+    /// Where people find the board: the name that it answers to, and the links in notifications. `None`: it answers only to
+    /// addresses of the machine and `localhost`, and notices have no links.
     pub board_url: Option<Url>,
     /// Where notices go.
     pub notifications: Vec<Notification>,
@@ -85,7 +86,8 @@ pub struct Settings {
     /// Host ports that brain allocates to projects [default: 6000-9999]
     #[arg(long, env = "BRAIN_HOST_PORTS")]
     pub host_ports: Option<String>,
-    /// Address at which people find the board, as https://brain.example.com/, for the links in notifications
+    /// Address at which people find the board, as https://brain.example.com/: it answers to that name, besides addresses of
+    /// its machine, and notifications link to it
     #[arg(long, env = "BRAIN_BOARD_URL")]
     pub board_url: Option<String>,
     /// Where notices go; only in the file

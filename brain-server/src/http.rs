@@ -28,7 +28,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests that are served at the same time; further ones wait.
 const AT_ONCE: usize = 256;
 
-pub(crate) use board::open_pages;
+pub(crate) use board::{Settings as BoardSettings, open_pages};
 
 /// What the handlers share.
 #[derive(Debug)]
@@ -44,13 +44,13 @@ pub(crate) async fn serve(
     directory: Arc<Directory>,
     shared: Arc<Shared>,
     hooks: Arc<Hooks>,
-    read_only: bool,
+    settings: board::Settings,
 ) -> anyhow::Result<()> {
     let address = incoming.local_addr()?;
     info!(%address, webhooks = hooks.has_secret(), "HTTP is served");
     let (watchers, shutdown) = (shared.watchers.clone(), shared.shutdown.clone());
     let api = Api::new(Arc::clone(&directory), Arc::clone(&shared), Arc::clone(&hooks));
-    let board = Arc::new(board::Board::new(api, Arc::clone(&directory), Arc::clone(&shared), !read_only));
+    let board = Arc::new(board::Board::new(api, Arc::clone(&directory), Arc::clone(&shared), settings));
     shared.tasks.spawn(board::keep_current(Arc::clone(&board), shutdown.clone()));
     let figures = {
         let (directory, shared) = (Arc::clone(&directory), Arc::clone(&shared));

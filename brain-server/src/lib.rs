@@ -143,7 +143,8 @@ where
     let hooks = Arc::new(Hooks::new(config.webhook_secret.clone()));
     if let Some(incoming) = http_incoming {
         let (directory, shared, hooks) = (Arc::clone(&directory), Arc::clone(&shared), Arc::clone(&hooks));
-        let served = http::serve(incoming, directory, shared, hooks, config.board_read_only);
+        let board = http::BoardSettings { read_only: config.board_read_only, url: config.board_url.clone() };
+        let served = http::serve(incoming, directory, shared, hooks, board);
         tasks.spawn(async move {
             if let Err(error) = served.await {
                 warn!(%error, "neither board nor webhooks are served any more; everything else goes on");

@@ -69,16 +69,28 @@ export async function accessible(page) {
   expect(wide <= screen, `${page.url()} is ${wide} wide on a screen of ${screen}`);
 }
 
+/// Says who does it and why, and does it.
+export async function confirm(page, button, why = "to see it") {
+  await page.getByLabel("Your name").fill("ann");
+  await page.getByLabel("Why").fill(why);
+  await accessible(page);
+  await page.getByRole("button", { name: button, exact: true }).click();
+}
+
 export async function shot(page, name) {
   await page.screenshot({ path: `${process.env.SCREENSHOTS}/${name}.png`, fullPage: true });
 }
 
-/// Presses Tab until something with this text has the focus.
+/// Presses Tab until something with this text, or with a label that begins so, has the focus.
 export async function tabTo(page, text) {
-  for (let presses = 0; presses < 80; presses += 1) {
+  for (let presses = 0; presses < 120; presses += 1) {
     await page.keyboard.press("Tab");
-    const focused = await page.evaluate(() => document.activeElement?.innerText ?? "");
-    if (focused.trim() === text) return;
+    const [own, label] = await page.evaluate(() => {
+      const { activeElement } = document;
+      return [activeElement?.innerText ?? "", activeElement?.labels?.[0]?.innerText ?? ""];
+    });
+    // What is only heard stands in a line of its own.
+    if (own.replace(/\s+/g, " ").trim() === text || label.trim().startsWith(text)) return;
   }
   throw new Error(`no Tab leads to ${JSON.stringify(text)}`);
 }

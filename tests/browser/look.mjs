@@ -27,17 +27,27 @@ run(async () => {
     await shot(page, `project-${name}`);
   }
 
+  // Whoever presses Tab, Enter and letters can do everything.
   const keys = await tab();
   await keys.goto(board);
   await reads(keys, "flowcommerce/user");
   await tabTo(keys, "flowcommerce/user");
   await keys.keyboard.press("Enter");
   await reads(keys, "Releases");
-  await tabTo(keys, "Thaw");
-  await keys.keyboard.press("Enter");
-  await reads(keys, "may be deployed again");
-  await keys.getByLabel("Your name").focus();
-  await keys.keyboard.type("bob");
-  await keys.keyboard.press("Enter");
-  await reads(keys, "Freeze");
+  for (const [link, says, done] of [
+    ["Thaw", "may be deployed again", "Freeze"],
+    ["Deploy 0.0.5", "is deployed to production", "Paused by rollout policy"],
+    ["Promote to the end", "waits for nothing any more", "0.0.5: 100%"],
+  ]) {
+    await tabTo(keys, link);
+    await keys.keyboard.press("Enter");
+    await reads(keys, says);
+    await tabTo(keys, "Your name");
+    await keys.keyboard.press("ControlOrMeta+A");
+    await keys.keyboard.type("bob");
+    await tabTo(keys, "Why");
+    await keys.keyboard.type("without a mouse");
+    await keys.keyboard.press("Enter");
+    await reads(keys, done);
+  }
 });

@@ -11,6 +11,7 @@ use crate::{
     hold::{Hold, Lifted},
     production::Production,
     time::Timestamp,
+    words::counted,
 };
 
 /// What an event is about. Readers choose by it.
@@ -132,7 +133,7 @@ impl Change {
             Self::TagRemoved { tag } => told(Topic::Source, format!("tag {tag} is gone")),
             Self::HeadObserved { commit, ahead_of: Some(ahead) } => {
                 let (commit, commits, tag) = (short(commit), ahead.commits, &ahead.tag);
-                told(Topic::Source, format!("the branch is at {commit}, {commits} commits ahead of {tag}"))
+                told(Topic::Source, format!("the branch is at {commit}, {} ahead of {tag}", counted(commits, "commit")))
             }
             Self::HeadObserved { commit, ahead_of: None } => {
                 told(Topic::Source, format!("the branch is at {}", short(commit)))

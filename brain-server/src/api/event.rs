@@ -51,7 +51,7 @@ impl EventService for Api {
             for commit in commits {
                 let from = behind;
                 for (position, event) in backwards(&commit).filter(|(position, _)| *position < from) {
-                    let shown = self.shown(&commit, event);
+                    let shown = self.shown(&commit, position, event);
                     if wanted.has(&shown) {
                         if events.len() == size {
                             let next_page_token = page::token(&behind.to_string());
@@ -86,13 +86,13 @@ impl EventService for Api {
 }
 
 impl Api {
-    fn shown(&self, commit: &Committed, event: &Event) -> v1::Event {
-        shown(&self.directory, commit, event)
+    fn shown(&self, commit: &Committed, position: Position, event: &Event) -> v1::Event {
+        shown(&self.directory, commit, position, event)
     }
 }
 
 /// An event, with its deployment's steps by their names.
-pub(crate) fn shown(directory: &Directory, commit: &Committed, event: &Event) -> v1::Event {
+pub(crate) fn shown(directory: &Directory, commit: &Committed, at: Position, event: &Event) -> v1::Event {
     let project = match &commit.stream {
         Stream::Project(id) if event.change.deployment().is_some() => directory.get(id),
         _ => None,
@@ -103,7 +103,7 @@ pub(crate) fn shown(directory: &Directory, commit: &Committed, event: &Event) ->
         let mut all = inner.state.deployments.iter().rev();
         all.find(|deployment| Some(deployment.number) == number)
     });
-    event_to_proto(&commit.stream, commit.revision.0, event, deployment)
+    event_to_proto(&commit.stream, (at.revision, at.index), event, deployment)
 }
 
 /// Which events a reader wants.
@@ -168,6 +168,11 @@ impl std::fmt::Display for Position {
     }
 }
 
+/// The token of the page that begins with what was committed at a revision.
+pub(crate) fn link_token(revision: u64) -> String {
+    page::token(&Position { revision, index: u32::MAX }.to_string())
+}
+
 /// The events of a commit, the latest first.
 fn backwards(commit: &Committed) -> impl Iterator<Item = (Position, &Event)> {
     forwards(commit).collect::<Vec<_>>().into_iter().rev()
@@ -199,7 +204,7 @@ async fn watch(api: Api, wanted: Wanted, after: Position, sender: mpsc::Sender<R
         };
         let of_it = wanted.stream.as_ref().is_none_or(|stream| commit.stream == *stream);
         for (position, event) in forwards(&commit).filter(|(position, _)| of_it && *position > after) {
-            let event = api.shown(&commit, event);
+            let event = api.shown(&commit, position, event);
             if !wanted.has(&event) {
                 continue;
             }

@@ -8,9 +8,14 @@ use brain_core::{
     stream::Stream,
 };
 
-/// An event of a stream, at a revision. `deployment`: the one that it is about, if it is still known.
+/// An event of a stream, at a revision and a place in it. `deployment`: the one that it is about, if it is still known.
 #[must_use]
-pub fn event_to_proto(stream: &Stream, revision: u64, event: &Event, deployment: Option<&Deployment>) -> v1::Event {
+pub fn event_to_proto(
+    stream: &Stream,
+    (revision, index): (u64, u32),
+    event: &Event,
+    deployment: Option<&Deployment>,
+) -> v1::Event {
     let Event { at, by, change } = event;
     let Told { topic, text, why } = change.told(deployment);
     let project = match stream {
@@ -27,6 +32,7 @@ pub fn event_to_proto(stream: &Stream, revision: u64, event: &Event, deployment:
         reason: why,
         deployment: of.map(|(id, number)| name::deployment(id, number)).unwrap_or_default(),
         revision,
+        index,
     }
 }
 

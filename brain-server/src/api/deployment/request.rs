@@ -81,7 +81,7 @@ impl Faults {
         if request_id.len() > REQUEST_ID_MAX {
             self.add("request_id", format!("must be at most {REQUEST_ID_MAX} characters"));
         }
-        if requested_by.len() > REQUESTED_BY_MAX || requested_by.contains(char::is_control) {
+        if requested_by.chars().count() > REQUESTED_BY_MAX || requested_by.contains(char::is_control) {
             self.add("requested_by", format!("must be one line of at most {REQUESTED_BY_MAX} characters"));
         }
     }
@@ -91,7 +91,7 @@ impl Faults {
     }
 
     fn why(&mut self, field: &str, why: &str) {
-        if why.len() > REASON_MAX || why.contains(char::is_control) {
+        if why.chars().count() > REASON_MAX || why.contains(char::is_control) {
             self.add(field, format!("must be one line of at most {REASON_MAX} characters"));
         }
     }

@@ -1,6 +1,7 @@
 //! What people do: a page says what will happen and asks who and why, and its button does it.
 
 use super::{Board, assets, html, message, not_found, project_of};
+use crate::project::Project;
 use askama::Template;
 use axum::{
     Form,
@@ -8,20 +9,26 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Redirect, Response},
 };
+use brain_core::deployment::Phase;
 use brain_proto::v1::{
     ApproveDeploymentRequest, CancelDeploymentRequest, CreateDeploymentRequest, FreezeProjectRequest,
-    PauseDeploymentRequest, PinProjectRequest, PromoteDeploymentRequest, ReleaseLineRequest, ResumeDeploymentRequest,
-    RollbackProjectRequest, StopLineRequest, ThawProjectRequest, UnpinProjectRequest, create_deployment_request::What,
-    deployment_service_server::DeploymentService, line_service_server::LineService,
+    LiftQuarantineRequest, PauseDeploymentRequest, PinProjectRequest, PromoteDeploymentRequest, ReleaseLineRequest,
+    ResumeDeploymentRequest, RollbackProjectRequest, StopLineRequest, ThawProjectRequest, UnpinProjectRequest,
+    create_deployment_request::What, deployment_service_server::DeploymentService, line_service_server::LineService,
     project_service_server::ProjectService,
 };
 use serde::Deserialize;
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use tonic::{Request, Status};
 
+/// Versions that a person can choose from; others are reached by the command.
+const VERSIONS: usize = 50;
 /// Remembers a person's name for the next time.
 const NAME_COOKIE: &str = "brain-name";
 
@@ -37,6 +44,7 @@ enum Verb {
     PromoteAll,
     Cancel,
     Leave,
+    Lift,
     Pin,
     Unpin,
     Freeze,
@@ -78,9 +86,17 @@ struct Confirm {
     action: String,
     back: String,
     hidden: Vec<(&'static str, String)>,
+    versions: Vec<Choice>,
     by: String,
     reason: String,
     asks_outside: bool,
+}
+
+/// A version that may be chosen.
+struct Choice {
+    value: String,
+    text: String,
+    chosen: bool,
 }
 
 impl Verb {
@@ -95,6 +111,7 @@ impl Verb {
             "promote-all" => Self::PromoteAll,
             "cancel" => Self::Cancel,
             "leave" => Self::Leave,
+            "lift" => Self::Lift,
             "pin" => Self::Pin,
             "unpin" => Self::Unpin,
             "freeze" => Self::Freeze,
@@ -110,6 +127,15 @@ impl Verb {
         matches!(self, Self::Stop | Self::StopAndPause | Self::Release)
     }
 
+    /// What is meant where no version is chosen, of what takes one.
+    fn without_version(self) -> Option<&'static str> {
+        match self {
+            Self::Rollback => Some("the release before the current one"),
+            Self::Pin => Some("the one that serves"),
+            _ => None,
+        }
+    }
+
     fn heading(self) -> &'static str {
         match self {
             Self::Deploy => "Deploy",
@@ -121,6 +147,7 @@ impl Verb {
             Self::PromoteAll => "Promote to the end",
             Self::Cancel => "Cancel, and roll back",
             Self::Leave => "Cancel, and leave it as it is",
+            Self::Lift => "Lift the quarantine",
             Self::Pin => "Pin",
             Self::Unpin => "Unpin",
             Self::Freeze => "Freeze",
@@ -139,7 +166,8 @@ impl Verb {
                 format!("{title}:{version} is deployed to production, as the project's rollout policy says.")
             }
             Self::Rollback => format!(
-                "{title} goes back to the release before the current one. A deployment in process is cancelled."
+                "{title} goes back to the version that you choose, without bakes, gates and holds. A deployment in process \
+                 is cancelled."
             ),
             Self::Approve => {
                 format!("Deployment {number} of {title} gets your approval. Whoever asked for it cannot give one.")
@@ -158,7 +186,8 @@ impl Verb {
             Self::Leave => format!(
                 "Deployment {number} of {title} ends, and everything stays as it is now: both versions may serve."
             ),
-            Self::Pin => format!("{title} stays on the version that serves, until it is unpinned."),
+            Self::Lift => format!("{title}:{version} may be deployed again, by policy too."),
+            Self::Pin => format!("{title} stays on the version that you choose, until it is unpinned."),
             Self::Unpin => format!("{title} may move to other versions again."),
             Self::Freeze => format!("Nothing new is deployed of {title} until it is thawed. Going back is allowed."),
             Self::Thaw => format!("{title} may be deployed again."),
@@ -182,8 +211,7 @@ pub(super) async fn ask(
 ) -> Response {
     let Some(verb) = Verb::parse(&verb).filter(|verb| !verb.is_of_the_line()) else { return not_found("action") };
     let Some(project) = project_of(&State(Arc::clone(&board)), &id) else { return not_found("project") };
-    let title = project.read().state.spec.image_repository.to_string();
-    asked(&board, verb, &id, &title, about, &headers)
+    asked(&board, verb, Some(&project), about, &headers)
 }
 
 pub(super) async fn ask_line(
@@ -192,10 +220,10 @@ pub(super) async fn ask_line(
     headers: HeaderMap,
 ) -> Response {
     let Some(verb) = Verb::parse(&verb).filter(|verb| verb.is_of_the_line()) else { return not_found("action") };
-    asked(&board, verb, "", "", About::default(), &headers)
+    asked(&board, verb, None, About::default(), &headers)
 }
 
-fn asked(board: &Board, verb: Verb, id: &str, title: &str, about: About, headers: &HeaderMap) -> Response {
+fn asked(board: &Board, verb: Verb, project: Option<&Project>, about: About, headers: &HeaderMap) -> Response {
     /// Tells requests of one moment apart.
     static ASKED: AtomicU64 = AtomicU64::new(0);
     if !board.acts {
@@ -204,15 +232,20 @@ fn asked(board: &Board, verb: Verb, id: &str, title: &str, about: About, headers
     let About { version, number, step } = about;
     let request_id = format!("board-{}-{}", board.shared.clock.now().0, ASKED.fetch_add(1, Ordering::Relaxed));
     let form = Filled { by: name_of(headers), version, number, step, request_id, ..Filled::default() };
-    html(&confirm(verb, id, title, form, String::new()))
+    html(&confirm(verb, project, form, String::new()))
 }
 
-fn confirm(verb: Verb, id: &str, title: &str, form: Filled, refused: String) -> Confirm {
+fn confirm(verb: Verb, project: Option<&Project>, form: Filled, refused: String) -> Confirm {
     let Filled { by, reason, version, number, step, outside: _, request_id } = form;
-    let back = if id.is_empty() { "/".to_owned() } else { format!("/{id}") };
     let about = About { version, number, step };
-    let says = verb.says(title, &about);
+    let says = verb.says(&project.map(title).unwrap_or_default(), &about);
     let About { version, number, step } = about;
+    let versions =
+        verb.without_version().zip(project).map(|(without, project)| choices(project, verb, without, &version));
+    let mut hidden = vec![("number", number.to_string()), ("step", step.to_string()), ("request_id", request_id)];
+    if versions.is_none() {
+        hidden.push(("version", version));
+    }
     Confirm {
         assets: assets::version(),
         heading: verb.heading(),
@@ -220,17 +253,35 @@ fn confirm(verb: Verb, id: &str, title: &str, form: Filled, refused: String) -> 
         refused,
         // The address that was asked answers the button too.
         action: String::new(),
-        back,
-        hidden: vec![
-            ("version", version),
-            ("number", number.to_string()),
-            ("step", step.to_string()),
-            ("request_id", request_id),
-        ],
+        back: back(project),
+        hidden,
+        versions: versions.unwrap_or_default(),
         by,
         reason,
         asks_outside: verb == Verb::Deploy,
     }
+}
+
+fn title(project: &Project) -> String {
+    project.read().state.spec.image_repository.to_string()
+}
+
+/// The page that a person came from.
+fn back(project: Option<&Project>) -> String {
+    format!("/{}", project.map(|project| project.id.as_str()).unwrap_or_default())
+}
+
+/// The versions that a project can run, and first none of them. Back goes what has served; the command goes to any version.
+fn choices(project: &Project, verb: Verb, without: &str, chosen: &str) -> Vec<Choice> {
+    let inner = project.read();
+    let releases = inner.state.releases();
+    let succeeded = inner.state.deployments.iter().filter(|deployment| deployment.phase == Phase::Succeeded);
+    let served: BTreeSet<&str> = succeeded.map(|deployment| deployment.tag.as_str()).collect();
+    let fits = |tag: &str| verb != Verb::Rollback || served.contains(tag);
+    let with_image = releases.iter().filter(|release| release.image.is_some() && fits(release.tag)).take(VERSIONS);
+    let choice = |value: &str, text: &str| Choice { value: value.into(), text: text.into(), chosen: value == chosen };
+    let versions = with_image.map(|release| choice(release.tag, release.tag));
+    std::iter::once(choice("", without)).chain(versions).collect()
 }
 
 pub(super) async fn act(
@@ -240,8 +291,7 @@ pub(super) async fn act(
 ) -> Response {
     let Some(verb) = Verb::parse(&verb).filter(|verb| !verb.is_of_the_line()) else { return not_found("action") };
     let Some(project) = project_of(&State(Arc::clone(&board)), &id) else { return not_found("project") };
-    let title = project.read().state.spec.image_repository.to_string();
-    acted(&board, verb, &id, &title, form).await
+    acted(&board, verb, Some(&project), form).await
 }
 
 pub(super) async fn act_on_line(
@@ -250,24 +300,23 @@ pub(super) async fn act_on_line(
     Form(form): Form<Filled>,
 ) -> Response {
     let Some(verb) = Verb::parse(&verb).filter(|verb| verb.is_of_the_line()) else { return not_found("action") };
-    acted(&board, verb, "", "", form).await
+    acted(&board, verb, None, form).await
 }
 
-async fn acted(board: &Board, verb: Verb, id: &str, title: &str, form: Filled) -> Response {
+async fn acted(board: &Board, verb: Verb, project: Option<&Project>, form: Filled) -> Response {
     if !board.acts {
         return read_only();
     }
     let by = form.by.clone();
-    match board.carry_out(verb, id, form.clone()).await {
+    match board.carry_out(verb, project.map(|project| project.id.as_str()).unwrap_or_default(), form.clone()).await {
         Ok(()) => {
-            let back = if id.is_empty() { "/".to_owned() } else { format!("/{id}") };
             let name: String = url::form_urlencoded::byte_serialize(by.as_bytes()).collect();
             let cookie = format!("{NAME_COOKIE}={name}; Path=/; Max-Age=31536000; SameSite=Strict; HttpOnly");
-            ([(header::SET_COOKIE, cookie)], Redirect::to(&back)).into_response()
+            ([(header::SET_COOKIE, cookie)], Redirect::to(&back(project))).into_response()
         }
         Err(status) => {
             let refused = status.message().to_owned();
-            (StatusCode::CONFLICT, html(&confirm(verb, id, title, form, refused))).into_response()
+            (StatusCode::CONFLICT, html(&confirm(verb, project, form, refused))).into_response()
         }
     }
 }
@@ -319,6 +368,11 @@ impl Board {
                 let rollback = verb == Verb::Cancel;
                 let request = CancelDeploymentRequest { name, requested_by, reason, rollback };
                 api.cancel_deployment(Request::new(request)).await.map(drop)
+            }
+            Verb::Lift => {
+                let request =
+                    LiftQuarantineRequest { name: format!("{parent}/releases/{version}"), requested_by, reason };
+                api.lift_quarantine(Request::new(request)).await.map(drop)
             }
             Verb::Pin => {
                 let request = PinProjectRequest { name: parent, version, requested_by, reason };

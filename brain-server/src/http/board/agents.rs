@@ -1,6 +1,10 @@
 //! `/-/agents`: who is connected, and what they carry.
 
-use super::{Board, assets, html, message, view::when};
+use super::{
+    Board, assets, html, message, part,
+    stream::{self, Left, Reader},
+    view::when,
+};
 use askama::Template;
 use axum::{extract::State, http::StatusCode, response::Response};
 use brain_core::words::counted;
@@ -8,13 +12,23 @@ use brain_proto::{
     convert::timestamp_from_proto,
     v1::{Agent, AgentKind, HostState, ListAgentsRequest, agent_service_server::AgentService},
 };
-use std::sync::Arc;
-use tonic::Request;
+use std::{sync::Arc, time::Duration};
+use tokio::time::{MissedTickBehavior, interval};
+use tonic::{Request, Status};
+
+/// How often an open page looks at the agents.
+const LOOK: Duration = Duration::from_secs(2);
 
 #[derive(Template)]
 #[template(path = "agents.html")]
 struct AgentsPage {
     assets: &'static str,
+    list: String,
+}
+
+#[derive(Template)]
+#[template(path = "agent_list.html")]
+struct AgentList {
     agents: Vec<Shown>,
 }
 
@@ -28,13 +42,34 @@ struct Shown {
 }
 
 pub(super) async fn page(State(board): State<Arc<Board>>) -> Response {
-    match board.api.list_agents(Request::new(ListAgentsRequest {})).await {
-        Ok(answer) => {
-            let agents = answer.into_inner().agents.into_iter().map(shown).collect();
-            html(&AgentsPage { assets: assets::version(), agents })
-        }
+    match list(&board).await {
+        Ok(list) => html(&AgentsPage { assets: assets::version(), list }),
         Err(status) => message(StatusCode::SERVICE_UNAVAILABLE, "Not now", status.message()),
     }
+}
+
+pub(super) async fn stream(State(board): State<Arc<Board>>) -> Response {
+    let following = Arc::clone(&board);
+    stream::stream(&board, async move |reader| follow(&following, &reader).await)
+}
+
+async fn follow(board: &Board, reader: &Reader) -> Result<(), Left> {
+    let mut ticks = interval(LOOK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut sent = None;
+    loop {
+        ticks.tick().await;
+        let Ok(list) = list(board).await else { return Ok(()) };
+        if sent.as_ref() != Some(&list) {
+            reader.send(list.clone()).await?;
+            sent = Some(list);
+        }
+    }
+}
+
+async fn list(board: &Board) -> Result<String, Status> {
+    let answer = board.api.list_agents(Request::new(ListAgentsRequest {})).await?;
+    Ok(part(&AgentList { agents: answer.into_inner().agents.into_iter().map(shown).collect() }))
 }
 
 fn shown(agent: Agent) -> Shown {

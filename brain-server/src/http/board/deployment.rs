@@ -1,14 +1,15 @@
 //! `/user/deployments/2`: one deployment, whole.
 
 use super::{
-    Board, assets, html, not_found, part, project, project_of, stream,
+    Board, Message, assets, html, not_found, part, project, project_of, stream,
     view::{Action, long, when},
 };
 use crate::project::Project;
 use askama::Template;
 use axum::{
     extract::{Path, State},
-    response::Response,
+    http::StatusCode,
+    response::{IntoResponse, Response},
 };
 use brain_core::{
     deployment::{Deployment, Phase},
@@ -74,6 +75,8 @@ pub(super) struct Paused {
 
 pub(super) struct Steps {
     pub(super) name: &'static str,
+    /// What its steps' places on the page begin with.
+    pub(super) anchor: &'static str,
     pub(super) done: usize,
     pub(super) steps: Vec<Shown>,
 }
@@ -88,7 +91,7 @@ pub(super) struct Shown {
 
 pub(super) async fn page(State(board): State<Arc<Board>>, Path((id, number)): Path<(String, u64)>) -> Response {
     let Some(project) = project_of(&State(Arc::clone(&board)), &id) else { return not_found("project") };
-    let Some((title, deployment)) = found(&board, &project, number) else { return not_found("deployment") };
+    let Some((title, deployment)) = found(&board, &project, number) else { return gone(&project, number) };
     html(&DeploymentPage { assets: assets::version(), id, title, deployment })
 }
 
@@ -109,6 +112,19 @@ pub(super) async fn stream(State(board): State<Arc<Board>>, Path((id, number)): 
     })
 }
 
+/// One that never was, or is no longer kept.
+fn gone(project: &Project, number: u64) -> Response {
+    let latest = project.read().state.deployments.back().map_or(0, |latest| latest.number);
+    if number == 0 || number > latest {
+        return not_found("deployment");
+    }
+    let href = format!("/-/events?project={}&topic=deployment", project.id);
+    let more = Some(Action { href, text: "The log tells of it".to_owned() });
+    let text = &format!("Deployment {number} is no longer kept whole.");
+    let page = Message { assets: assets::version(), heading: "Not kept", text, more };
+    (StatusCode::NOT_FOUND, html(&page)).into_response()
+}
+
 fn found(board: &Board, project: &Project, number: u64) -> Option<(String, DeploymentView)> {
     let inner = project.read();
     let deployment = inner.state.deployments.iter().find(|deployment| deployment.number == number)?;
@@ -124,9 +140,9 @@ impl DeploymentView {
             Phase::Succeeded => "good",
             Phase::RollingBack | Phase::Failed | Phase::Cancelled => "bad",
         };
-        let mut plans = vec![steps("Plan", &told.steps)];
+        let mut plans = vec![steps("Plan", "step", &told.steps)];
         if !told.rollback_steps.is_empty() {
-            plans.insert(0, steps("Way back", &told.rollback_steps));
+            plans.insert(0, steps("Way back", "back", &told.rollback_steps));
         }
         let time = |time: Option<_>| time.map(timestamp_from_proto).map(when).unwrap_or_default();
         Self {
@@ -165,7 +181,7 @@ impl DeploymentView {
     }
 }
 
-fn steps(name: &'static str, steps: &[v1::StepStatus]) -> Steps {
+fn steps(name: &'static str, anchor: &'static str, steps: &[v1::StepStatus]) -> Steps {
     let at = |time: Option<_>| time.map(timestamp_from_proto);
     let shown = |step: &v1::StepStatus| {
         let (began, ended) = (at(step.start_time), at(step.end_time));
@@ -183,7 +199,7 @@ fn steps(name: &'static str, steps: &[v1::StepStatus]) -> Steps {
         Shown { text: step.description.clone(), class, took, reading }
     };
     let done = steps.iter().filter(|step| step.end_time.is_some()).count();
-    Steps { name, done, steps: steps.iter().map(shown).collect() }
+    Steps { name, anchor, done, steps: steps.iter().map(shown).collect() }
 }
 
 fn failure(failure: v1::TaskFailure) -> String {

@@ -69,10 +69,11 @@ impl View {
     }
 
     /// The rows of its page, and how many fit in all.
+    /// A page behind the last one is the last one.
     fn of(&self, rows: &BTreeMap<ProjectId, Arc<Row>>) -> (Vec<(ProjectId, Arc<Row>)>, usize) {
-        let skipped = self.page.saturating_mul(PAGE);
         let owned = |(id, row): (&ProjectId, &Arc<Row>)| (id.clone(), Arc::clone(row));
         if self.is_fixed() {
+            let skipped = self.page_of(rows.len()) * PAGE;
             return (rows.iter().skip(skipped).take(PAGE).map(owned).collect(), rows.len());
         }
         let mut chosen: Vec<_> = rows.iter().filter(|(_, row)| self.chooses(row)).collect();
@@ -82,7 +83,13 @@ impl View {
             Sort::Recent => chosen.sort_by_key(|(_, row)| Reverse(row.changed)),
         }
         let found = chosen.len();
+        let skipped = self.page_of(found) * PAGE;
         (chosen.into_iter().skip(skipped).take(PAGE).map(owned).collect(), found)
+    }
+
+    /// Its page, of so many projects.
+    fn page_of(&self, found: usize) -> usize {
+        self.page.min(found.saturating_sub(1) / PAGE)
     }
 
     fn query(&self) -> String {
@@ -146,20 +153,21 @@ fn list(board: &Board, view: &View) -> (String, Vec<ProjectId>) {
         let (chosen, found) = view.of(rows);
         (chosen, found, agents.to_owned())
     });
-    let skipped = view.page.saturating_mul(PAGE);
+    let page = view.page_of(found);
+    let skipped = page * PAGE;
     let turned = |page: usize| format!("/{}", View { page, ..view.clone() }.query());
     let list = List {
         banner: board.banner(),
         acts: board.acts,
-        filtered: !view.is_fixed() || view.page > 0,
+        filtered: !view.is_fixed(),
         found,
         first: skipped + 1,
         last: skipped + rows.len(),
         total_on_page: rows.len(),
         agents,
         rows: rows.iter().map(|(_, row)| row.html.as_str()).collect(),
-        back: view.page.checked_sub(1).map(turned),
-        next: (skipped + rows.len() < found).then(|| turned(view.page + 1)),
+        back: page.checked_sub(1).map(turned),
+        next: (skipped + rows.len() < found).then(|| turned(page + 1)),
     };
     (part(&list), rows.iter().map(|(id, _)| id.clone()).collect())
 }
@@ -257,6 +265,6 @@ mod tests {
         assert_eq!(shown(&attention).0, "cba");
         let searched = View { q: "FLOW/C".into(), ..View::default() };
         assert_eq!((shown(&searched), searched.query().as_str()), (("c".into(), 1), "?q=FLOW%2FC"));
-        assert_eq!(shown(&View { page: 1, ..View::default() }), (String::new(), 3));
+        assert_eq!(shown(&View { page: usize::MAX, ..View::default() }).0, "abc", "the last page");
     }
 }

@@ -3,9 +3,12 @@
 use super::{
     Board, assets,
     deployment::DeploymentView,
-    events, html, not_found, part, project_of,
+    events::{self, Log, Wanted, next_of},
+    history::{Past, past},
+    html, not_found, part, project_of,
+    releases::{Listed, listed},
     stream::{self, Left, Reader},
-    view::{Action, Banner, Said, Share, long, said, shares, when},
+    view::{Action, Banner, Said, Share, said, shares, when},
 };
 use crate::project::Project;
 use askama::Template;
@@ -14,15 +17,9 @@ use axum::{
     response::Response,
 };
 use brain_core::{
-    deployment::{Deployment, Phase},
-    names::ResourceNames,
-    project::LaunchKind,
-    release::Release,
-    state::ProjectState,
-    status::status,
-    traffic::LoadBalancerKind,
+    names::ResourceNames, project::LaunchKind, state::ProjectState, status::status, traffic::LoadBalancerKind,
 };
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::{sync::broadcast::error::RecvError, time::sleep};
 
 /// Releases and past deployments on the page.
@@ -65,37 +62,19 @@ struct Page {
     head: String,
     ahead: String,
     history: Vec<Past>,
+    history_more: usize,
     region: String,
     resources: Vec<Resource>,
 }
 
 struct Service {
     name: String,
+    href: String,
     version: String,
     share: u32,
     desired: u32,
     running: u32,
     healthy: u32,
-}
-
-struct Listed {
-    tag: String,
-    image: String,
-    since: String,
-    held: Option<String>,
-    deployable: bool,
-}
-
-struct Past {
-    number: u64,
-    href: String,
-    version: String,
-    outcome: &'static str,
-    class: &'static str,
-    reason: String,
-    by: String,
-    begun: String,
-    took: String,
 }
 
 struct Resource {
@@ -106,7 +85,7 @@ struct Resource {
 
 pub(super) async fn page(State(board): State<Arc<Board>>, Path(id): Path<String>) -> Response {
     let Some(project) = project_of(&State(Arc::clone(&board)), &id) else { return not_found("project") };
-    let events = events::latest(&board, &project.id).await;
+    let events = events::rows(events::latest(&board, &project.id).await);
     html(&ProjectPage { assets: assets::version(), page: Page::of(&board, &project), events })
 }
 
@@ -115,45 +94,50 @@ pub(super) async fn stream(State(board): State<Arc<Board>>, Path(id): Path<Strin
     let following = Arc::clone(&board);
     stream::stream(&board, async move |reader| {
         let main = |board: &Board, project: &Project| part(&ProjectMain { page: Page::of(board, project) });
-        // First all that the page shows, so that what happened while nobody read is there too.
-        let latest = events::latest(&following, &project.id).await;
-        reader.send(format!("<hx-partial hx-target=\"#latest\" hx-swap=\"innerHTML\">{latest}</hx-partial>")).await?;
-        follow(&following, &project, &reader, Some("latest"), main).await
+        follow(&following, &project, &reader, Some(events::noted(&project.id)), main).await
     })
 }
 
-/// Sends a page of a project, and again whenever something of it changes; what happened goes to the table of that id.
+/// Sends a page of a project, with the rows of its log where it shows them, and again whenever something of it changes.
 pub(super) async fn follow(
     board: &Board,
     project: &Project,
     reader: &Reader,
-    table: Option<&str>,
+    wanted: Option<Wanted>,
     page: impl Fn(&Board, &Project) -> String,
 ) -> Result<(), Left> {
     let (mut news, mut thrown) = (project.subscribe(), board.shared.line.thrown());
-    let mut happened = Vec::new();
-    loop {
-        let rows = events::news(&project.id, &project.read().state, &happened);
-        if let Some(table) = table.filter(|_| !rows.is_empty()) {
-            let put = format!("<hx-partial hx-target=\"#{table}\" hx-swap=\"afterbegin\">{rows}</hx-partial>");
-            reader.send(put).await?;
+    // Beside all else: a long log is not read at once, and without it the page is as good, and says less.
+    let mut opening = pin!(async {
+        match wanted {
+            Some(wanted) => Log::open(board, wanted).await.ok(),
+            None => None,
         }
+    });
+    let (mut log, mut opened) = (None, false);
+    loop {
         reader.send(page(board, project)).await?;
-        happened.clear();
+        if let Some(log) = &log {
+            let rows = events::rows(Log::events(log));
+            reader
+                .send(format!("<hx-partial hx-target=\"#latest\" hx-swap=\"innerMorph\">{rows}</hx-partial>"))
+                .await?;
+        }
         tokio::select! {
-            told = news.recv() => match told {
-                Ok(told) => happened.extend_from_slice(&told.events),
-                Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => return reader.send(DELETED.to_owned()).await,
+            told = news.recv() => if matches!(told, Err(RecvError::Closed)) {
+                return reader.end(DELETED.to_owned()).await;
             },
             thrown = thrown.changed() => if thrown.is_err() { return Ok(()) },
+            read = &mut opening, if !opened => (log, opened) = (read, true),
+            more = next_of(log.as_mut()) => if more.is_none() { return Ok(()) },
         }
         sleep(GATHERED).await;
-        while let Ok(told) = news.try_recv() {
-            happened.extend_from_slice(&told.events);
+        while news.try_recv().is_ok() {}
+        if let Some(log) = &mut log {
+            log.catch_up();
         }
         if project.read().state.deleted.is_some() {
-            return reader.send(DELETED.to_owned()).await;
+            return reader.end(DELETED.to_owned()).await;
         }
     }
 }
@@ -195,7 +179,8 @@ impl Page {
                 Some(1) => "1 commit that is not tagged".to_owned(),
                 Some(commits) => format!("{commits} commits that are not tagged"),
             },
-            history: state.deployments.iter().rev().take(HISTORY).map(|past| past_of(&id, past)).collect(),
+            history: past(state, HISTORY),
+            history_more: state.deployments.len().saturating_sub(HISTORY),
             region: state.spec.target.region.clone(),
             resources: resources(state),
             id,
@@ -205,8 +190,11 @@ impl Page {
 
 fn services(state: &ProjectState) -> Vec<Service> {
     let Some(production) = &state.production else { return Vec::new() };
+    let console = Console::of(state);
+    let cluster = state.resource_names().cluster;
     let services = production.services.iter().zip(production.shares());
     let service = |(service, share): (&brain_core::production::ServiceState, u32)| Service {
+        href: console.ecs(&format!("clusters/{cluster}/services/{}/health", service.service)),
         name: service.service.clone(),
         version: service.version.clone(),
         share,
@@ -232,42 +220,31 @@ fn actions(state: &ProjectState) -> Vec<Action> {
     actions
 }
 
-fn listed(state: &ProjectState, release: &Release<'_>) -> Listed {
-    let repository = &state.spec.image_repository;
-    let held = release.image.and_then(|image| {
-        let mut all = state.holds.quarantines.iter();
-        let held = all.find(|held| held.hold.tag == release.tag && held.hold.digest == image.digest)?;
-        let why = if held.why.is_empty() { String::new() } else { format!(": {}", held.why) };
-        Some(format!("quarantined by {} since {}{why}", held.by, when(held.since)))
-    });
-    Listed {
-        tag: release.tag.to_owned(),
-        image: release.image.map(|_| repository.with_tag(release.tag)).unwrap_or_default(),
-        since: when(release.since()),
-        deployable: release.image.is_some() && state.active().is_none(),
-        held,
-    }
+/// AWS's console in the project's region.
+struct Console {
+    region: String,
+    host: &'static str,
 }
 
-fn past_of(id: &str, deployment: &Deployment) -> Past {
-    let (outcome, class) = match deployment.phase {
-        Phase::Pending => ("waiting", "busy"),
-        Phase::Running => ("in process", "busy"),
-        Phase::RollingBack => ("being rolled back", "bad"),
-        Phase::Succeeded => ("succeeded", "good"),
-        Phase::Failed => ("failed", "bad"),
-        Phase::Cancelled => ("cancelled", "bad"),
-    };
-    Past {
-        number: deployment.number,
-        href: format!("/{id}/deployments/{}", deployment.number),
-        version: deployment.tag.clone(),
-        outcome,
-        class,
-        reason: deployment.reason.clone().unwrap_or_default(),
-        by: deployment.requested_by.clone(),
-        begun: when(deployment.created),
-        took: deployment.ended.map(|ended| long(ended.since(deployment.created))).unwrap_or_default(),
+impl Console {
+    fn of(state: &ProjectState) -> Self {
+        let region = state.spec.target.region.clone();
+        let host = match region.split('-').next() {
+            Some("cn") => "console.amazonaws.cn",
+            _ if region.starts_with("us-gov-") => "console.amazonaws-us-gov.com",
+            _ => "console.aws.amazon.com",
+        };
+        Self { region, host }
+    }
+
+    fn ecs(&self, path: &str) -> String {
+        let Self { region, host } = self;
+        format!("https://{region}.{host}/ecs/v2/{path}?region={region}")
+    }
+
+    fn ec2(&self, view: &str) -> String {
+        let Self { region, host } = self;
+        format!("https://{region}.{host}/ec2/home?region={region}#{view}")
     }
 }
 
@@ -283,14 +260,8 @@ fn resources(state: &ProjectState) -> Vec<Resource> {
         container: _,
         target_groups,
     } = state.resource_names();
-    let region = &state.spec.target.region;
-    let host = match region.split('-').next() {
-        Some("cn") => "console.amazonaws.cn".to_owned(),
-        _ if region.starts_with("us-gov-") => "console.amazonaws-us-gov.com".to_owned(),
-        _ => "console.aws.amazon.com".to_owned(),
-    };
-    let ecs = |path: String| format!("https://{region}.{host}/ecs/v2/{path}?region={region}");
-    let ec2 = |view: String| format!("https://{region}.{host}/ec2/home?region={region}#{view}");
+    let console = Console::of(state);
+    let (ecs, ec2) = (|path: String| console.ecs(&path), |view: String| console.ec2(&view));
     let kind = match state.spec.target.load_balancer_kind {
         LoadBalancerKind::Classic => "load balancer",
         LoadBalancerKind::Application => "application load balancer",

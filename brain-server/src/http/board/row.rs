@@ -70,7 +70,10 @@ fn attention(state: &ProjectState, sentences: usize) -> usize {
         .production
         .as_ref()
         .is_some_and(|production| production.services.iter().any(|service| service.healthy < service.desired));
-    let failed = latest.is_some_and(|latest| matches!(latest.phase, Phase::RollingBack | Phase::Failed));
+    let failed = latest.is_some_and(|latest| match latest.phase {
+        Phase::RollingBack => !latest.cancelled,
+        phase => phase == Phase::Failed,
+    });
     let stands = active.is_some_and(|active| active.paused.is_some() || active.held || !active.awaits.is_empty());
     // Tasks that start are not ill, and that a deployment is under way is said of itself.
     let said = sentences - usize::from(active.is_some() && sentences > 0);

@@ -29,7 +29,15 @@ const ALIVE: Duration = Duration::from_secs(15);
 
 /// Where a stream's messages go.
 #[derive(Debug)]
-pub(super) struct Reader(mpsc::Sender<String>);
+pub(super) struct Reader(mpsc::Sender<Message>);
+
+#[derive(Debug)]
+enum Message {
+    /// A part of the page.
+    Part(String),
+    /// Nothing more will come, now or later.
+    Gone,
+}
 
 /// The reader has left.
 #[derive(Debug)]
@@ -37,7 +45,13 @@ pub(super) struct Left;
 
 impl Reader {
     pub(super) async fn send(&self, html: String) -> Result<(), Left> {
-        self.0.send(html).await.map_err(|_| Left)
+        self.0.send(Message::Part(html)).await.map_err(|_| Left)
+    }
+
+    /// Sends the last part: the browser does not ask again.
+    pub(super) async fn end(&self, html: String) -> Result<(), Left> {
+        self.send(html).await?;
+        self.0.send(Message::Gone).await.map_err(|_| Left)
     }
 }
 
@@ -63,6 +77,12 @@ where
     Sse::new(events(receiver)).keep_alive(KeepAlive::new().interval(ALIVE)).into_response()
 }
 
-fn events(receiver: mpsc::Receiver<String>) -> impl Stream<Item = Result<Event, Infallible>> {
-    ReceiverStream::new(receiver).map(|html| Ok(Event::default().data(html)))
+fn events(receiver: mpsc::Receiver<Message>) -> impl Stream<Item = Result<Event, Infallible>> {
+    ReceiverStream::new(receiver).map(|message| {
+        Ok(match message {
+            Message::Part(html) => Event::default().data(html),
+            // A browser drops an event without data.
+            Message::Gone => Event::default().event("gone").data("gone"),
+        })
+    })
 }

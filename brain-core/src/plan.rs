@@ -10,6 +10,7 @@ use crate::{
     policy::{RolloutPolicy, Stage},
     project::ProjectSpec,
     traffic::TargetGroup,
+    words::counted,
 };
 use serde::{Deserialize, Serialize};
 use std::{fmt, time::Duration};
@@ -450,11 +451,13 @@ impl fmt::Display for Step {
             Self::Cluster => f.write_str("set up the cluster"),
             Self::TaskDefinition { version, .. } => write!(f, "register the task definition of {version}"),
             Self::Service { service, .. } => write!(f, "set up service {service}"),
-            Self::Capacity { instances } => write!(f, "have {instances} instances"),
+            Self::Capacity { instances } => write!(f, "have {}", counted(*instances, "instance")),
             Self::Scale { service, desired, .. } => write!(f, "scale {service} to {desired}"),
             Self::Weigh { service, percent, .. } => write!(f, "send {percent}% of requests to {service}"),
             Self::Verify { service, healthy: 0, .. } => write!(f, "see {service} drained"),
-            Self::Verify { service, healthy, .. } => write!(f, "see {healthy} healthy tasks of {service}"),
+            Self::Verify { service, healthy, .. } => {
+                write!(f, "see {} of {service}", counted(*healthy, "healthy task"))
+            }
             Self::Bake { service, duration, .. } => write!(f, "watch {service} for {} s", duration.as_secs()),
             Self::Gate { gate, .. } => write!(f, "pass gate {}", gate.name),
             Self::Hold => f.write_str("wait for a person to promote"),

@@ -98,9 +98,9 @@ fn the_next_one_shifts_one_by_one_with_an_instance_more() {
     for (up, down) in [(1, 2), (2, 1)] {
         expected.push("have 4 instances".to_owned());
         expected.push(format!("scale {new} to {up}"));
-        expected.push(format!("see {up} healthy tasks of {new}"));
+        expected.push(format!("see {} of {new}", counted(up, "healthy task")));
         expected.push(format!("scale old to {down}"));
-        expected.push(format!("see {down} healthy tasks of old"));
+        expected.push(format!("see {} of old", counted(down, "healthy task")));
     }
     expected.push("have 4 instances".to_owned());
     expected.push(format!("scale {new} to 3"));
@@ -231,7 +231,7 @@ fn what_was_left_in_the_midst_is_settled_before_anything_is_waited_for() {
         &format!("see {bad} drained"),
         "have 4 instances",
         &format!("scale {new} to 1"),
-        &format!("see 1 healthy tasks of {new}"),
+        &format!("see 1 healthy task of {new}"),
     ];
     assert_eq!(said, expected);
     // Without an old version nobody knows that it does not serve.
@@ -243,7 +243,7 @@ fn what_was_left_in_the_midst_is_settled_before_anything_is_waited_for() {
         &format!("scale {bad} to 3"),
         "have 4 instances",
         &format!("scale {new} to 1"),
-        &format!("see 1 healthy tasks of {new}"),
+        &format!("see 1 healthy task of {new}"),
         &format!("scale {bad} to 2"),
     ];
     assert_eq!(said, expected);

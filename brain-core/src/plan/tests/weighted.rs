@@ -70,7 +70,7 @@ fn a_canary_gets_exactly_its_percentage_and_the_old_tasks_stay_as_many_as_the_re
     let expected = [
         "have 4 instances".to_owned(),
         format!("scale {NEW} to 1"),
-        format!("see 1 healthy tasks of {NEW}"),
+        format!("see 1 healthy task of {NEW}"),
         format!("send 10% of requests to {NEW}"),
         format!("watch {NEW} for 300 s"),
         format!("send 33% of requests to {NEW}"),
@@ -83,7 +83,7 @@ fn a_canary_gets_exactly_its_percentage_and_the_old_tasks_stay_as_many_as_the_re
         format!("watch {NEW} for 300 s"),
         format!("send 66% of requests to {NEW}"),
         "scale old to 1".to_owned(),
-        "see 1 healthy tasks of old".to_owned(),
+        "see 1 healthy task of old".to_owned(),
         "have 4 instances".to_owned(),
         format!("scale {NEW} to 3"),
         format!("see 3 healthy tasks of {NEW}"),

@@ -46,10 +46,10 @@ soak: ## simulate seed after seed until stopped; prints the seed of a failure
 		SEEDS=$$seed..$$((seed + 1000)) cargo test --quiet --workspace --test simulation -- no_seed || exit 1; \
 	done
 
-screenshots: setup ## take the README's pictures of the board anew
+screenshots: setup ## take the README's pictures anew
 	$(LINTING) cargo build --workspace --all-targets $(CARGO_JOBS)
 	$(LINTING) cargo test --workspace --test board $(CARGO_JOBS)
-	cp target/screenshots/board.png target/screenshots/project.png tests/screenshots/
+	cp target/screenshots/{board,project,terminal}.png tests/screenshots/
 
 demo: ## run all of brain in one process, and play a release
 	@tests/setup/setup.sh build

@@ -16,7 +16,7 @@ pub(crate) enum Exit {
     NotFound = 4,
     /// The server cannot be reached, or could not answer.
     Unavailable = 5,
-    /// Ctrl-C ended a watch. What was watched goes on.
+    /// Ctrl-C ended a watch, or the wait for an answer. What was watched or asked for goes on.
     Detached = 130,
     /// Whoever read the output has gone. As a shell tells of a program that SIGPIPE ended.
     Closed = 141,
@@ -31,5 +31,5 @@ Exit codes:
   3    refused: something must be so first (a hold, an image that is not there, another deployment)
   4    what was named does not exist
   5    the server cannot be reached, or could not answer in time
-  130  detached by Ctrl-C: what was watched goes on
+  130  detached by Ctrl-C: what was watched or asked for goes on
   141  whoever read the output has gone";

@@ -93,6 +93,21 @@ pub(crate) async fn follow(session: &Session, name: &str, patience: Duration) ->
     }
 }
 
+/// Waits for the answer to a request for a deployment. Whoever ends that by Ctrl-C learns that the request may have come
+/// through, and how to find out; `id` is the request's.
+pub(crate) async fn answered<T>(answer: impl Future<Output = Result<T, Failure>>, id: &str) -> Result<T, Failure> {
+    let mut interrupt = interrupts()?;
+    let text = format!(
+        "ended before the server answered: the deployment may have been accepted, and then it goes on\n  next: brain status \
+         tells; the same command with --request-id {id} answers that deployment, or asks for it now"
+    );
+    tokio::select! {
+        biased;
+        _ = interrupt.recv() => Err(Failure::new(Exit::Detached, text)),
+        answer = answer => answer,
+    }
+}
+
 /// Ctrl-C, which from now on ends nothing by itself.
 pub(crate) fn interrupts() -> Result<Signal, Failure> {
     let cannot = |error| Failure::new(Exit::Unavailable, format!("cannot wait for Ctrl-C: {error}"));

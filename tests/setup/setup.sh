@@ -14,6 +14,7 @@ declare -A wanted=([cc]=gcc [c++]=g++ [cmake]=cmake)
 [ "${1:-}" = build ] || wanted+=(
   [docker-registry]=docker-registry [skopeo]=skopeo [umoci]=umoci [nginx]=nginx-light [fcgiwrap]=fcgiwrap
   [prometheus]=prometheus [chromium]=chromium [git]=git [curl]=curl [python3]=python3 [node]=nodejs [npm]=npm
+  [script]=bsdutils
 )
 missing=()
 for command in "${!wanted[@]}"; do

@@ -18,7 +18,7 @@ pub struct Script {
     process: Process,
 }
 
-/// Where screenshots are put.
+/// Where screenshots are put, and what they are made of.
 #[must_use]
 pub fn screenshots() -> PathBuf {
     paths::root().join("target/screenshots")

@@ -71,9 +71,14 @@ impl Person {
     /// The command without input or output of its own.
     pub fn command(&self, words: &[&str]) -> Result<Command> {
         let mut command = Command::new(paths::binary("brain")?);
-        command.args(words).current_dir(self.home.path("")).kill_on_drop(true).env("BRAIN_SERVER", &self.server);
-        command.env("USER", "ann").env("HOME", self.home.path("")).env_remove("XDG_CONFIG_HOME").env_remove("BRAIN_AS");
+        self.be(&mut command).args(words);
         Ok(command)
+    }
+
+    /// Makes a command hers.
+    pub fn be<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.current_dir(self.home.path("")).kill_on_drop(true).env("BRAIN_SERVER", &self.server);
+        command.env("USER", "ann").env("HOME", self.home.path("")).env_remove("XDG_CONFIG_HOME").env_remove("BRAIN_AS")
     }
 }
 

@@ -20,6 +20,7 @@ pub mod registry;
 pub mod sandbox;
 pub mod simulation;
 pub mod spans;
+pub mod terminal;
 pub mod trigger;
 pub mod wait;
 pub mod webhook;

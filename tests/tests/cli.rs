@@ -5,12 +5,17 @@ use brain_tests::{
     brain::Server,
     command::Person,
     paths,
-    wait::eventually,
+    wait::{PATIENCE, eventually},
     world::{World, text},
 };
 use serde_json::{Value, json};
 use std::{fs, process::Stdio};
-use tokio::process::Command;
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpListener, TcpStream},
+    process::Command,
+    time::timeout,
+};
 
 const USER: &str = r#"
 name = "user"
@@ -324,5 +329,42 @@ async fn a_watch_goes_on_over_a_restart_of_the_server_and_gives_up_on_one_that_i
     let given_up = board.end().await?;
     assert_eq!(given_up.code, Some(5), "{given_up:?}");
     assert!(given_up.err.contains("has not answered for 1 s"), "{given_up:?}");
+    Ok(())
+}
+
+/// Waits until a request has come: a HEADERS frame behind HTTP/2's preface.
+async fn asked(connection: &mut TcpStream) -> Result<()> {
+    connection.read_exact(&mut [0; 24]).await?;
+    loop {
+        let mut head = [0; 9];
+        connection.read_exact(&mut head).await?;
+        let [a, b, c, kind, ..] = head;
+        let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+        connection.read_exact(&mut vec![0; length]).await?;
+        if kind == 1 {
+            return Ok(());
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_ends_a_request_before_its_answer_learns_that_it_may_have_come_through() -> Result<()> {
+    // A server that takes everything and answers nothing.
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let ann = Person::at(&listener.local_addr()?.to_string())?;
+    for words in [
+        &["deploy", "user", "0.0.5", "--watch", "--request-id", "build-7"][..],
+        &["rollback", "user", "--request-id", "build-7"],
+    ] {
+        let running = ann.start(words)?;
+        let (mut connection, _) = listener.accept().await?;
+        timeout(PATIENCE, asked(&mut connection)).await??;
+        running.interrupt().await?;
+        let outcome = timeout(PATIENCE, running.end()).await??;
+        assert_eq!(outcome.code, Some(130), "{outcome:?}");
+        for told in ["may have been accepted", "brain status", "--request-id build-7"] {
+            assert!(outcome.err.contains(told), "{told:?} is not in {outcome:?}");
+        }
+    }
     Ok(())
 }

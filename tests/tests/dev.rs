@@ -19,6 +19,9 @@ use tokio::{
 /// Longest story: it takes less than a minute, and the machine may be busy.
 const STORY: Duration = Duration::from_secs(240);
 
+/// The command, with any free port instead of the usual ones.
+const FREE: [&str; 5] = ["dev", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"];
+
 /// A `brain dev` that runs.
 struct Dev {
     running: Running,
@@ -29,9 +32,9 @@ struct Dev {
 }
 
 impl Dev {
-    /// Starts it; answers once it has told where everything is.
+    /// Starts it on free ports; answers once it has told where everything is.
     async fn start(ann: &Person, words: &[&str]) -> Result<Self> {
-        Self::told(ann.start(&[&["dev"], words].concat())?).await
+        Self::told(ann.start(&[&FREE, words].concat())?).await
     }
 
     async fn told(mut running: Running) -> Result<Self> {
@@ -175,7 +178,7 @@ async fn a_named_folder_keeps_what_runs_and_what_was_pushed() -> Result<()> {
     known(&bob, "flowcommerce/user:0.0.4").await?;
     bob.done(&["deploy", "user", "0.0.4", "--watch"]).await?;
     bob.done(&["dev", "push", "0.0.5"]).await?;
-    let second = ann.brain(&["dev", "--data", "kept"]).await?;
+    let second = ann.brain(&[&FREE[..], &["--data", "kept"]].concat()).await?;
     assert_eq!(second.code, Some(2), "{second:?}");
     assert!(second.err.contains("does another `brain dev` use this folder?"), "{second:?}");
     dev.end().await?;
@@ -186,7 +189,7 @@ async fn a_named_folder_keeps_what_runs_and_what_was_pushed() -> Result<()> {
     let status = bob.done(&["status", "user"]).await?;
     assert!(status.contains("user/2") && status.contains("100%"), "{status}");
     dev.end().await?;
-    let story = ann.brain(&["dev", "--story", "--data", "kept"]).await?;
+    let story = ann.brain(&[&FREE[..], &["--story", "--data", "kept"]].concat()).await?;
     assert_eq!(story.code, Some(2), "{story:?}");
     assert!(story.err.contains("nothing was deployed yet") && story.err.contains("leave --data out"), "{story:?}");
     Ok(())
@@ -234,7 +237,7 @@ async fn what_is_typed_wrong_is_told() -> Result<()> {
     }
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let taken = listener.local_addr()?.to_string();
-    let outcome = ann.brain(&["dev", "--http-listen", &taken]).await?;
+    let outcome = ann.brain(&["dev", "--listen", "127.0.0.1:0", "--http-listen", &taken]).await?;
     assert_eq!(outcome.code, Some(2), "{outcome:?}");
     assert!(outcome.err.contains(&format!("--http-listen: cannot listen on {taken}")), "{outcome:?}");
     drop(listener);
@@ -255,8 +258,8 @@ async fn with_aws_it_deploys_to_the_endpoint_of_the_environment() -> Result<()> 
     let watcher = format!("[[registry]]\nhost = \"docker.io\"\nendpoint = \"{}\"\n", registry.endpoint());
     fs::write(ann.home().path("watcher.toml"), watcher)?;
     fs::write(ann.home().path("deployer.toml"), "step_interval = \"100ms\"\n")?;
-    let words = ["dev", "--aws", "--watcher-config", "watcher.toml", "--deployer-config", "deployer.toml"];
-    let mut command = ann.command(&words)?;
+    let words = ["--aws", "--watcher-config", "watcher.toml", "--deployer-config", "deployer.toml"];
+    let mut command = ann.command(&[&FREE[..], &words].concat())?;
     command.env("AWS_ENDPOINT_URL", lab.endpoint()).env("AWS_REGION", "us-east-1");
     command.env("AWS_ACCESS_KEY_ID", "lab").env("AWS_SECRET_ACCESS_KEY", "lab");
     let mut running = Running::of(command)?;

@@ -102,7 +102,9 @@ impl Deploy {
         }
         let out = session.out;
         let watch = self.watch;
-        let answer = create(session, self.request(what, session)?).await?;
+        let request = self.request(what, session)?;
+        let id = request.request_id.clone();
+        let answer = progress::answered(create(session, request), &id).await?;
         let deployment = answer.deployment.clone().ok_or_else(|| Failure::odd("deployment"))?;
         if watch.is_wanted() {
             return progress::follow(session, &deployment.name, watch.patience()).await;

@@ -203,7 +203,10 @@ impl Rollback {
             requested_by: session.who.clone(),
             reason: self.reason,
         };
-        let answer = session.client.deployments().rollback_project(ask(request)).await?.into_inner();
+        let id = request.request_id.clone();
+        let mut deployments = session.client.deployments();
+        let asked = async { Ok(deployments.rollback_project(ask(request)).await?.into_inner()) };
+        let answer = progress::answered(asked, &id).await?;
         told_or_watched(session, "RollbackProjectResponse", &answer, answer.deployment.as_ref(), self.watch).await
     }
 }

@@ -8,7 +8,7 @@ use std::{
     path::PathBuf,
 };
 
-/// What is served where nobody says otherwise: a free port of this machine.
+/// Any free port of this machine.
 const FREE: &str = "127.0.0.1:0";
 
 /// Run brain with everything it works with, in this one process
@@ -58,12 +58,13 @@ pub(super) struct Run {
     /// Folder that keeps everything [default: a temporary one, which is removed at the end]
     #[arg(long, value_name = "FOLDER")]
     pub(super) data: Option<PathBuf>,
-    /// Address of the API, on this machine
-    #[arg(long, default_value = FREE, value_name = "ADDRESS", value_parser = loopback)]
-    pub(super) listen: SocketAddr,
-    /// Address of the board, on this machine
-    #[arg(long, default_value = FREE, value_name = "ADDRESS", value_parser = loopback)]
-    pub(super) http_listen: SocketAddr,
+    /// Address of the API, on this machine; 127.0.0.1:0 for any free port [default: 127.0.0.1:7443, where `brain` looks
+    /// for it, or a free port if that is taken]
+    #[arg(long, value_name = "ADDRESS", value_parser = loopback)]
+    pub(super) listen: Option<SocketAddr>,
+    /// Address of the board, on this machine [default: 127.0.0.1:7480, or a free port if that is taken]
+    #[arg(long, value_name = "ADDRESS", value_parser = loopback)]
+    pub(super) http_listen: Option<SocketAddr>,
     /// How the log is written, to standard error; RUST_LOG says how much of it, by default warnings
     #[arg(long, value_enum, default_value_t = log::Format::Pretty, env = "BRAIN_LOG_FORMAT", value_name = "FORMAT")]
     pub(super) log: log::Format,

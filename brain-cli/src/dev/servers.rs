@@ -8,11 +8,20 @@ use brain_server::{
     config::Settings,
     store::{Store, sled::SledStore},
 };
-use std::{future::pending, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    future::pending,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 
+/// The port where `brain` looks for the API, and the one where a server has its board.
+const API_PORT: u16 = 7443;
+const HTTP_PORT: u16 = 7480;
 /// How often the local hosts are polled and the simulated production is observed: at once, for whoever looks on.
 const LOOK: &str = "500ms";
 /// Time that all agents have to end, and then everything else. The server's own grace is within it.
@@ -41,9 +50,22 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
-    /// Takes them.
-    pub(super) async fn bind(api: SocketAddr, http: SocketAddr) -> anyhow::Result<Self> {
-        Ok(Self { api: bind(api, "--listen").await?, http: bind(http, "--http-listen").await? })
+    /// Takes them. Where none is named it is the usual one or, if somebody has that, any.
+    pub(super) async fn bind(api: Option<SocketAddr>, http: Option<SocketAddr>) -> anyhow::Result<Self> {
+        Ok(Self {
+            api: bind_or(api, API_PORT, "--listen").await?,
+            http: bind_or(http, HTTP_PORT, "--http-listen").await?,
+        })
+    }
+}
+
+async fn bind_or(named: Option<SocketAddr>, usual: u16, what: &str) -> anyhow::Result<TcpListener> {
+    if let Some(address) = named {
+        return bind(address, what).await;
+    }
+    match TcpListener::bind((Ipv4Addr::LOCALHOST, usual)).await {
+        Ok(listener) => Ok(listener),
+        Err(_) => bind((Ipv4Addr::LOCALHOST, 0).into(), what).await,
     }
 }
 
@@ -125,4 +147,20 @@ async fn all_ended(parts: &mut Parts) -> anyhow::Result<()> {
         Ok(())
     });
     ended.await.unwrap_or_else(|_| Err(anyhow!("not everything has ended within {} s", GRACE.as_secs())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_that_somebody_has_is_left_to_them_unless_it_was_named() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
+        let usual = bind_or(None, taken.port(), "--listen").await.unwrap();
+        assert_eq!(usual.local_addr().unwrap(), taken);
+        let other = bind_or(None, taken.port(), "--listen").await.unwrap();
+        assert_ne!(other.local_addr().unwrap().port(), taken.port());
+        let named = bind_or(Some(taken), 0, "--listen").await.unwrap_err();
+        assert_eq!(named.to_string(), format!("--listen: cannot listen on {taken}"));
+    }
 }

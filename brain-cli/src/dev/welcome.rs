@@ -51,6 +51,7 @@ pub(super) fn addresses(at: &Addresses) -> Vec<String> {
 /// What to try. `after_the_story`: its versions are there already.
 pub(super) fn commands(at: &Addresses, after_the_story: bool) -> Vec<String> {
     let Addresses { program, api, hosts, .. } = at;
+    // Said in any case: what the environment or a file names may be another server.
     let mut tries: Vec<(String, &str)> = vec![(format!("export BRAIN_SERVER=http://{api}"), "")];
     let mut brain = |words: &str, what: &'static str| tries.push((format!("{program} {words}"), what));
     match (hosts, after_the_story) {
@@ -70,7 +71,7 @@ pub(super) fn commands(at: &Addresses, after_the_story: bool) -> Vec<String> {
         (None, _) => brain("apply -f user.toml", "a project; `brain apply --help` shows such a file"),
     }
     brain("status", "what runs");
-    tries.push((format!("{program} --server http://{api} board --watch"), "the board, in a terminal"));
+    brain("board --watch", "the board, in a terminal");
     tries.push((format!("grpcurl -plaintext {api} brain.v1.BoardService/GetBoard"), "any gRPC client"));
     let widest = tries.iter().filter(|(_, what)| !what.is_empty()).map(|(command, _)| command.len()).max().unwrap_or(0);
     let mut lines = vec![String::new(), "Try, in another terminal:".to_owned(), String::new()];

@@ -56,7 +56,8 @@ fn share(of: &VersionProduction, is_new: bool) -> String {
     if running != healthy {
         counts += &format!(", {running} running");
     }
-    labelled(version, &format!("{bar} {share_percent:>3}%  {counts}"))
+    // What a narrow terminal cuts is the end.
+    labelled(version, &format!("{share_percent:>3}% {bar}  {counts}"))
 }
 
 fn filled(percent: u32) -> usize {
@@ -178,8 +179,8 @@ mod tests {
         console::set_colors_enabled(false);
         let expected = [
             "flowcommerce/user:0.0.5  user/2, asked for by ann 12 s ago",
-            "  0.0.4     █████████████████████░░░░░░░░░  67%  2 of 2 healthy",
-            "  0.0.5     ██████████░░░░░░░░░░░░░░░░░░░░  33%  1 of 2 healthy, 2 running",
+            "  0.0.4      67% █████████████████████░░░░░░░░░  2 of 2 healthy",
+            "  0.0.5      33% ██████████░░░░░░░░░░░░░░░░░░░░  1 of 2 healthy, 2 running",
             "  step      1 of 2: scale user to 1  2.0 s, 10 min left",
             "  then      see 1 healthy task",
             "  waits     1 of 2 instances has joined",

@@ -183,24 +183,24 @@ async fn follow(board: &Board, view: &View, reader: &Reader) -> Result<(), Left>
         let made = Instant::now();
         let (html, ids) = list(board, view);
         reader.send(html).await?;
-        // Until the list has to be made anew.
+        // Whether the list has to be made anew. What stands on it goes on to be kept current until then.
+        let mut anew = false;
         loop {
-            let around = match ticks.recv().await {
-                Ok(tick) if tick.around || (!view.is_fixed() && !tick.rows.is_empty()) => true,
+            let tick = tokio::select! {
+                tick = ticks.recv() => tick,
+                () = sleep_until(made + ANEW), if anew => break,
+            };
+            match tick {
                 Ok(tick) => {
+                    anew |= tick.around || (!view.is_fixed() && !tick.rows.is_empty());
                     if let Some(news) = news_of(&tick, &ids) {
                         reader.send(news).await?;
                     }
-                    false
                 }
-                Err(RecvError::Lagged(_)) => true,
+                Err(RecvError::Lagged(_)) => anew = true,
                 Err(RecvError::Closed) => return Ok(()),
-            };
-            if around {
-                break;
             }
         }
-        sleep_until(made + ANEW).await;
     }
 }
 

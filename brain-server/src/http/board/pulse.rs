@@ -74,8 +74,13 @@ impl Default for Pulse {
 }
 
 impl Rows {
-    /// Renders what is stale, of all projects that there are.
-    fn refresh(&mut self, all: impl FnOnce() -> BTreeSet<ProjectId>, render: impl Fn(&ProjectId) -> Option<Row>) {
+    /// Renders what is stale, of all projects that there are. Where nobody has `heard` of it as it was, nothing of it is news.
+    fn refresh(
+        &mut self,
+        heard: bool,
+        all: impl FnOnce() -> BTreeSet<ProjectId>,
+        render: impl Fn(&ProjectId) -> Option<Row>,
+    ) {
         if std::mem::take(&mut self.all_stale) {
             self.stale = all();
             let stale = &self.stale;
@@ -90,6 +95,9 @@ impl Rows {
             };
             self.untold.around |= self.rows.insert(id.clone(), Arc::clone(&row)).is_none();
             self.untold.rows.insert(id, row);
+        }
+        if !heard {
+            self.untold = Tick::default();
         }
     }
 }
@@ -115,7 +123,8 @@ impl Board {
             let project = self.directory.get(id)?;
             Some(Row::new(&project.read().state, &moment))
         };
-        rows.refresh(all, render);
+        // Whoever comes later reads the rows after that.
+        rows.refresh(self.pulse.ticks.receiver_count() > 0, all, render);
     }
 
     fn mark(&self, id: Option<ProjectId>) {
@@ -223,16 +232,16 @@ mod tests {
             changed: Timestamp(0),
         };
         let all = || BTreeSet::from([user.clone()]);
-        rows.refresh(all, |_| Some(row("runs")));
-        rows.untold = Tick::default();
+        rows.refresh(false, all, |_| Some(row("runs")));
+        assert!(rows.untold.is_empty() && rows.rows.len() == 1, "nobody was there");
         rows.stale.insert(user.clone());
         // Somebody opens a page before the tick.
-        rows.refresh(all, |_| Some(row("is frozen")));
-        rows.refresh(all, |_| Some(row("nothing is stale any more")));
+        rows.refresh(true, all, |_| Some(row("is frozen")));
+        rows.refresh(true, all, |_| Some(row("nothing is stale any more")));
         let told = std::mem::take(&mut rows.untold);
         assert_eq!((told.rows[&user].html.as_str(), told.around), ("is frozen", false));
         rows.stale.insert(user.clone());
-        rows.refresh(all, |_| None);
+        rows.refresh(true, all, |_| None);
         assert!(rows.untold.around && rows.untold.rows.is_empty() && rows.rows.is_empty(), "it is deleted");
     }
 }

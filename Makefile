@@ -9,6 +9,7 @@ TOOLS := .setup
 # nothing is built twice for `make demo` and `make test`. For the same reason binaries are run from where they are built.
 BINARIES := --workspace --bins --test story
 # Clippy compiles brain's own crates: one pass builds and lints, where `cargo clippy` would read the whole AWS SDK once more.
+# Every target builds so: what one has built, the next one takes.
 LINTING := RUSTC_WORKSPACE_WRAPPER=clippy-driver
 # Most tests wait for other programs: more of them at a time than there are cores.
 THREADS := $(shell echo $$((2 * $$(nproc))))
@@ -24,7 +25,7 @@ setup: ## install what the tests need beside cargo
 	@tests/setup/setup.sh
 
 build: ## build everything
-	cargo build --workspace --all-targets $(CARGO_JOBS)
+	$(LINTING) cargo build --workspace --all-targets $(CARGO_JOBS)
 
 format: setup
 	cargo fmt --all --check
@@ -41,9 +42,9 @@ test: format ## everything that must pass, lints among it
 	$(LINTING) RUST_TEST_THREADS=$(THREADS) cargo test --workspace --no-fail-fast $(CARGO_JOBS)
 
 soak: ## simulate seed after seed until stopped; prints the seed of a failure
-	cargo build --workspace --all-targets $(CARGO_JOBS)
+	$(LINTING) cargo build --workspace --all-targets $(CARGO_JOBS)
 	@for ((seed = 1000; ; seed += 1000)); do \
-		SEEDS=$$seed..$$((seed + 1000)) cargo test --quiet --workspace --test simulation -- no_seed || exit 1; \
+		SEEDS=$$seed..$$((seed + 1000)) $(LINTING) cargo test --quiet --workspace --test simulation -- no_seed || exit 1; \
 	done
 
 screenshots: setup ## take the README's pictures anew
@@ -53,11 +54,11 @@ screenshots: setup ## take the README's pictures anew
 
 demo: ## run all of brain in one process, and play a release
 	@tests/setup/setup.sh build
-	cargo build $(BINARIES) $(CARGO_JOBS)
+	$(LINTING) cargo build $(BINARIES) $(CARGO_JOBS)
 	@$(TARGET)/debug/brain dev --story
 
 bench: ## measure, and print the README's table
 	@tests/setup/setup.sh bench
-	cargo build $(BINARIES) $(CARGO_JOBS)
+	$(LINTING) cargo build $(BINARIES) $(CARGO_JOBS)
 	cargo build --release -p brain-server -p brain-watcher -p brain-tests $(CARGO_JOBS)
 	@$(TARGET)/release/bench

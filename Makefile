@@ -9,7 +9,7 @@ TOOLS := .setup
 # nothing is built twice for `make demo` and `make test`. For the same reason binaries are run from where they are built.
 BINARIES := --workspace --bins --test story
 # Clippy compiles brain's own crates: one pass builds and lints, where `cargo clippy` would read the whole AWS SDK once more.
-# Every target builds so: what one has built, the next one takes.
+# What is built for development is built so by every target: what one has built, the next one takes.
 LINTING := RUSTC_WORKSPACE_WRAPPER=clippy-driver
 # Most tests wait for other programs: more of them at a time than there are cores.
 THREADS := $(shell echo $$((2 * $$(nproc))))

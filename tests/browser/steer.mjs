@@ -60,7 +60,7 @@ run(async () => {
   await page.getByRole("link", { name: "Cancel, and roll back" }).click();
   await confirm(page, "Cancel, and roll back", "it leaks");
   await reads(page, "Way back");
-  await reads(list, "deploy is rolled back: cancelled by ann: it leaks");
+  await reads(page, "cancelled by ann: it leaks");
   await reads(page, "0.0.4: 100%");
   // The list that shows what is being deployed empties by itself.
   await reads(list, "No project fits");

@@ -28,7 +28,10 @@ fn held_at_a_third(world: &World) -> Value {
 #[tokio::test]
 async fn a_person_deploys_and_steers_by_clicking_and_sees_every_share() -> Result<()> {
     let world = World::start().await?;
-    world.first_deployment_of(held_at_a_third(&world)).await?;
+    let mut definition = held_at_a_third(&world);
+    let steps = definition["rolloutPolicy"]["steps"].as_array_mut().context("no steps")?;
+    steps.push(json!({"percent": 67, "bake": "600s"}));
+    world.first_deployment_of(definition).await?;
     let mut script = Script::start("deploy", &world.server.http_address())?;
     script.says("open").await?;
     world.registry.push("flowcommerce/user", "0.0.5", "0.0.5").await?;
@@ -40,7 +43,7 @@ async fn a_person_deploys_and_steers_by_clicking_and_sees_every_share() -> Resul
     );
     let controls = deployment["controls"].as_array().context("no controls")?;
     let done: Vec<String> = controls.iter().map(|control| text(&control["what"])).collect();
-    assert_eq!(done, ["promote", "pause", "resume"]);
+    assert_eq!(done, ["promote", "pause", "resume", "promote"]);
     world.unharmed().await
 }
 

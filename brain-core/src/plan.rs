@@ -58,8 +58,9 @@ pub struct Plan {
     pub edition: u32,
 }
 
-/// The rules of today. Since 1, capacity that is not given back fails no deployment.
-pub const EDITION: u32 = 1;
+/// The rules of today. Since 1, capacity that is not given back fails no deployment. Since 2, the way back does not wait for a
+/// version that is not well by itself.
+pub const EDITION: u32 = 2;
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 fn is_first(edition: &u32) -> bool {
@@ -178,6 +179,9 @@ pub enum Step {
         healthy: u32,
         /// Task failures after which the step has failed; 0: not counted.
         max_task_failures: u32,
+        /// Whether fewer, and tasks that are not healthy, are enough: what gives way may be unwell, and has only to go.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        at_most: bool,
     },
     /// The service has served its share for a while, and all of it is healthy at the end.
     Bake {
@@ -326,6 +330,7 @@ pub fn plan(spec: &ProjectSpec, policy: &RolloutPolicy, goal: Goal<'_>, serving:
         watched: service.clone(),
         unproven,
         max_task_failures: policy.max_task_failures,
+        bears_the_sick: true,
         weighing: None,
     };
     let to =
@@ -455,6 +460,9 @@ impl fmt::Display for Step {
             Self::Scale { service, desired, .. } => write!(f, "scale {service} to {desired}"),
             Self::Weigh { service, percent, .. } => write!(f, "send {percent}% of requests to {service}"),
             Self::Verify { service, healthy: 0, .. } => write!(f, "see {service} drained"),
+            Self::Verify { service, healthy, at_most: true, .. } => {
+                write!(f, "see no more than {} of {service}", counted(*healthy, "task"))
+            }
             Self::Verify { service, healthy, .. } => {
                 write!(f, "see {} of {service}", counted(*healthy, "healthy task"))
             }

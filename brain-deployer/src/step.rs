@@ -198,8 +198,8 @@ pub async fn observe(context: &Context, step: &Step) -> Result<Observed> {
             let goal = weigh::Goal { group: *group, percent: *percent, healthy: *healthy };
             weigh::weigh(context, service, goal, *follows_health).await
         }
-        Step::Verify { service, healthy, max_task_failures } => {
-            shift::verify(context, service, *healthy, *max_task_failures).await
+        Step::Verify { service, healthy, max_task_failures, at_most } => {
+            shift::verify(context, service, *healthy, *max_task_failures, *at_most).await
         }
         Step::Bake { service, healthy, duration, max_task_failures } => {
             shift::bake(context, service, *healthy, *duration, *max_task_failures).await

@@ -207,6 +207,54 @@ async fn a_step_that_takes_too_long_is_rolled_back_with_what_it_waited_for() -> 
     world.unharmed().await
 }
 
+/// The version that runs is sick from now on: its tasks end soon after they have begun, and so do those that ECS starts anew.
+async fn sicken_the_running_version(world: &World, behaviours: Value) -> Result<()> {
+    world.lab.settings(json!({ "behaviours": behaviours })).await?;
+    let stop_all = "e = boto3.client('ecs'); c = 'user-ecs-cluster'; \
+                    [e.stop_task(cluster=c, task=t) for t in e.list_tasks(cluster=c)['taskArns']]";
+    world.lab.boto3(stop_all).await?;
+    eventually("the running version to be sick", || async {
+        let production = world.production().await?;
+        ensure!(!production.contains("100%"), "{production}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_fix_takes_the_place_of_a_version_that_is_sick_by_itself() -> Result<()> {
+    let world = World::start().await?;
+    world.first_deployment().await?;
+    sicken_the_running_version(&world, json!([{"match": "0-0-4", "behaviour": "crash", "delay_ms": 50}])).await?;
+    let fix = world.begin_shift().await?;
+    world.succeeded(&fix).await?;
+    eventually("production reads 0.0.5: 100%", || async {
+        let production = world.production().await?;
+        ensure!(production == "0.0.5: 100%", "{production:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_bad_version_is_taken_back_though_the_one_before_is_sick_too() -> Result<()> {
+    let world = World::start().await?;
+    let mut project = world.definition();
+    project["rolloutPolicy"] = json!({"stepTimeout": "12s"});
+    world.first_deployment_of(project).await?;
+    let crash = |version| json!({"match": version, "behaviour": "crash", "delay_ms": 50});
+    sicken_the_running_version(&world, json!([crash("0-0-4"), crash("0-0-5")])).await?;
+    let name = world.begin_shift().await?;
+    let deployment = world.ended(&name).await?;
+    assert_eq!(deployment["phase"], "DEPLOYMENT_PHASE_FAILED", "{deployment}");
+    let reason = text(&deployment["reason"]);
+    assert!(reason.contains("exit code 1") && reason.contains("not all of it is healthy"), "{reason}");
+    for (name, service) in world.lab.fingerprint().await?["services"].as_object().cloned().unwrap_or_default() {
+        assert_eq!(service["desired"], if name.contains("0-0-5") { 0 } else { 3 }, "{name}");
+    }
+    Ok(())
+}
+
 /// Deploys a project that differs from the story's; answers why the first deployment failed.
 async fn refused(world: &World, project: Value) -> Result<String> {
     world.create(project).await?;

@@ -25,7 +25,34 @@ impl Deployment {
         let step = self.current_step().map(ToString::to_string).unwrap_or_default();
         let again = self.current_step_times().is_some_and(|times| times.watched.restarts > 0);
         let again = if again { " after it began again" } else { "" };
-        Ok(self.step_failed(spec, format!("\"{step}\" took longer than {seconds} s{again}{waiting}"), cause, at))
+        let why = format!("\"{step}\" took longer than {seconds} s{again}{waiting}");
+        if self.is_back_and_unwell() {
+            return Ok(self.left_unwell(&why, at));
+        }
+        Ok(self.step_failed(spec, why, cause, at))
+    }
+
+    /// Whether the old version has its tasks back, and nothing is waited for but their health.
+    fn is_back_and_unwell(&self) -> bool {
+        let Some(Rollback { plan, .. }) = &self.rollback else { return false };
+        let awaited = match self.current_step() {
+            Some(Step::Verify { service, healthy: 1.., at_most: false, .. }) => service,
+            _ => return false,
+        };
+        plan.edition >= 2 && plan.to.iter().any(|old| old.service == *awaited)
+    }
+
+    /// A version that is sick by itself is not made healthy by another attempt: what was asked for is there, and ECS goes on
+    /// to start its tasks.
+    fn left_unwell(&mut self, why: &str, at: Timestamp) -> Vec<Effect> {
+        let first = self.reason.take().map(|first| format!("{first}; ")).unwrap_or_default();
+        self.reason = Some(format!("{first}the old version is back, and not all of it is healthy: {why}"));
+        let mut effects = vec![self.interrupt()];
+        effects.extend(self.advance(at));
+        if self.wants_deployer() {
+            effects.push(Effect::HandOut);
+        }
+        effects
     }
 
     /// Only where the new version's tasks were awaited, and nothing else was missing, is it at fault. A gate that waits has

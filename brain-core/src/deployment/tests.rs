@@ -15,6 +15,7 @@ mod lease;
 mod notices;
 mod reading;
 mod watch;
+mod way_back;
 
 fn spec() -> ProjectSpec {
     let target =

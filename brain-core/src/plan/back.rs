@@ -49,6 +49,7 @@ fn back_to(spec: &ProjectSpec, policy: &RolloutPolicy, failed: &Plan, cursor: us
         weighing: Weighing::back_to(&to, &from, &unproven(&serving)),
         unproven: unproven(&serving),
         max_task_failures: 0,
+        bears_the_sick: failed.edition >= 2,
     };
     let mut steps = Vec::new();
     if let Some(weighing) = &shifting.weighing {

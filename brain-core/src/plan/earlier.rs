@@ -25,6 +25,7 @@ pub(super) fn rollback(spec: &ProjectSpec, policy: &RolloutPolicy, failed: &Plan
         watched: String::new(),
         unproven: Vec::new(),
         max_task_failures: 0,
+        bears_the_sick: false,
         weighing: None,
     };
     let mut target = original.clone();

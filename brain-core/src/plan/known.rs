@@ -97,6 +97,8 @@ fn known_at(plan: &Plan, cursor: usize) -> BTreeMap<String, Known> {
                 let trusted = known.proven && goal != Some(service);
                 known.scaled(*desired, done, trusted);
             }
+            // That it is no more its step has set, and of health it says nothing.
+            Step::Verify { at_most: true, .. } => {}
             Step::Verify { service, healthy, .. } | Step::Bake { service, healthy, .. } if done => {
                 all.entry(service.clone()).or_insert(Known::NEW).seen(*healthy);
             }

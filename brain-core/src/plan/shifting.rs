@@ -18,6 +18,10 @@ pub(super) struct Shifting {
     /// Services that no deployment has succeeded with: they give way first, in this order, and nobody waits for their health.
     pub(super) unproven: Vec<String>,
     pub(super) max_task_failures: u32,
+    /// Whether health is waited for only of the new service and at the end. In between, each count is lowered only while enough
+    /// others are healthy, so that nothing is lost; and a version that is sick by itself neither keeps the next one away nor
+    /// the one before.
+    pub(super) bears_the_sick: bool,
     /// How requests move where they are weighted.
     pub(super) weighing: Option<Weighing>,
 }
@@ -71,8 +75,10 @@ impl Shifting {
             }
             let keeps = if step.raises() { 0 } else { self.keeps.min(floor) };
             steps.push(self.scale(&step.service, step.to, keeps));
-            if step.to == 0 || !self.gives(&step.service) {
+            if step.to == 0 || step.service == self.watched || !(self.bears_the_sick || self.gives(&step.service)) {
                 self.verify(steps, &step.service, step.to);
+            } else if !step.raises() && !self.gives(&step.service) {
+                self.see(steps, &step.service, step.to, true);
             }
         }
         if let Some(weighing) = &self.weighing
@@ -131,8 +137,12 @@ impl Shifting {
     }
 
     pub(super) fn verify(&self, steps: &mut Vec<Step>, service: &str, healthy: u32) {
+        self.see(steps, service, healthy, false);
+    }
+
+    fn see(&self, steps: &mut Vec<Step>, service: &str, healthy: u32, at_most: bool) {
         let max_task_failures = if service == self.watched { self.max_task_failures } else { 0 };
-        let step = Step::Verify { service: service.to_owned(), healthy, max_task_failures };
+        let step = Step::Verify { service: service.to_owned(), healthy, max_task_failures, at_most };
         // Weights change nothing of the tasks.
         let last = steps.iter().rev().find(|last| !matches!(last, Step::Weigh { .. }));
         if last != Some(&step) {

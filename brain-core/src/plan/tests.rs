@@ -100,7 +100,8 @@ fn the_next_one_shifts_one_by_one_with_an_instance_more() {
         expected.push(format!("scale {new} to {up}"));
         expected.push(format!("see {} of {new}", counted(up, "healthy task")));
         expected.push(format!("scale old to {down}"));
-        expected.push(format!("see {} of old", counted(down, "healthy task")));
+        // It may be sick by itself, and is not waited for.
+        expected.push(format!("see no more than {} of old", counted(down, "task")));
     }
     expected.push("have 4 instances".to_owned());
     expected.push(format!("scale {new} to 3"));
@@ -180,7 +181,6 @@ fn a_rollback_first_takes_the_tasks_that_never_became_healthy() {
             &format!("scale {new} to 1"),
             "have 4 instances",
             "scale old to 3",
-            "see 3 healthy tasks of old",
             &format!("scale {new} to 0"),
             &format!("see {new} drained"),
             "see 3 healthy tasks of old",
@@ -208,6 +208,11 @@ fn the_way_back_of_a_plan_that_an_earlier_release_made_has_the_steps_that_it_had
         "give empty instances back, keep 3",
     ];
     assert_eq!(said(&rollback(&spec, &spec.rollout_policy, &plan, cursor.unwrap())), drained);
+    // One of the first edition waited for health before each task that it took away.
+    let mut first = plan.clone();
+    (first.settles, first.edition) = (true, 1);
+    let back = said(&rollback(&spec, &spec.rollout_policy, &first, cursor.unwrap()));
+    assert_eq!(back[3..5], ["see 3 healthy tasks of old", &format!("scale {new} to 0")]);
     // Today's first makes certain of what the step that was begun may have done.
     plan.settles = true;
     let back = said(&rollback(&spec, &spec.rollout_policy, &plan, cursor.unwrap()));

@@ -55,8 +55,14 @@ pub(super) async fn scale(context: &Context, name: &str, desired: u32, floor: u3
     }))
 }
 
-/// Exactly so many tasks run, all healthy; or too many have failed.
-pub(super) async fn verify(context: &Context, name: &str, healthy: u32, max_task_failures: u32) -> Result<Observed> {
+/// Exactly so many tasks run, all healthy, or `at_most` so many in whatever state; or too many have failed.
+pub(super) async fn verify(
+    context: &Context,
+    name: &str,
+    healthy: u32,
+    max_task_failures: u32,
+    at_most: bool,
+) -> Result<Observed> {
     let (began, services) = context.services(name).await?;
     let service = match active_of(&services, name) {
         Ok(service) => service.clone(),
@@ -71,7 +77,10 @@ pub(super) async fn verify(context: &Context, name: &str, healthy: u32, max_task
         (live, well) = (own, Some(own_well));
         look = Some(health::look(context, began, services, &health).await?);
     }
-    let reached = settled && live == healthy && well == Some(healthy);
+    let reached = match at_most {
+        true => service.desired == healthy && service.running <= healthy,
+        false => settled && live == healthy && well == Some(healthy),
+    };
     if reached && healthy == 0 {
         // A task on its way out holds its port until it is gone.
         let stopped = context.stopped().await?;
@@ -155,7 +164,7 @@ pub(super) async fn bake(
     duration: Duration,
     max_task_failures: u32,
 ) -> Result<Observed> {
-    match verify(context, name, healthy, max_task_failures).await? {
+    match verify(context, name, healthy, max_task_failures, false).await? {
         Observed::Done(_) if context.watch.well() < duration => {
             let why = format!("watching {healthy} healthy tasks of {name} for {} s", duration.as_secs());
             Ok(Observed::Watched { why, cause: Cause::Version, well: true })

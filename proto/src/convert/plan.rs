@@ -161,8 +161,8 @@ fn step_to_proto(step: &Step, timeout: Duration) -> v1::Step {
             let target_group = group_to_proto(Some(group)).into();
             Action::Weigh(v1::WeighStep { service, target_group, percent, healthy, follows_health })
         }
-        Step::Verify { service, healthy, max_task_failures } => {
-            Action::Verify(v1::VerifyStep { service, healthy, max_task_failures })
+        Step::Verify { service, healthy, max_task_failures, at_most } => {
+            Action::Verify(v1::VerifyStep { service, healthy, max_task_failures, at_most })
         }
         Step::Bake { service, healthy, duration, max_task_failures } => {
             let duration = Some(duration_to_proto(duration));
@@ -206,8 +206,8 @@ fn step_from_proto(step: v1::Step) -> Result<Step, ConvertError> {
         Action::Weigh(v1::WeighStep { service, target_group, percent, healthy, follows_health }) => {
             Step::Weigh { service, group: group_required(target_group)?, percent, healthy, follows_health }
         }
-        Action::Verify(v1::VerifyStep { service, healthy, max_task_failures }) => {
-            Step::Verify { service, healthy, max_task_failures }
+        Action::Verify(v1::VerifyStep { service, healthy, max_task_failures, at_most }) => {
+            Step::Verify { service, healthy, max_task_failures, at_most }
         }
         Action::Bake(v1::BakeStep { service, healthy, duration, max_task_failures }) => {
             let duration = duration.map(duration_from_proto).unwrap_or_default();

@@ -226,6 +226,30 @@ async fn a_project_goes_back_to_the_release_before_and_refuses_when_there_is_non
 }
 
 #[tokio::test]
+async fn what_comes_back_comes_back_as_it_served_whatever_the_definition_says_now() -> Result<()> {
+    let world = World::start().await?;
+    world.first_deployment().await?;
+    let change = json!({
+        "project": {"name": "projects/user", "target": {"memoryMib": 384}},
+        "updateMask": "target.memoryMib",
+        "requestedBy": "ann",
+    });
+    world.caller().grpcurl("ProjectService/UpdateProject", &change).await?;
+    let shift = world.begin_shift().await?;
+    world.succeeded(&shift).await?;
+    let request = json!({"parent": "projects/user", "requestedBy": "ann", "reason": "384 MiB are too little"});
+    let back = world.caller().grpcurl("DeploymentService/RollbackProject", &request).await?;
+    world.succeeded(&text(&back["deployment"]["name"])).await?;
+    // 0.0.5 has the second revision, and a third one would be of today's definition.
+    let is_first = "e = boto3.client('ecs'); c = 'user-ecs-cluster'; \
+                    [s] = [s for s in e.list_services(cluster=c)['serviceArns'] if '0-0-4' in s]; \
+                    d = e.describe_services(cluster=c, services=[s])['services'][0]['taskDefinition']; \
+                    assert d.endswith(':1'), d";
+    world.lab.boto3(is_first).await?;
+    world.unharmed().await
+}
+
+#[tokio::test]
 async fn where_the_policy_says_so_a_failed_step_waits_for_a_person() -> Result<()> {
     let world = world_with(json!({"onFailure": "ON_FAILURE_PAUSE"})).await?;
     world.lab.settings(json!({"behaviours": [{"match": "0-0-5", "behaviour": "crash", "delay_ms": 50}]})).await?;

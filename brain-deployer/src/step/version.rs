@@ -43,8 +43,9 @@ pub(super) async fn service(
             if let Some(claim) = resource.claim(&found.tags, tagged, context.version_tags(version)) {
                 return Ok(claim);
             }
-            // What comes back comes back as it was, though the project's definition has changed since.
-            if found.task_definition == definition || (found.desired > 0 && context.goes_back) {
+            // What comes back comes back as it was, though the project's definition has changed since: with the memory, the
+            // environment and the command that it has served with. Its name holds its image.
+            if found.task_definition == definition || context.goes_back {
                 return Ok(in_group(context, &found, &behind));
             }
             if found.desired > 0 {

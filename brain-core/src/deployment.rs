@@ -323,6 +323,7 @@ impl Deployment {
         let effects = match fact {
             Fact::Leased(lease) => self.leased(lease, at)?,
             Fact::LeaseEnded => self.lease_ended(at)?,
+            Fact::Unattended { since } => self.unattended(since, at)?,
             Fact::Reported { generation, rollback, step, outcome } => {
                 self.check_report(generation, rollback, step)?;
                 let mut effects = match outcome {

@@ -50,6 +50,7 @@ pub mod notifications;
 pub mod project;
 pub mod store;
 mod tagger;
+mod unattended;
 pub mod watchers;
 
 /// Changes of projects that a reader of the board may be behind before it is sent everything again.
@@ -58,6 +59,8 @@ const BOARD_BEHIND: usize = 4_096;
 const TAGGING_BEHIND: usize = 1_024;
 /// Time that calls have to end once the server is told to stop.
 const GRACE: Duration = Duration::from_secs(5);
+/// Name under which the server itself appears in events.
+const SERVER: &str = "brain-server";
 /// Calls that are decided at the same time; further ones wait. A stream counts until it is open.
 const CALLS_MAX: usize = 4_096;
 /// How often an idle connection is asked whether it lives, and how long it has to answer.
@@ -90,6 +93,8 @@ where
     metrics::begin();
     let store: Arc<dyn Store> = Arc::new(store::Measured::new(store));
     let loaded = store.load().await.context("the store could not be loaded")?;
+    let loaded =
+        unattended::account(&*store, loaded, clock.now()).await.context("the time away could not be stored")?;
     let tasks = TaskTracker::new();
     // The actors, hubs and streams end after the API has stopped taking calls.
     let ending = CancellationToken::new();

@@ -1,7 +1,7 @@
 //! What happens to a deployment, what is to be done then, and what does not fit.
 
 use super::{Lease, ServiceEvent, TaskFailure, beginning::Approval, control::ControlUsed};
-use crate::{drift::Drift, gate::Reading, id::ProjectId};
+use crate::{drift::Drift, gate::Reading, id::ProjectId, time::Timestamp};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -12,6 +12,11 @@ pub enum Fact {
     Leased(Lease),
     /// The lease ended without a renewal, or the deployer left.
     LeaseEnded,
+    /// The server was away, and is back: nobody could act from then on.
+    Unattended {
+        /// The last that is known of its being there.
+        since: Timestamp,
+    },
     /// A report about the current step.
     Reported {
         /// Generation of the reporter's lease.

@@ -32,9 +32,12 @@ impl Deployment {
         Some(self.counts_from?.plus(self.step_limit().saturating_sub(before)))
     }
 
-    /// Longest time of the current step. That of a bake counts from when it last began again.
+    /// Longest time of the current step. That of a bake counts from when it last began again; that of a gate on alarms is
+    /// longer by the time that they look at, once that is known.
     pub(super) fn step_limit(&self) -> Duration {
-        self.active_plan().step_timeout + self.current_step().map(Step::least).unwrap_or_default()
+        let least = self.current_step().map(Step::least).unwrap_or_default();
+        let reading = self.readings.get(&self.cursor).filter(|_| self.rollback.is_none());
+        self.active_plan().step_timeout + least + reading.map(|reading| reading.looks_back).unwrap_or_default()
     }
 
     /// Time that the current step has taken by `now`, pauses left out.
@@ -83,6 +86,23 @@ impl Deployment {
         self.counts_from = None;
         self.waiting = None;
         Ok(if self.paused.is_some() { Vec::new() } else { vec![Effect::HandOut] })
+    }
+
+    /// Whether its time went on while nobody was there.
+    #[must_use]
+    pub fn counts_time(&self) -> bool {
+        self.lease.is_some() && self.counts_from.is_some() && !self.phase.is_final()
+    }
+
+    /// Neither the time that the step may take nor that for which a service was seen well goes on without a server: no
+    /// deployer acts or watches for longer than its lease. What was seen and not stored before is lost with it.
+    pub(super) fn unattended(&mut self, since: Timestamp, at: Timestamp) -> Result<Vec<Effect>, IllegalEvent> {
+        if !self.counts_time() {
+            return Err(IllegalEvent::NotLeased);
+        }
+        self.count_leased(since);
+        self.counts_from = Some(at);
+        Ok(Vec::new())
     }
 
     /// Adds the time of the lease that is over to the step's, so that a step does not get its time anew with every lease.

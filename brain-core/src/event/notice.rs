@@ -185,6 +185,7 @@ impl Event {
             Fact::HeldBack { why } if !why.is_empty() => Notice::DeploymentWaiting,
             Fact::Leased(_)
             | Fact::LeaseEnded
+            | Fact::Unattended { .. }
             | Fact::Reported { .. }
             | Fact::DependencyMet(_)
             | Fact::HeldBack { .. }

@@ -214,6 +214,9 @@ impl Fact {
         match self {
             Self::Leased(lease) => told(Topic::Step, &format!("{} carries it out", lease.agent)),
             Self::LeaseEnded => told(Topic::Step, "its deployer has left it"),
+            Self::Unattended { since } => {
+                told(Topic::Step, &format!("brain-server is back; its time since {since} does not count"))
+            }
             Self::Reported { generation: _, rollback, step, outcome } => {
                 outcome.told(&StepNamed { deployment, rollback: *rollback, step: *step })
             }
@@ -379,6 +382,7 @@ mod tests {
             Change::ProductionObserved { services: Vec::new() },
             Change::DeploymentChanged { number: 1, fact: Fact::Admitted },
             Change::DeploymentChanged { number: 1, fact: Fact::LeaseEnded },
+            Change::DeploymentChanged { number: 1, fact: Fact::Unattended { since: Timestamp(0) } },
             Change::DriftObserved { drift: Vec::new() },
             Change::HoldSet { hold: Hold::Approvals(1), why: why() },
             Change::HoldLifted { lifted: Lifted::Pin, why: why() },

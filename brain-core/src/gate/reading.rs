@@ -1,9 +1,9 @@
 //! What a gate has read at one look, for people and for the record.
 
-use super::{Condition, Figures, Verdict, judge};
+use super::{Condition, Figures, Verdict, WINDOW_MAX, judge};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// What a gate says, and the figures that it says it of.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,19 +12,21 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// The figures; `None` where one is missing, and for alarms, which have none.
     pub figures: Option<Figures>,
+    /// Time after traffic moved that it looks at, where only the look tells: of alarms, which have periods of their own.
+    pub looks_back: Duration,
 }
 
 impl Judgement {
     /// What figures mean under a condition.
     #[must_use]
     pub fn of(condition: &Condition, figures: Figures) -> Self {
-        Self { verdict: judge(condition, figures), figures: Some(figures) }
+        Self { figures: Some(figures), ..judge(condition, figures).into() }
     }
 }
 
 impl From<Verdict> for Judgement {
     fn from(verdict: Verdict) -> Self {
-        Self { verdict, figures: None }
+        Self { verdict, figures: None, looks_back: Duration::ZERO }
     }
 }
 
@@ -41,16 +43,19 @@ pub struct Reading {
     /// The old version's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old: Option<Figure>,
+    /// Time after traffic moved that the gate looks at, where only its look tells, by which its step may take longer.
+    #[serde(default, skip_serializing_if = "Duration::is_zero")]
+    pub looks_back: Duration,
 }
 
 impl Reading {
     /// What was judged at that time.
     #[must_use]
     pub fn new(at: Timestamp, judgement: Judgement) -> Self {
-        let Judgement { verdict, figures } = judgement;
+        let Judgement { verdict, figures, looks_back } = judgement;
         let new = figures.and_then(|figures| Figure::new(figures.new));
         let old = figures.and_then(|figures| figures.old).and_then(Figure::new);
-        Self { at, verdict, new, old }
+        Self { at, verdict, new, old, looks_back: looks_back.min(WINDOW_MAX) }
     }
 }
 

@@ -123,7 +123,7 @@ async fn look(sources: &Sources<'_>, check: &Check, services: Services<'_>) -> R
         }
         Check::Alarms { names } => {
             let alarms = sources.watch.alarms(names).await.map_err(unanswered)?;
-            Ok(judge_alarms(names, &alarms, sources).into())
+            Ok(Judgement { looks_back: look_back(names, &alarms), ..judge_alarms(names, &alarms, sources).into() })
         }
         Check::Metrics(metrics) => {
             let ResourceNames { cluster, load_balancer, .. } = sources.names;
@@ -179,6 +179,12 @@ fn enough(seen: f64, minimum: u32, of: &str) -> Result<(), String> {
 fn unanswered(error: CloudError) -> String {
     let CloudError { action, code, message, kind: _ } = error;
     format!("AWS answers {action} with {code}: {message}")
+}
+
+/// Time after traffic moved that the alarms look at: the longest of theirs.
+fn look_back(names: &[String], alarms: &[Alarm]) -> Duration {
+    let asked = alarms.iter().filter(|alarm| names.contains(&alarm.name));
+    asked.map(|alarm| alarm.window.unwrap_or(COMPOSITE_WINDOW)).max().unwrap_or_default()
 }
 
 /// Red since traffic began to move: it fails. Red before: none of its doing, and no proof that it is good either. Fine as

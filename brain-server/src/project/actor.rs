@@ -1,7 +1,10 @@
 //! The actor of one project: decide → commit → apply → publish, one transition at a time.
 
 use super::{Command, CommandError, Project, Reply, batch::Batch};
-use crate::store::{StoreError, Transition};
+use crate::{
+    SERVER,
+    store::{StoreError, Transition},
+};
 use brain_core::{
     deployment::{
         Deployment, Effect, Fact, Request,
@@ -21,8 +24,6 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tracing::{Instrument, error, info, info_span, warn};
 
-/// Name under which the server itself appears in events.
-const SERVER: &str = "brain-server";
 /// Pause after a deadline that could not be recorded, because the store is unavailable.
 const RETRY_DEADLINE: Duration = Duration::from_secs(1);
 

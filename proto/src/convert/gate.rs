@@ -3,12 +3,12 @@
 use super::{
     ConvertError,
     deployment::{WHY_MAX, cut},
-    duration_to_proto, milliseconds, timestamp_from_proto, timestamp_to_proto,
+    duration_from_proto, duration_to_proto, milliseconds, timestamp_from_proto, timestamp_to_proto,
 };
 use crate::v1::{self, gate::Source};
 use brain_core::{
     gate::{
-        Check, Figure, Gate, Reading, Samples, Verdict,
+        Check, Figure, Gate, Reading, Samples, Verdict, WINDOW_MAX,
         metrics::{Metric, MetricSamples, Metrics},
         tasks::Tasks,
     },
@@ -17,7 +17,7 @@ use brain_core::{
 
 /// What a gate has read.
 pub(super) fn reading_to_proto(reading: &Reading) -> v1::GateReading {
-    let Reading { at, verdict, new, old } = reading.clone();
+    let Reading { at, verdict, new, old, looks_back } = reading.clone();
     let (verdict, why) = match verdict {
         Verdict::Pass => (v1::GateVerdict::Pass, String::new()),
         Verdict::Fail(why) => (v1::GateVerdict::Fail, why),
@@ -29,12 +29,13 @@ pub(super) fn reading_to_proto(reading: &Reading) -> v1::GateReading {
         why,
         new_figure: new.map(f64::from),
         old_figure: old.map(f64::from),
+        looks_back: (!looks_back.is_zero()).then(|| duration_to_proto(looks_back)),
     }
 }
 
 /// What a gate has read, as an agent reports it or a person is shown it. Texts are cut to their bounds.
 pub(super) fn reading_from_proto(reading: v1::GateReading) -> Result<Reading, ConvertError> {
-    let v1::GateReading { time, verdict, why, new_figure, old_figure } = reading;
+    let v1::GateReading { time, verdict, why, new_figure, old_figure, looks_back } = reading;
     let verdict = match v1::GateVerdict::try_from(verdict) {
         Ok(v1::GateVerdict::Pass) => Verdict::Pass,
         Ok(v1::GateVerdict::Fail) => Verdict::Fail(cut(why, WHY_MAX)),
@@ -48,6 +49,7 @@ pub(super) fn reading_from_proto(reading: v1::GateReading) -> Result<Reading, Co
         verdict,
         new: new_figure.and_then(Figure::new),
         old: old_figure.and_then(Figure::new),
+        looks_back: looks_back.map(duration_from_proto).unwrap_or_default().min(WINDOW_MAX),
     })
 }
 

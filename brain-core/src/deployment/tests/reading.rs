@@ -1,7 +1,7 @@
 //! What gates have read, beside their steps.
 
 use super::*;
-use crate::gate::{Check, Condition, Figures, Gate, Judgement, Reading};
+use crate::gate::{Check, Condition, Figures, Gate, Judgement, Reading, Verdict};
 
 fn gated() -> ProjectSpec {
     let mut spec = spec();
@@ -36,4 +36,30 @@ fn the_last_reading_of_each_gate_stays_with_its_step() {
     let fact = read(&gate, "", 3.0);
     gate = apply(&spec, gate, fact);
     assert_eq!(gate.readings.into_iter().collect::<Vec<_>>(), [(step, reading(0.5))], "step {next} is no gate");
+}
+
+#[test]
+fn a_gate_on_alarms_that_look_at_more_than_a_step_may_take_gets_that_time() {
+    let spec = gated();
+    let mut gate = until(&spec, running(&spec), |step| matches!(step, Step::Gate { .. }));
+    let usual = gate.deadline().unwrap();
+    let look = |hours| {
+        let hold =
+            Judgement { looks_back: Duration::from_hours(hours), ..Verdict::Hold("it looks at more".into()).into() };
+        Outcome::Read {
+            why: "it looks at more".into(),
+            cause: Cause::Surroundings,
+            reading: Reading::new(Timestamp(7), hold),
+        }
+    };
+    for (hours, longer) in [(2, 2), (200, 24)] {
+        let fact = report(&gate, look(hours));
+        gate = apply(&spec, gate, fact);
+        assert_eq!(gate.deadline(), Some(usual.plus(Duration::from_hours(longer))));
+    }
+    // What a step of the way back has the same place of takes no longer.
+    let back = apply(&spec, gate.clone(), Fact::TimedOut);
+    let back = apply(&spec, back, Fact::Leased(lease("a")));
+    let same = Deployment { cursor: gate.cursor, ..back };
+    assert_eq!(same.deadline(), Some(Timestamp(10).plus(spec.rollout_policy.step_timeout)));
 }

@@ -158,6 +158,11 @@ fn alarms_pass_while_all_are_ok_and_what_was_red_before_holds() {
     assert_eq!(judged(alarm("c", AlarmState::Ok, 0)), Verdict::Hold("alarm b does not exist".into()));
     let unknown = Alarm { name: "b".into(), state: AlarmState::Alarm, since: None, window };
     assert_eq!(judged(unknown), Verdict::Fail("alarm b is red".into()));
+    // A step may take longer by the longest of them, and not by those of others.
+    let composite = Alarm { window: None, ..alarm("b", AlarmState::Ok, 0) };
+    let other = Alarm { window: Some(Duration::from_hours(2)), ..alarm("c", AlarmState::Ok, 0) };
+    assert_eq!(look_back(&names, &[fine.clone(), composite.clone(), other]), Duration::from_mins(5));
+    assert_eq!(look_back(&names, &[composite]), COMPOSITE_WINDOW);
 }
 
 /// What is said of a gate that compares errors and wants 100 requests; an empty text when it passes.

@@ -64,6 +64,8 @@ const GOLDEN_WATCHED: &str = include_str!("golden_watched.hex");
 const GOLDEN_DEFINITION: &str = include_str!("golden_definition.hex");
 /// Those that came with what gates have read.
 const GOLDEN_READINGS: &str = include_str!("golden_readings.hex");
+/// Those that came with servers that were away, and versions that are sick by themselves.
+const GOLDEN_AWAY: &str = include_str!("golden_away.hex");
 
 fn spec() -> ProjectSpec {
     let target = TargetDraft {
@@ -259,6 +261,11 @@ fn consent() -> Transition {
 fn plan(spec: &ProjectSpec, policy: &RolloutPolicy, goal: Goal<'_>, serving: &[ServiceCount]) -> Plan {
     let mut plan = Plan { settles: false, edition: 0, ..plan::plan(spec, policy, goal, serving) };
     plan.steps.retain(|step| !matches!(step, Step::Preflight { .. }));
+    for step in &mut plan.steps {
+        if let Step::Verify { at_most, .. } = step {
+            *at_most = false;
+        }
+    }
     plan
 }
 
@@ -435,6 +442,7 @@ fn events_that_earlier_releases_wrote_are_read_for_ever() {
         (GOLDEN_WATCHED, watched()),
         (GOLDEN_DEFINITION, definition()),
         (GOLDEN_READINGS, reading::readings()),
+        (GOLDEN_AWAY, reading::away()),
     ] {
         let now = hex(&encode_transitions(std::slice::from_ref(&transition)).unwrap());
         let golden = bytes(golden);

@@ -1,4 +1,4 @@
-//! What gates have read.
+//! What gates have read, and what came with the time that steps may take.
 
 use super::*;
 use brain_core::gate::{Condition, Figures, Judgement, Reading, Verdict};
@@ -22,4 +22,22 @@ pub(super) fn readings() -> Transition {
         }
     };
     transition(judgements.map(read).to_vec())
+}
+
+pub(super) fn away() -> Transition {
+    let mut request = request_of(&spec());
+    let verify = Step::Verify { service: "s".into(), healthy: 2, max_task_failures: 0, at_most: true };
+    (request.plan.settles, request.plan.edition) = (true, 2);
+    request.plan.steps.push(verify);
+    let hold = Verdict::Hold("alarm a has to look at 900 s".into());
+    let judgement = Judgement { looks_back: Duration::from_mins(15), ..hold.into() };
+    let reading = Reading::new(Timestamp(1_700_000_000_789), judgement);
+    let outcome = Outcome::Read { why: "w".into(), cause: Cause::Surroundings, reading };
+    let facts = [
+        Fact::Reported { generation: 1, rollback: false, step: 2, outcome },
+        Fact::Unattended { since: Timestamp(1_700_000_000_456) },
+    ];
+    let mut changes = vec![Change::DeploymentRequested(Box::new(request))];
+    changes.extend(facts.map(|fact| Change::DeploymentChanged { number: 1, fact }));
+    transition(changes)
 }

@@ -201,6 +201,7 @@ region = "us-east-1"
 container_port = 9000
 desired_count = 3
 environment = { MODE = "production" }
+health_check_grace_period = "90s"
 
 [rollout_policy]
 step_timeout = "300s"
@@ -211,7 +212,9 @@ steps = [{ percent = 10, bake = "60s", hold = true }]
     fn a_file_has_the_names_of_the_api() {
         let project = parse_project(USER).unwrap();
         assert_eq!(project.name, "projects/user");
-        assert_eq!(project.target.as_ref().map(|target| target.container_port), Some(9_000));
+        let target = project.target.clone().unwrap_or_default();
+        assert_eq!(target.container_port, 9_000);
+        assert_eq!(target.health_check_grace_period.map(|period| period.seconds), Some(90));
         let policy = project.rollout_policy.clone().unwrap_or_default();
         assert_eq!(policy.step_timeout.map(|timeout| timeout.seconds), Some(300));
         assert!(policy.steps[0].hold);

@@ -36,6 +36,7 @@ async fn every_fault_of_a_definition_is_a_violation_of_its_field() -> Result<()>
     bad["target"]["containerPort"] = json!(65_536);
     bad["target"]["ecsAgentSettings"] = json!({"ECS_X": "two\nlines"});
     bad["target"]["roleArn"] = json!("brain");
+    bad["target"]["healthCheckGracePeriod"] = json!("7201s");
     bad["rolloutPolicy"] = json!({"steps": [{"percent": 50}, {"percent": 40}, {"percent": 101}]});
     let answer = refused(&server, "ProjectService/CreateProject", json!({"project": bad})).await;
     for expected in [
@@ -49,6 +50,7 @@ async fn every_fault_of_a_definition_is_a_violation_of_its_field() -> Result<()>
         "project.target.ecs_agent_settings",
         "cannot be quoted",
         "project.target.role_arn",
+        "project.target.health_check_grace_period must be 0 s to 2 h",
         "project.rollout_policy.steps[1].percent must be more than the step before",
         "project.rollout_policy.steps[2].percent must be 1 to 100, not 101",
     ] {

@@ -1,7 +1,8 @@
 //! The rules of a project's definition. Every rule is checked, so that one answer names every fault.
 
 use super::{
-    DependencyDraft, GateDraft, ProjectDraft, ProjectSpec, RolloutPolicyDraft, Source, Target, TargetDraft, Violation,
+    DependencyDraft, GRACE_PERIOD_DEFAULT, GRACE_PERIOD_MAX, GateDraft, ProjectDraft, ProjectSpec, RolloutPolicyDraft,
+    Source, Target, TargetDraft, Violation,
 };
 use crate::{
     dependency::{DEPENDENCIES_MAX, Dependency},
@@ -12,7 +13,10 @@ use crate::{
     traffic::LoadBalancerKind,
     version::version_of,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use url::Url;
 
 mod policy;
@@ -249,7 +253,17 @@ fn check_target(
         role_arn: check_role(faults, draft.role_arn),
         launch_kind: draft.launch_kind,
         load_balancer_kind: draft.load_balancer_kind,
+        health_check_grace_period: check_grace_period(faults, draft.health_check_grace_period_ms),
     }
+}
+
+/// AWS counts it in whole seconds.
+fn check_grace_period(faults: &mut Faults, ms: Option<i64>) -> Duration {
+    let Some(ms) = ms else { return GRACE_PERIOD_DEFAULT };
+    let period = u64::try_from(ms).map(Duration::from_millis).ok();
+    let period = period.filter(|period| *period <= GRACE_PERIOD_MAX && period.subsec_nanos() == 0);
+    faults.require(period.is_some(), "target.health_check_grace_period", "must be 0 s to 2 h, in whole seconds");
+    period.unwrap_or_default()
 }
 
 /// What AWS asks of an application load balancer beyond what it asks of a classic one.
@@ -387,7 +401,24 @@ mod tests {
         let spec = draft().validate(|port| Ok(port.unwrap_or(6041))).unwrap();
         assert_eq!(spec.source.branch, "master");
         assert_eq!((spec.target.host_port, spec.target.max_instances, spec.target.listener_port), (6041, 4, 80));
+        assert_eq!(spec.target.health_check_grace_period, GRACE_PERIOD_DEFAULT);
         assert_eq!(spec.rollout_policy, RolloutPolicy::default());
+    }
+
+    #[test]
+    fn a_grace_period_is_none_to_two_hours_in_whole_seconds() {
+        let with = |ms| {
+            let mut draft = draft();
+            draft.target.as_mut().unwrap().health_check_grace_period_ms = Some(ms);
+            draft
+        };
+        for seconds in [0, 1, 7_200] {
+            let spec = with(seconds * 1_000).validate(|_| Ok(6041)).unwrap();
+            assert_eq!(i64::try_from(spec.target.health_check_grace_period.as_secs()), Ok(seconds));
+        }
+        for ms in [-1_000, 500, 7_201_000] {
+            assert_eq!(fields(with(ms)), ["project.target.health_check_grace_period"], "{ms} ms");
+        }
     }
 
     #[test]

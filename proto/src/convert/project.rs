@@ -113,6 +113,7 @@ fn target_from_proto(target: v1::Target) -> TargetDraft {
         role_arn,
         launch_kind: _,
         load_balancer_kind: _,
+        health_check_grace_period,
     } = target;
     TargetDraft {
         region,
@@ -139,6 +140,7 @@ fn target_from_proto(target: v1::Target) -> TargetDraft {
         role_arn,
         launch_kind,
         load_balancer_kind,
+        health_check_grace_period_ms: health_check_grace_period.map(milliseconds),
     }
 }
 
@@ -253,6 +255,7 @@ fn target_to_proto(target: &Target) -> v1::Target {
         role_arn,
         launch_kind,
         load_balancer_kind,
+        health_check_grace_period,
     } = target.clone();
     let load_balancer_kind = match load_balancer_kind {
         LoadBalancerKind::Classic => v1::LoadBalancerKind::Classic,
@@ -287,6 +290,7 @@ fn target_to_proto(target: &Target) -> v1::Target {
         role_arn: role_arn.unwrap_or_default(),
         launch_kind: launch_kind.into(),
         load_balancer_kind: load_balancer_kind.into(),
+        health_check_grace_period: Some(duration_to_proto(health_check_grace_period)),
     }
 }
 
@@ -397,6 +401,7 @@ mod tests {
                 desired_count: 3,
                 command: vec!["production".into()],
                 certificate_arn: "arn:aws:acm:x".into(),
+                health_check_grace_period_ms: Some(0),
                 ..TargetDraft::default()
             }),
             ..ProjectDraft::default()

@@ -262,6 +262,8 @@ pub struct Service {
     pub task_definition: String,
     /// Name of the target group that it is in; `None` behind a classic load balancer.
     pub target_group: Option<String>,
+    #[serde(default)]
+    pub health_check_grace_seconds: u32,
     pub tags: Tags,
     /// ECS's newest events, newest first.
     pub events: Vec<ServiceEvent>,
@@ -295,6 +297,7 @@ pub struct NewService {
     pub behind: Behind,
     pub container: String,
     pub container_port: u16,
+    pub health_check_grace_seconds: u32,
     pub client_token: String,
     pub tags: Tags,
 }
@@ -464,6 +467,8 @@ pub trait ContainerPort: Send + Sync {
     async fn set_desired(&self, cluster: &str, service: &str, desired: u32) -> Result<Service>;
     /// Sets the task definition.
     async fn set_task_definition(&self, cluster: &str, service: &str, definition: &str) -> Result<()>;
+    /// Sets the time after a task's start in which ECS does not end it for its health checks. Tasks stay as they are.
+    async fn set_health_check_grace(&self, cluster: &str, service: &str, seconds: u32) -> Result<()>;
     /// Moves a service to another target group, by its name. Only for one that has no task: others would be replaced.
     async fn set_target_group(&self, cluster: &str, service: &str, group: &str, container: (&str, u16)) -> Result<()>;
     /// Tasks of a service, or of the whole cluster: those that are to run, or those that are not.

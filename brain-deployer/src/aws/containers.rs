@@ -217,6 +217,7 @@ impl ContainerPort for Aws {
             .desired_count(0)
             .load_balancers(balancer.build())
             .deployment_configuration(deployment.build())
+            .health_check_grace_period_seconds(signed(service.health_check_grace_seconds))
             .client_token(&service.client_token)
             .propagate_tags(PropagateTags::Service)
             .set_tags(Some(aws_tags(&service.tags)));
@@ -249,6 +250,12 @@ impl ContainerPort for Aws {
 
     async fn set_task_definition(&self, cluster: &str, service: &str, definition: &str) -> Result<()> {
         let request = self.ecs.update_service().cluster(cluster).service(service).task_definition(definition);
+        self.call("UpdateService", request.send()).await.map(drop)
+    }
+
+    async fn set_health_check_grace(&self, cluster: &str, service: &str, seconds: u32) -> Result<()> {
+        let request = self.ecs.update_service().cluster(cluster).service(service);
+        let request = request.health_check_grace_period_seconds(signed(seconds));
         self.call("UpdateService", request.send()).await.map(drop)
     }
 

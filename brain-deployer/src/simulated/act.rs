@@ -37,6 +37,7 @@ pub enum Act {
     DeleteService { name: String },
     SetDesired { service: String, desired: u32 },
     SetTaskDefinition { service: String, definition: String },
+    SetHealthCheckGrace { service: String, seconds: u32 },
     Tag { resource: Tagged, tags: Tags },
     SetTargetGroup { service: String, group: String },
     CreateApplication { name: String, tags: Tags },
@@ -76,7 +77,10 @@ impl Act {
             Self::DeregisterTaskDefinition { .. } => "DeregisterTaskDefinition",
             Self::DeleteService { .. } => "DeleteService",
             Self::CreateService(_) => "CreateService",
-            Self::SetDesired { .. } | Self::SetTaskDefinition { .. } | Self::SetTargetGroup { .. } => "UpdateService",
+            Self::SetDesired { .. }
+            | Self::SetTaskDefinition { .. }
+            | Self::SetHealthCheckGrace { .. }
+            | Self::SetTargetGroup { .. } => "UpdateService",
             Self::CreateApplication { .. } => "CreateLoadBalancer",
             Self::CreateTargets(_) => "CreateTargetGroup",
             Self::SetTargetCheck { .. } => "ModifyTargetGroup",
@@ -96,6 +100,7 @@ impl Act {
             | Self::DeleteService { .. }
             | Self::SetDesired { .. }
             | Self::SetTargetGroup { .. }
+            | Self::SetHealthCheckGrace { .. }
             | Self::SetTaskDefinition { .. } => self.apply_to_services(world, now_ms),
             Self::CreateGroup(_)
             | Self::SetGroupMax { .. }
@@ -255,6 +260,7 @@ impl Act {
     fn apply_to_services(&self, world: &mut World, now_ms: i64) -> Result<(), &'static str> {
         match self.clone() {
             Self::CreateService(service) => {
+                let health_check_grace_seconds = service.health_check_grace_seconds;
                 let NewService { cluster, name, task_definition, behind, client_token, tags, .. } = service;
                 let target_group = behind.target_group().cloned();
                 if target_group.as_ref().is_some_and(|group| !world.is_forwarded_to(group)) {
@@ -282,6 +288,7 @@ impl Act {
                     pending: 0,
                     task_definition,
                     target_group,
+                    health_check_grace_seconds,
                     tags,
                     events: Vec::new(),
                 };
@@ -309,6 +316,10 @@ impl Act {
             }
             Self::SetTaskDefinition { service, definition } => {
                 active(world, &service)?.shown.task_definition = definition;
+                Ok(())
+            }
+            Self::SetHealthCheckGrace { service, seconds } => {
+                active(world, &service)?.shown.health_check_grace_seconds = seconds;
                 Ok(())
             }
             _ => Ok(()),

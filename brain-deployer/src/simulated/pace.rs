@@ -13,7 +13,8 @@ pub struct Pace {
     pub healthy_ms: i64,
     /// For which a faulty task runs until it crashes.
     pub crash_ms: i64,
-    /// For which a task runs that never is healthy, until ECS ends it for its health checks.
+    /// For which a task runs that never is healthy, until ECS ends it for its health checks; or for its service's grace period,
+    /// if that is longer.
     pub unhealthy_ms: i64,
     /// For which a task drains.
     pub drain_ms: i64,

@@ -273,6 +273,10 @@ impl ContainerPort for Client {
         self.act(Act::SetTaskDefinition { service, definition }).await
     }
 
+    async fn set_health_check_grace(&self, _: &str, service: &str, seconds: u32) -> Result<()> {
+        self.act(Act::SetHealthCheckGrace { service: service.to_owned(), seconds }).await
+    }
+
     async fn set_target_group(&self, _: &str, service: &str, group: &str, _: (&str, u16)) -> Result<()> {
         self.act(Act::SetTargetGroup { service: service.to_owned(), group: group.to_owned() }).await
     }

@@ -191,7 +191,9 @@ impl World {
             host.joined = true;
         }
         for task in self.tasks.values_mut() {
-            task.tick(now_ms, &self.pace);
+            let service = self.services.get(&task.service);
+            let grace_ms = service.map_or(0, |service| i64::from(service.shown.health_check_grace_seconds) * 1_000);
+            task.tick(now_ms, &self.pace, grace_ms);
         }
         self.tasks.retain(|_, task| task.stage != TaskStage::Ended || now_ms - task.since_ms < REMEMBERED_MS);
         let names: Vec<String> = self.services.keys().cloned().collect();
@@ -313,7 +315,7 @@ impl TaskState {
         self.enter(TaskStage::Stopping, now_ms);
     }
 
-    fn tick(&mut self, now_ms: i64, pace: &Pace) {
+    fn tick(&mut self, now_ms: i64, pace: &Pace, grace_ms: i64) {
         let age = now_ms - self.since_ms;
         match (self.stage, self.behaviour) {
             (TaskStage::Pending, Behaviour::CannotBePulled) if age >= pace.start_ms => {
@@ -325,12 +327,53 @@ impl TaskState {
                 self.stop("EssentialContainerExited", "Essential container in task exited", Some(1), now_ms);
                 self.enter(TaskStage::Ended, now_ms);
             }
-            (TaskStage::Running, Behaviour::NeverHealthy) if age >= pace.unhealthy_ms => {
+            (TaskStage::Running, Behaviour::NeverHealthy) if age >= pace.unhealthy_ms.max(grace_ms) => {
                 self.stop("ServiceSchedulerInitiated", "Task failed ELB health checks", Some(143), now_ms);
             }
             (TaskStage::Running, Behaviour::Good | Behaviour::Errs) if age >= pace.healthy_ms => self.healthy = true,
             (TaskStage::Stopping, _) if age >= pace.drain_ms => self.enter(TaskStage::Ended, now_ms),
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_that_is_never_healthy_is_spared_for_its_services_grace_period() {
+        let shown = Service {
+            name: "user".into(),
+            arn: "user".into(),
+            status: ServiceStatus::Active,
+            desired: 1,
+            running: 1,
+            pending: 0,
+            task_definition: "user:1".into(),
+            target_group: None,
+            health_check_grace_seconds: 60,
+            tags: [].into(),
+            events: Vec::new(),
+        };
+        let service = ServiceState { shown, cluster: "c".into(), client_token: "t".into(), deleted_ms: None };
+        let task = TaskState {
+            service: "user".into(),
+            instance: "i".into(),
+            stage: TaskStage::Running,
+            since_ms: 0,
+            created_ms: 0,
+            behaviour: Behaviour::NeverHealthy,
+            healthy: false,
+            stopped: None,
+        };
+        let mut world = World::default();
+        world.services.insert("user".into(), service);
+        world.tasks.insert("task".into(), task);
+        world.tick(59_999);
+        assert_eq!(world.tasks["task"].stage, TaskStage::Running);
+        world.tick(60_000);
+        let stopped = world.tasks["task"].stopped.as_ref().map(|stopped| stopped.reason.as_str());
+        assert_eq!(stopped, Some("Task failed ELB health checks"));
     }
 }

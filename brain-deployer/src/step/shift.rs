@@ -207,6 +207,7 @@ mod tests {
             pending: 1,
             task_definition: "user:1".into(),
             target_group: None,
+            health_check_grace_seconds: 0,
             tags: [].into(),
             events: vec![ServiceEvent { at_ms: 1_000, message: message.into() }],
         };

@@ -46,7 +46,7 @@ pub(super) async fn service(
             // What comes back comes back as it was, though the project's definition has changed since: with the memory, the
             // environment and the command that it has served with. Its name holds its image.
             if found.task_definition == definition || context.goes_back {
-                return Ok(in_group(context, &found, &behind));
+                return Ok(settled(context, &found, &behind));
             }
             if found.desired > 0 {
                 // ECS would replace the tasks in place, past floor and gates.
@@ -71,6 +71,7 @@ pub(super) async fn service(
                 behind,
                 container: context.names.container.clone(),
                 container_port: context.target().container_port,
+                health_check_grace_seconds: grace_seconds(context),
                 client_token: client_token.to_owned(),
                 tags: context.version_tags(version),
             };
@@ -82,6 +83,28 @@ pub(super) async fn service(
             }))
         }
     }
+}
+
+fn grace_seconds(context: &Context) -> u32 {
+    u32::try_from(context.target().health_check_grace_period.as_secs()).unwrap_or(u32::MAX)
+}
+
+/// The service has its task definition. One that was made under another definition of the project, or by a brain that set no
+/// grace period, gets today's: ECS replaces no task for that.
+fn settled(context: &Context, found: &Service, behind: &Behind) -> Observed {
+    let (is, seconds) = (found.health_check_grace_seconds, grace_seconds(context));
+    if is == seconds {
+        return in_group(context, found, behind);
+    }
+    let name = found.name.clone();
+    context.ready(
+        format!("set the health check grace period of {name} from {is} s to {seconds} s"),
+        move |context| async move {
+            let set = context.cloud.set_health_check_grace(&context.names.cluster, &name, seconds).await;
+            context.looks.forget_services();
+            set
+        },
+    )
 }
 
 /// The service has its task definition, and is in its target group or can be moved there.

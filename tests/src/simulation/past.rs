@@ -56,6 +56,7 @@ fn serve(world: &mut World, name: &str, definition: &str, tags: Tags) {
         pending: 0,
         task_definition: definition.to_owned(),
         target_group: None,
+        health_check_grace_seconds: 0,
         tags,
         events: Vec::new(),
     };

@@ -60,6 +60,7 @@ pub(super) fn service_of(service: &aws_sdk_ecs::types::Service) -> Service {
             .iter()
             .find_map(|balancer| balancer.target_group_arn())
             .map(|arn| group_name(arn).to_owned()),
+        health_check_grace_seconds: count(service.health_check_grace_period_seconds().unwrap_or_default()),
         tags: collect_tags(service.tags().iter().map(|tag| (tag.key(), tag.value()))),
         events: service.events().iter().map(event_of).collect(),
     }

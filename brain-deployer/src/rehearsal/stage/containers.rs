@@ -11,6 +11,9 @@ use crate::{
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// How its differences are told.
+const GRACE: &str = "seconds of health check grace";
+
 fn new_service(name: &str, task_definition: &str, tags: &Tags) -> Service {
     Service {
         name: name.to_owned(),
@@ -21,6 +24,7 @@ fn new_service(name: &str, task_definition: &str, tags: &Tags) -> Service {
         pending: 0,
         task_definition: task_definition.to_owned(),
         target_group: None,
+        health_check_grace_seconds: 0,
         tags: tags.clone(),
         events: Vec::new(),
     }
@@ -159,10 +163,13 @@ impl ContainerPort for Stage {
                 Behind::LoadBalancer(name) => difference("load balancer", "none", name),
                 Behind::TargetGroup(name) => difference("target group", "none", name),
             },
+            difference(GRACE, "none", service.health_check_grace_seconds),
         ];
         made.note("CreateService", &service.name, differences);
         let target_group = service.behind.target_group().cloned();
-        let new = Service { target_group, ..new_service(&service.name, &service.task_definition, &service.tags) };
+        let health_check_grace_seconds = service.health_check_grace_seconds;
+        let new = new_service(&service.name, &service.task_definition, &service.tags);
+        let new = Service { target_group, health_check_grace_seconds, ..new };
         made.services.insert(service.name.clone(), new.clone());
         Ok(new)
     }
@@ -191,6 +198,16 @@ impl ContainerPort for Stage {
         made.note("UpdateService", service, vec![difference("task definition", is, definition)]);
         if let Some(service) = made.services.get_mut(service) {
             definition.clone_into(&mut service.task_definition);
+        }
+        Ok(())
+    }
+
+    async fn set_health_check_grace(&self, _cluster: &str, service: &str, seconds: u32) -> Result<()> {
+        let mut made = self.made();
+        let is = made.services.get(service).map(|service| service.health_check_grace_seconds).unwrap_or_default();
+        made.note("UpdateService", service, vec![difference(GRACE, is, seconds)]);
+        if let Some(service) = made.services.get_mut(service) {
+            service.health_check_grace_seconds = seconds;
         }
         Ok(())
     }

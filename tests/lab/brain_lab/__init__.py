@@ -17,7 +17,7 @@ AWS; CloudWatch's CBOR protocol; throttling; faults; a record for assertions.
 Endpoints (JSON in and out; a mistake is answered with 400 and {"error": "..."}):
 
 GET  /_lab/settings        -> {"boot_delay_ms":400, "pull_delay_ms":150, "health_delay_ms":200, "drain_delay_ms":200,
-    "tick_ms":50, "elb_grace_ms":600, "crash_delay_ms":100, "restart_delay_ms":100, "replace_delay_ms":200,
+    "tick_ms":50, "elb_grace_ms":600, "grace_second_ms":10, "crash_delay_ms":100, "restart_delay_ms":100, "replace_delay_ms":200,
     "event_repeat_ms":5000, "stopped_task_ttl_ms":3600000, "host_cpu":4096, "host_memory":7482,
     "behaviours":[], "throttle":false, "throttle_scale":1.0}
 POST /_lab/settings        {"boot_delay_ms":100, "throttle":true, "behaviours":[{"match":"0.0.5", "behaviour":"crash"}]}
@@ -27,9 +27,12 @@ POST /_lab/settings        {"boot_delay_ms":100, "throttle":true, "behaviours":[
                                                             crash_delay_ms), for ever; a long delay fails a bake
       {"match":M, "behaviour":"unhealthy", "delay_ms":0}    runs; the ELB finds it sick delay_ms after its start (0: never
                                                             healthy); ECS stops and restarts it after elb_grace_ms
+      {"match":M, "behaviour":"warms_up", "delay_ms":2000}  runs; the ELB finds it sick until delay_ms after its start, and ECS
+                                                            stops it meanwhile as any other sick task
       {"match":M, "behaviour":"slow", "delay_ms":2000}      stays PENDING delay_ms longer
       {"match":M, "behaviour":"cannot_pull"}                stops with CannotPullContainerError, for ever
-    `throttle_scale` multiplies the limits of AWS.md's table (0.1: a tenth of burst and rate).
+    A second of a service's healthCheckGracePeriodSeconds lasts grace_second_ms: for so long after its start no sick task is
+    stopped. `throttle_scale` multiplies the limits of AWS.md's table (0.1: a tenth of burst and rate).
 
 POST /_lab/faults          {"action":"UpdateService", "fault":"error500", "count":1} or a list of such rules
     -> {"faults":[{"id":1, "action":"UpdateService", "fault":"error500", "count":1, "after":0, "probability":1.0,

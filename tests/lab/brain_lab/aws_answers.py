@@ -83,7 +83,7 @@ def patch(cloud: Cloud) -> None:
         service.deployment_configuration = {"maximumPercent": 200, "minimumHealthyPercent": 100,
                                             **(asked["deploymentConfiguration"] or {})}
         service.placement_strategy = asked["placementStrategy"] or []
-        service.health_check_grace_period_seconds = self._get_param("healthCheckGracePeriodSeconds")
+        service.health_check_grace_period_seconds = self._get_int_param("healthCheckGracePeriodSeconds") or 0
         service.deployments, service.events = [], []
         begin_deployment(service)
         control_loop.count(cloud, service)
@@ -98,6 +98,8 @@ def patch(cloud: Cloud) -> None:
         if self._get_param("desiredCount") is not None:
             service.desired_count = self._get_int_param("desiredCount")
         service.deployment_configuration.update(self._get_param("deploymentConfiguration") or {})
+        if self._get_param("healthCheckGracePeriodSeconds") is not None:
+            service.health_check_grace_period_seconds = self._get_int_param("healthCheckGracePeriodSeconds")
         balancers = self._get_param("loadBalancers")
         balancers = service.load_balancers if balancers is None else balancers
         for balancer in balancers:

@@ -135,4 +135,7 @@ def target_group_arns(service) -> list[str]:
 
 
 def sick(cloud: Cloud, task: Task) -> bool:
-    return task.rule.get("behaviour") == "unhealthy" and cloud.now() - task.started_ms >= task.rule.get("delay_ms", 0)
+    behaviour, age = task.rule.get("behaviour"), cloud.now() - task.started_ms
+    if behaviour == "warms_up":
+        return age < task.rule.get("delay_ms", 2000)
+    return behaviour == "unhealthy" and age >= task.rule.get("delay_ms", 0)

@@ -54,14 +54,15 @@ def advance(cloud: Cloud, task: Task, now: float) -> None:
 
 
 def check(cloud: Cloud, task: Task, now: float) -> None:
-    """Stops a task that its load balancer has found sick for longer than the grace."""
+    """Stops a task that its load balancer has found sick for longer than the grace, once its service's grace period is over."""
     if health.good(cloud, task):
         task.at["healthy_ms"] = now
         return
     since = task.at.get("healthy_ms", task.started_ms + cloud.settings.health_delay_ms)
     behind = [f"elb {n}" for n in load_balancer_names(task.service)]
     behind += [f"target-group {a}" for a in target_group_arns(task.service)]
-    if now - since < cloud.settings.elb_grace_ms or not behind:
+    period_ms = (task.service.health_check_grace_period_seconds or 0) * cloud.settings.grace_second_ms
+    if now - since < cloud.settings.elb_grace_ms or now - task.started_ms < period_ms or not behind:
         return
     ports = ",".join(str(host_port) for _, _, host_port in task.ports)
     say(task.service, f"(instance {task.host.instance.id}) (port {ports}) is unhealthy in ({behind[0]}) due to (reason "

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field, fields
 
-BEHAVIOURS = ("crash", "unhealthy", "slow", "cannot_pull")
+BEHAVIOURS = ("crash", "unhealthy", "warms_up", "slow", "cannot_pull")
 
 
 @dataclass
@@ -13,6 +13,7 @@ class Settings:
     drain_delay_ms: int = 200
     tick_ms: int = 50
     elb_grace_ms: int = 600
+    grace_second_ms: int = 10
     crash_delay_ms: int = 100
     restart_delay_ms: int = 100
     replace_delay_ms: int = 200

@@ -17,7 +17,7 @@ from botocore.config import Config
 
 ROOT = Path(__file__).parent.parent
 DEFAULTS = {"boot_delay_ms": 60, "pull_delay_ms": 60, "health_delay_ms": 80, "drain_delay_ms": 150, "tick_ms": 20,
-            "elb_grace_ms": 200, "crash_delay_ms": 60, "restart_delay_ms": 50, "replace_delay_ms": 150, "throttle": False,
+            "elb_grace_ms": 200, "grace_second_ms": 10, "crash_delay_ms": 60, "restart_delay_ms": 50, "replace_delay_ms": 150, "throttle": False,
             "throttle_scale": 1.0, "behaviours": [], "event_repeat_ms": 5000, "host_cpu": 4096, "host_memory": 7482,
             "stopped_task_ttl_ms": 3_600_000}
 names = itertools.count(1)

@@ -38,6 +38,32 @@ def test_an_image_that_never_becomes_healthy_is_stopped_and_tried_again(project,
     assert all(s["elbs"].get(web.balancer, {}).get("in_service_total", 0) == 0 for s in lab.record()["samples"])
 
 
+def test_a_sick_task_is_spared_until_its_services_grace_period_is_over(project, lab):
+    lab.settings(behaviours=[{"match": "0-0-5", "behaviour": "unhealthy"}])
+    web = project(hosts=1)
+    service = web.service("0.0.5", 1, healthCheckGracePeriodSeconds=60)
+    assert web.describe(service)["healthCheckGracePeriodSeconds"] == 60
+    wait_for(lambda: web.tasks(service, "STOPPED"), "it is stopped all the same")
+    when = {}
+    for event in lab.record()["events"]:
+        when.setdefault((event["kind"], event.get("service")), event["t_ms"])
+    assert when["task_stopping", service] - when["task_running", service] >= 590
+
+
+def test_a_task_that_warms_up_longer_than_its_load_balancer_waits_needs_a_grace_period(project, lab):
+    lab.settings(behaviours=[{"match": "0-0-5", "behaviour": "warms_up", "delay_ms": 600}])
+    web = project(hosts=1)
+    service = web.service("0.0.5", 1)
+    wait_for(lambda: len(web.tasks(service, "STOPPED")) > 1, "it is stopped again and again")
+    assert web.describe(service)["healthCheckGracePeriodSeconds"] == 0
+    before = web.describe(service)["deployments"]
+    lab.ecs.update_service(cluster=web.cluster, service=service, healthCheckGracePeriodSeconds=100)
+    web.wait_in_service(1)
+    after = web.describe(service)
+    assert after["healthCheckGracePeriodSeconds"] == 100
+    assert [d["id"] for d in after["deployments"]] == [d["id"] for d in before], "no task is replaced for it"
+
+
 def test_an_image_that_cannot_be_pulled_never_runs(project, lab):
     lab.settings(behaviours=[{"match": "task:1", "behaviour": "cannot_pull"}])
     web = project(hosts=1)

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use brain_tests::{
+    planned::planned,
     trigger::Following,
     wait::eventually,
     world::{World, text},
@@ -155,13 +156,17 @@ async fn bad_version(behaviour: Value) -> Result<Value> {
         let expected = if name.contains("0-0-5") { 0 } else { 3 };
         assert_eq!((&service["desired"], &service["running"]), (&json!(expected), &json!(expected)), "{name}");
     }
-    eventually("production reads 0.0.4: 100%", || async {
+    production_reads(&world, "0.0.4: 100%").await?;
+    Ok(deployment)
+}
+
+async fn production_reads(world: &World, expected: &str) -> Result<()> {
+    eventually(&format!("production reads {expected}"), || async {
         let production = world.production().await?;
-        ensure!(production == "0.0.4: 100%", "{production:?}");
+        ensure!(production == expected, "{production:?}");
         Ok(())
     })
-    .await?;
-    Ok(deployment)
+    .await
 }
 
 #[tokio::test]
@@ -179,6 +184,48 @@ async fn a_version_that_never_becomes_healthy_is_rolled_back_with_the_load_balan
     let deployment = bad_version(json!({"match": "0-0-5", "behaviour": "unhealthy"})).await?;
     assert!(text(&deployment["reason"]).contains("ELB health checks"), "{}", deployment["reason"]);
     Ok(())
+}
+
+/// A world in which tasks have so long to become healthy, with a 0.0.5 that takes 2 s until it answers. The lab ends a sick task
+/// after 0.8 s, and a second of its grace period lasts 10 ms there.
+async fn slow_starter(grace_period: &str) -> Result<World> {
+    let world = World::start().await?;
+    let mut project = world.definition();
+    project["target"]["healthCheckGracePeriod"] = json!(grace_period);
+    world.first_deployment_of(project).await?;
+    let slow = json!({"match": "0-0-5", "behaviour": "warms_up", "delay_ms": 2_000});
+    world.lab.settings(json!({"behaviours": [slow]})).await?;
+    Ok(world)
+}
+
+#[tokio::test]
+async fn a_version_that_starts_slowly_arrives_within_its_grace_period() -> Result<()> {
+    let world = slow_starter("300s").await?;
+    let name = world.begin_shift().await?;
+    let deployment = world.succeeded(&name).await?;
+    assert_eq!(deployment["taskFailures"], json!([]), "none of its tasks was ended");
+    production_reads(&world, "0.0.5: 100%").await?;
+    world.unharmed().await
+}
+
+#[tokio::test]
+async fn a_version_that_had_no_time_to_start_arrives_once_its_project_gives_it_some() -> Result<()> {
+    let world = slow_starter("0s").await?;
+    let name = world.begin_shift().await?;
+    let failed = world.ended(&name).await?;
+    ensure!(text(&failed["reason"]).contains("ELB health checks"), "{}", failed["reason"]);
+    let project = json!({"name": "projects/user", "target": {"healthCheckGracePeriod": "300s"}});
+    let update = json!({"project": project, "updateMask": {"paths": ["target.health_check_grace_period"]}});
+    world.caller().grpcurl("ProjectService/UpdateProject", &update).await?;
+    let release = json!({"name": "projects/user/releases/0.0.5"});
+    world.caller().grpcurl("ProjectService/LiftQuarantine", &release).await?;
+    // Its service is still there, and is taken up again.
+    let answer = planned(&world, &json!({"image": "flowcommerce/user:0.0.5"})).await?;
+    ensure!(answer.to_string().contains("seconds of health check grace: 0 → 300"), "{answer}");
+    let again = world.deploy("flowcommerce/user:0.0.5").await?;
+    world.succeeded(&again).await?;
+    production_reads(&world, "0.0.5: 100%").await?;
+    world.unharmed().await
 }
 
 #[tokio::test]

@@ -212,7 +212,7 @@ fn the_way_back_of_a_plan_that_an_earlier_release_made_has_the_steps_that_it_had
     let mut first = plan.clone();
     (first.settles, first.edition) = (true, 1);
     let back = said(&rollback(&spec, &spec.rollout_policy, &first, cursor.unwrap()));
-    assert_eq!(back[3..5], ["see 3 healthy tasks of old", &format!("scale {new} to 0")]);
+    assert_eq!(back[3..6], ["see 3 healthy tasks of old", &format!("scale {new} to 0"), &format!("see {new} drained")]);
     // Today's first makes certain of what the step that was begun may have done.
     plan.settles = true;
     let back = said(&rollback(&spec, &spec.rollout_policy, &plan, cursor.unwrap()));

@@ -169,7 +169,7 @@ pub struct Pause {
     pub since: Timestamp,
     /// Whether the step has failed; it begins anew when the deployment is resumed.
     pub failed: bool,
-    /// Whether the line has paused it: the line's release ends it.
+    /// Whether the line has paused it: the line's release ends it, or leaves it to a person who has paused it besides.
     #[serde(default)]
     pub line: bool,
 }

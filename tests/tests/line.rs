@@ -97,3 +97,23 @@ async fn a_line_that_pauses_keeps_what_is_under_way_paused_over_a_restart_and_le
     world.succeeded(&shift).await?;
     world.unharmed().await
 }
+
+#[tokio::test]
+async fn what_a_person_has_paused_besides_stays_so_when_the_line_is_released() -> Result<()> {
+    let world = World::start().await?;
+    world.first_deployment().await?;
+    let shift = world.begin_shift().await?;
+    Following::begin(&world.server.address(), &shift).await?.steps_done(9).await?;
+    line(&world, "StopLine", json!({"pauseRunning": true})).await?;
+    paused_with_the_line(&world, &shift).await?;
+    let by_bob = json!({"name": shift, "requestedBy": "bob", "reason": "to look"});
+    let both = world.caller().grpcurl("DeploymentService/PauseDeployment", &by_bob).await?;
+    assert_eq!(both["deployment"]["pause"]["pausedBy"], "ann", "the line's is told first");
+    line(&world, "ReleaseLine", json!({})).await?;
+    said(&world, "flowcommerce/user:0.0.5 deploy is paused by bob: to look").await?;
+    let kept = world.deployment(&shift).await?;
+    ensure!(kept["pause"]["pausedBy"] == "bob" && kept["pause"]["line"] != true, "{}", kept["pause"]);
+    world.caller().grpcurl("DeploymentService/ResumeDeployment", &by_bob).await?;
+    world.succeeded(&shift).await?;
+    world.unharmed().await
+}

@@ -136,8 +136,32 @@ impl Deployment {
         under_way && self.paused.is_none() && !self.back
     }
 
+    /// Lets it go on with the line, unless a person has paused it besides: then that pause is what is left.
     pub(super) fn line_released(&mut self, at: Timestamp) -> Vec<Effect> {
-        if self.paused.as_ref().is_some_and(|pause| pause.line) { self.go_on(at) } else { Vec::new() }
+        let Some(with_the_line) = self.paused.as_ref().filter(|pause| pause.line).map(|pause| pause.since) else {
+            return Vec::new();
+        };
+        let Some(ControlUsed { at: since, by, why, .. }) = self.paused_besides().cloned() else {
+            return self.go_on(at);
+        };
+        if let Some(times) = self.current_times() {
+            times.paused += since.since(with_the_line);
+        }
+        self.paused = Some(Pause { by, why, since, failed: false, line: false });
+        Vec::new()
+    }
+
+    /// The pause of a person on top of the line's; of several the first. Whatever ends a person's pause is kept behind it, so that
+    /// none of before is meant. Up to the first edition it was lost with the line's.
+    fn paused_besides(&self) -> Option<&ControlUsed> {
+        let pauses = self.controls.iter().rev().take_while(|used| used.control == Control::Pause);
+        pauses.last().filter(|_| self.plan.edition >= 2)
+    }
+
+    /// Whether it stayed paused when the line was released at that time, also as it is told later.
+    pub(crate) fn stayed_paused(&self, released: Timestamp) -> bool {
+        let last = self.controls.iter().rev().find(|used| used.at <= released);
+        self.plan.edition >= 2 && last.is_some_and(|used| used.control == Control::Pause)
     }
 
     /// The deployer leaves it at once, and stays first in line: nobody else may act while it may still do so.

@@ -12,6 +12,7 @@ mod beginning;
 mod evidence;
 mod giving_back;
 mod lease;
+mod line;
 mod notices;
 mod reading;
 mod watch;

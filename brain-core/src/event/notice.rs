@@ -180,6 +180,8 @@ impl Event {
                 Control::Cancel { .. } => Notice::DeploymentCancelled,
             },
             Fact::LineStopped { .. } => Notice::DeploymentPaused,
+            // Of somebody's own pause, people have been told.
+            Fact::LineReleased if deployment.stayed_paused(self.at) => return None,
             Fact::LineReleased => Notice::DeploymentResumed,
             Fact::Approved(_) => Notice::DeploymentApproved,
             Fact::HeldBack { why } if !why.is_empty() => Notice::DeploymentWaiting,

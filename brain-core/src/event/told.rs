@@ -239,7 +239,7 @@ impl Fact {
             Self::LineStopped { why, .. } => {
                 Told { why: why.clone(), ..told(Topic::Deployment, "paused with the line") }
             }
-            Self::LineReleased => told(Topic::Deployment, "goes on with the line"),
+            Self::LineReleased => told(Topic::Deployment, "is no longer paused with the line"),
             Self::Approved(approval) => Told { why: approval.why.clone(), ..told(Topic::Deployment, "approved") },
             Self::HeldBack { why } if why.is_empty() => told(Topic::Deployment, "is no longer held back"),
             Self::HeldBack { why } => Told { why: why.clone(), ..told(Topic::Deployment, "is held back") },

@@ -18,8 +18,18 @@ impl Story {
         Self { spec, deployment, events: Vec::new(), told: Vec::new() }
     }
 
+    /// When the next event happens.
+    fn next(&self) -> Timestamp {
+        Timestamp(1_000 * (self.events.len() as i64 + 1))
+    }
+
+    fn controls(&mut self, control: Control) {
+        let (at, by, why, request_id) = (self.next(), "bob".into(), String::new(), String::new());
+        self.happens(Fact::Controlled(ControlUsed { at, by, why, control, request_id }));
+    }
+
     fn happens(&mut self, fact: Fact) {
-        let at = Timestamp(1_000 * (self.events.len() as i64 + 1));
+        let at = self.next();
         self.deployment = self.deployment.clone().apply(&self.spec, fact.clone(), at).unwrap().0;
         let event = Event { at, by: "ann".into(), change: Change::DeploymentChanged { number: 1, fact } };
         self.told.extend(event.noticed(Some(&self.deployment)).map(|noticed| noticed.notice.name()));
@@ -71,6 +81,19 @@ fn one_that_stops_for_a_person_says_so() {
     story.happens(control(Control::Promote { step: None, to_end: false }));
     let told = ["deployment.started", "deployment.waiting", "deployment.promoted", "deployment.succeeded"];
     assert_eq!(story.end(), (Some(Ending::Succeeded), told.to_vec()));
+}
+
+#[test]
+fn one_that_stays_paused_when_the_line_is_released_is_resumed_later() {
+    let mut story = Story::new(spec());
+    story.happens(Fact::Leased(lease("a")));
+    story.happens(Fact::LineStopped { by: "ann".into(), why: "an outage".into() });
+    story.controls(Control::Pause);
+    story.happens(Fact::LineReleased);
+    story.controls(Control::Resume);
+    let paused = ["deployment.paused", "deployment.paused", "deployment.resumed"];
+    let told = [&["deployment.started"][..], &paused, &["deployment.succeeded"]].concat();
+    assert_eq!(story.end(), (Some(Ending::Succeeded), told));
 }
 
 #[test]

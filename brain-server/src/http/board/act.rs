@@ -198,7 +198,11 @@ impl Verb {
                 "Nothing new begins in any project, and deployments under way are paused, save those that go back."
                     .to_owned()
             }
-            Self::Release => "Deployments may begin again, and those that were paused with the line go on.".to_owned(),
+            Self::Release => {
+                "Deployments may begin again, and those that were paused with the line go on, save what somebody has paused \
+                 besides."
+                    .to_owned()
+            },
         }
     }
 }

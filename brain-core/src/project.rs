@@ -252,7 +252,7 @@ pub struct Source {
 pub struct Target {
     /// AWS region.
     pub region: String,
-    /// Port on the instance, unique among projects.
+    /// Port on the instance, unique among the projects of one account and region.
     pub host_port: u16,
     /// Port in the container.
     pub container_port: u16,

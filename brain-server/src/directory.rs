@@ -1,4 +1,4 @@
-//! All projects, and what must be unique among them: names, host ports, load balancer names.
+//! All projects, and what must be unique among them: names, and in each account and region host ports and load balancer names.
 //!
 //! Definitions are decided here, for they must fit all others; what a project's own state forbids, its actor decides.
 
@@ -13,7 +13,7 @@ use brain_core::{
     project::{ProjectDraft, ProjectSpec, Violation},
     state::ProjectState,
 };
-use claims::Claims;
+use claims::{Claims, Place};
 use std::{
     collections::BTreeMap,
     ops::{Bound, RangeInclusive},
@@ -194,7 +194,9 @@ impl Directory {
         }
         let (spec, buried) = {
             let mut claims = self.claims.lock().await;
-            let spec = draft.validate(|port| claims.port(port, &self.ports)).map_err(DefinitionError::Invalid)?;
+            let place = Place::of_draft(&draft);
+            let spec = draft.validate(|port| claims.port(&place, port, &self.ports));
+            let spec = spec.map_err(DefinitionError::Invalid)?;
             claims.check_new(&spec)?;
             claims.check_names(&spec)?;
             self.check_dependencies(&spec)?;
@@ -225,10 +227,12 @@ impl Directory {
         let project = self.current(&id, &etag)?;
         let has = project.read().state.spec.clone();
         let draft = made(&has).map_err(DefinitionError::Invalid)?;
-        let own = has.target.host_port;
-        let port = |port: Option<u16>| match port {
-            Some(port) if port != own => claims.port(Some(port), &self.ports),
-            Some(_) | None => Ok(own),
+        let (place, own) = (Place::of_draft(&draft), has.target.host_port);
+        let stays = place == Place::of_spec(&has);
+        let port = |port: Option<u16>| match port.unwrap_or(own) {
+            port if port == own && stays => Ok(own),
+            // Where it moves to, others may have the one that it has.
+            port => claims.port(&place, Some(port), &self.ports),
         };
         let spec = draft.validate(port).map_err(DefinitionError::Invalid)?;
         claims.check_names(&spec)?;

@@ -112,6 +112,38 @@ async fn a_mask_changes_what_it_names_and_nothing_else_for_good() -> Result<()> 
 }
 
 #[tokio::test]
+async fn a_host_port_is_taken_in_one_account_and_region_also_by_what_was_stored() -> Result<()> {
+    let mut server = Server::start().await?;
+    let channel = load::connect(&server.address()).await?;
+    let at = |id: &str, region: &str, role: &str| {
+        let mut project = definition(id, 6_041);
+        let target = project.target.get_or_insert_default();
+        (target.region, target.role_arn) = (region.to_owned(), role.to_owned());
+        project
+    };
+    create(&channel, at("user", "us-east-1", "")).await?;
+    create(&channel, at("user-eu", "eu-west-1", "")).await?;
+    create(&channel, at("user-staging", "us-east-1", "arn:aws:iam::123456789012:role/brain")).await?;
+    let same_account = at("other", "us-east-1", "arn:aws:iam::123456789012:role/other");
+    let taken = create(&channel, same_account).await.expect_err("the account has the port");
+    ensure!(taken.message().contains("6041 is taken by projects/user-staging"), "{taken}");
+
+    // It may move where nobody has its port, and nowhere else.
+    let moved = |region: &str| json!({"name": "projects/user-eu", "target": {"region": region}});
+    let expected = ["project.target.host_port", "6041 is taken by projects/user"];
+    refused(&server, moved("us-east-1"), "target.region", &expected).await?;
+    server.kill().await?;
+    server.restart().await?;
+    eventually("the ports of what was stored", || async {
+        refused(&server, moved("us-east-1"), "target.region", &expected).await
+    })
+    .await?;
+    update(&server, moved("eu-central-1"), "target.region").await?;
+    create(&load::connect(&server.address()).await?, at("other", "eu-west-1", "")).await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_deleted_project_is_gone_for_everybody_and_its_name_is_free() -> Result<()> {
     let mut server = Server::start().await?;
     let channel = load::connect(&server.address()).await?;

@@ -117,12 +117,15 @@ fn message(status: &Status) -> String {
     }
 }
 
-/// The command that frees what a reason names, where there is one.
 fn hint(details: &ErrorDetails) -> Option<String> {
     let info = details.error_info()?;
-    let subject = info.metadata.get("subject").map_or("", String::as_str);
+    frees(&info.reason, info.metadata.get("subject").map_or("", String::as_str))
+}
+
+/// The command that frees what stands in the way for that reason, where there is one.
+pub(crate) fn frees(reason: &str, subject: &str) -> Option<String> {
     let project = subject.strip_prefix("projects/").and_then(|rest| rest.split('/').next()).unwrap_or("PROJECT");
-    Some(match info.reason.as_str() {
+    Some(match reason {
         "PROJECT_PINNED" => format!("brain unpin {project}"),
         "PROJECT_FROZEN" => format!("brain thaw {project}"),
         "VERSION_QUARANTINED" => {

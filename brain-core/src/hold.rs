@@ -198,6 +198,15 @@ impl Holds {
         line.or_else(|| self.freeze.clone().map(Barrier::Frozen))
     }
 
+    /// All that forbids a deployment of that image, what it is refused for first at the front.
+    #[must_use]
+    pub fn barriers(&self, tag: &str, digest: &Digest, moment: &Moment, outside_windows: bool) -> Vec<Barrier> {
+        let windows = if outside_windows { None } else { self.window_barrier(moment.at) };
+        let frozen = self.freeze.clone().map(Barrier::Frozen);
+        let (pinned, quarantined) = (self.pin_barrier(tag, digest), self.quarantine_barrier(tag, digest));
+        [moment.line.barrier(), pinned, quarantined, frozen, windows].into_iter().flatten().collect()
+    }
+
     fn window_barrier(&self, at: Timestamp) -> Option<Barrier> {
         let windows = self.windows.as_ref().filter(|held| !window::is_open(&held.hold, at))?;
         Some(Barrier::Windows { windows: windows.clone(), opens: window::next_opening(&windows.hold, at) })
@@ -212,10 +221,15 @@ impl Holds {
     /// What forbids going back to that image.
     #[must_use]
     pub fn barrier_back(&self, tag: &str, digest: &Digest) -> Option<Barrier> {
+        self.pin_barrier(tag, digest).or_else(|| self.quarantine_barrier(tag, digest))
+    }
+
+    fn pin_barrier(&self, tag: &str, digest: &Digest) -> Option<Barrier> {
         let other = |pin: &&Held<Pinned>| pin.hold.tag != tag || pin.hold.digest != *digest;
-        if let Some(pin) = self.pin.as_ref().filter(other) {
-            return Some(Barrier::Pinned(pin.clone()));
-        }
+        self.pin.as_ref().filter(other).cloned().map(Barrier::Pinned)
+    }
+
+    fn quarantine_barrier(&self, tag: &str, digest: &Digest) -> Option<Barrier> {
         self.quarantine(tag, digest).cloned().map(Barrier::Quarantined)
     }
 

@@ -33,7 +33,7 @@ mod tests;
 
 pub use definition::DefinitionRefusal;
 pub use intent::AUTO_DEPLOY;
-pub use request::{Refusal, WayBack, Wish};
+pub use request::{DryRun, Refusal, WayBack, Wish};
 
 /// Deployments that are kept, the newest.
 pub const DEPLOYMENTS_KEPT: usize = 100;

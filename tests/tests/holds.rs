@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use brain_tests::{
     intent::{create_automatic, deployments, hold, refused, said, there_is},
+    planned::planned,
     wait::eventually,
     world::{World, text},
 };
@@ -34,6 +35,14 @@ async fn a_pin_refuses_every_other_version_and_a_freeze_all_new_ones_until_they_
     said(&world, "flowcommerce/user is pinned to 0.0.4, by ann since 2").await?;
     let frozen = hold(&world, "FreezeProject", json!({})).await?;
     assert!(frozen["holds"]["freeze"]["endTime"].is_null());
+    // What is held is planned all the same.
+    let answer = planned(&world, &json!({"image": "flowcommerce/user:0.0.5"})).await?;
+    let barriers = answer["barriers"].as_array().cloned().unwrap_or_default();
+    let reasons: Vec<String> = barriers.iter().map(|barrier| text(&barrier["reason"])).collect();
+    assert_eq!(reasons, ["PROJECT_PINNED", "PROJECT_FROZEN"], "{barriers:?}");
+    let told = text(&barriers[0]["description"]);
+    assert!(told.starts_with("the project is pinned to 0.0.4, by ann since 2"), "{told}");
+    assert_eq!(deployments(&world).await?, 1, "a plan begins nothing");
     hold(&world, "UnpinProject", json!({})).await?;
     hold(&world, "UnpinProject", json!({})).await?;
     let refusal = refused(&world, "flowcommerce/user:0.0.5").await;

@@ -14,8 +14,9 @@ use crate::{
 use brain_proto::{
     channel::Pauses,
     v1::{
-        CreateDeploymentRequest, CreateDeploymentResponse, Drift, PlanDeploymentRequest, PlanDeploymentResponse,
-        PlannedCall, PlannedStep, create_deployment_request as create, plan_deployment_request as plan,
+        CreateDeploymentRequest, CreateDeploymentResponse, DeploymentBarrier, Drift, PlanDeploymentRequest,
+        PlanDeploymentResponse, PlannedCall, PlannedStep, create_deployment_request as create,
+        plan_deployment_request as plan,
     },
 };
 use clap::Args;
@@ -44,7 +45,7 @@ pub(crate) struct Deploy {
     what: String,
     /// Version or tag; not with an image
     version: Option<String>,
-    /// Show the plan, and do nothing
+    /// Show the plan, also of what could not be deployed now and why, and do nothing
     #[arg(long, conflicts_with_all = ["watch", "request_id"])]
     plan: bool,
     /// Id that makes it safe to say this again: it answers the first deployment [default: a new one]
@@ -175,10 +176,11 @@ async fn create(session: &Session, request: CreateDeploymentRequest) -> Result<C
     }
 }
 
-/// Every step, with what it would do now.
+/// What forbids it now, and every step with what it would do now.
 fn plan_lines(answer: &PlanDeploymentResponse) -> Vec<String> {
     let steps = answer.plan.as_ref().map(|plan| plan.steps.as_slice()).unwrap_or_default();
-    let mut lines = vec![format!("{} steps; nothing is done", steps.len())];
+    let mut lines: Vec<String> = answer.barriers.iter().flat_map(barrier).collect();
+    lines.push(format!("{} steps; nothing is done", steps.len()));
     let width = steps.len().to_string().len();
     for (index, step) in steps.iter().enumerate() {
         let timeout = step.timeout.map(|timeout| format!("within {}", time::length(timeout))).unwrap_or_default();
@@ -191,6 +193,13 @@ fn plan_lines(answer: &PlanDeploymentResponse) -> Vec<String> {
         lines.push(format!("what AWS would be asked is not known: {}", answer.note));
     }
     lines
+}
+
+fn barrier(barrier: &DeploymentBarrier) -> Vec<String> {
+    let DeploymentBarrier { reason, subject, description } = barrier;
+    let told = Style::new().yellow().apply_to(format!("It could not be deployed now: {description}")).to_string();
+    let next = failure::frees(reason, subject).map(|command| format!("  next: {command}"));
+    std::iter::once(told).chain(next).collect()
 }
 
 fn planned(step: &PlannedStep) -> Vec<String> {
@@ -221,5 +230,22 @@ mod tests {
         assert_eq!(of("flowcommerce/user:0.0.5", None), Ok(What::Image("flowcommerce/user:0.0.5".to_owned())));
         assert_eq!(of("flowcommerce/user:0.0.5", Some("0.0.5")), Err(Exit::Usage));
         assert_eq!(of("user", None), Err(Exit::Usage));
+    }
+
+    #[test]
+    fn what_stands_in_the_way_comes_before_the_plan_with_the_command_that_frees_it() {
+        console::set_colors_enabled(false);
+        let frozen = DeploymentBarrier {
+            reason: "PROJECT_FROZEN".to_owned(),
+            subject: "projects/user".to_owned(),
+            description: "the project is frozen, by ann".to_owned(),
+        };
+        let lines = plan_lines(&PlanDeploymentResponse { barriers: vec![frozen], ..Default::default() });
+        let expected = [
+            "It could not be deployed now: the project is frozen, by ann",
+            "  next: brain thaw user",
+            "0 steps; nothing is done",
+        ];
+        assert_eq!(lines, expected);
     }
 }

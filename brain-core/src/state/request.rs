@@ -10,7 +10,7 @@ use crate::{
     image::Digest,
     line::Moment,
     names,
-    plan::{self, Goal, ServiceCount},
+    plan::{self, Goal, Plan, ServiceCount},
     policy::RolloutPolicy,
 };
 use thiserror::Error;
@@ -52,6 +52,15 @@ pub enum WayBack {
     },
 }
 
+/// What a request to deploy would do now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DryRun {
+    /// The plan that would be carried out.
+    pub plan: Plan,
+    /// All that forbids it now, what the request would be refused for first at the front.
+    pub barriers: Vec<Refusal>,
+}
+
 /// Why a deployment cannot begin.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Refusal {
@@ -87,13 +96,9 @@ impl ProjectState {
     /// Decides a request to deploy.
     pub fn request_deployment(&self, wish: Wish, moment: &Moment) -> Result<Request, Refusal> {
         if let Some(active) = self.active() {
-            return Err(Refusal::InProgress { number: active.number, tag: active.tag.clone() });
+            return Err(in_progress(active));
         }
-        let release = self.release(&wish.tag).ok_or_else(|| Refusal::UnknownRelease(wish.tag.clone()))?;
-        let Some(image) = release.image else {
-            return Err(Refusal::NoImage { image: self.spec.image_repository.with_tag(release.tag) });
-        };
-        let (tag, digest) = (release.tag.to_owned(), image.digest.clone());
+        let (tag, digest) = self.with_image(&wish.tag)?;
         let barrier = match wish.outside_windows {
             Some(_) => self.holds.barrier_outside_windows(&tag, &digest, moment),
             None => self.holds.barrier(&tag, &digest, moment),
@@ -105,6 +110,30 @@ impl ProjectState {
         let mut request = self.request(Wish { tag, ..wish }, digest, &serving);
         request.awaits = self.spec.depends_on.clone();
         Ok(self.held(request))
+    }
+
+    /// Plans what a request to deploy asks for, also where something forbids it: nothing is begun. Beside a deployment in
+    /// progress it is planned as if that one ended where it stands.
+    pub fn dry_run(&self, wish: Wish, moment: &Moment) -> Result<DryRun, Refusal> {
+        let (tag, digest) = self.with_image(&wish.tag)?;
+        let active = self.active();
+        let held = self.holds.barriers(&tag, &digest, moment, wish.outside_windows.is_some());
+        let barriers = active.map(in_progress).into_iter().chain(held.into_iter().map(Refusal::from)).collect();
+        let serving = match active.filter(|active| !active.has_not_begun()) {
+            Some(active) => active.serving(),
+            None => self.serving_now(!wish.unseen),
+        };
+        let Request { plan, .. } = self.request(Wish { tag, ..wish }, digest, &serving);
+        Ok(DryRun { plan, barriers })
+    }
+
+    /// Tag and image of a release.
+    fn with_image(&self, tag: &str) -> Result<(String, Digest), Refusal> {
+        let release = self.release(tag).ok_or_else(|| Refusal::UnknownRelease(tag.to_owned()))?;
+        match release.image {
+            Some(image) => Ok((release.tag.to_owned(), image.digest.clone())),
+            None => Err(Refusal::NoImage { image: self.spec.image_repository.with_tag(release.tag) }),
+        }
     }
 
     /// A request for something new waits for what has to come first.
@@ -238,4 +267,8 @@ impl ProjectState {
         let image = self.spec.image_repository.with_tag(release.tag);
         release.image.map(|image| (release.tag.to_owned(), image.digest.clone())).ok_or(Refusal::NoImage { image })
     }
+}
+
+fn in_progress(active: &Deployment) -> Refusal {
+    Refusal::InProgress { number: active.number, tag: active.tag.clone() }
 }

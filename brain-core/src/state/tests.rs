@@ -6,6 +6,7 @@ use crate::{
 };
 
 mod definition;
+mod dry_run;
 mod left;
 mod trace;
 mod unobserved;

@@ -1,11 +1,11 @@
 //! DeploymentService.
 
-use self::request::{Asked, What, refused};
+use self::request::{Asked, What, barrier, refused};
 use super::{Api, Watch, cut_off, page};
 use crate::project::Project;
 use brain_core::{
     deployment::{Deployment, control::Control},
-    state::Wish,
+    state::{DryRun, Wish},
 };
 use brain_proto::{
     convert::{deployment_to_proto, plan_to_proto, spec_to_proto},
@@ -139,16 +139,17 @@ impl DeploymentService for Api {
         let wish = Wish { unseen: !project.production_is_current(), ..wish };
         let (planned, spec) = {
             let state = &project.read().state;
-            (state.request_deployment(wish, &self.shared.moment()), spec_to_proto(&state.spec))
+            (state.dry_run(wish, &self.shared.moment()), spec_to_proto(&state.spec))
         };
-        let planned = planned.map_err(|refusal| refused(&project, refusal.into()))?;
-        let plan = Some(plan_to_proto(&planned.plan));
+        let DryRun { plan, barriers } = planned.map_err(|refusal| refused(&project, refusal.into()))?;
+        let barriers = barriers.iter().map(|refusal| barrier(&project, refusal)).collect();
+        let plan = Some(plan_to_proto(&plan));
         let request = PlanRequest { id: 0, project: Some(spec), plan: plan.clone() };
         let (steps, note) = match self.shared.deployers.plan(&project.id, request).await {
             Ok(PlanAnswer { id: _, steps, note }) => (steps, note),
             Err(why) => (Vec::new(), why.to_owned()),
         };
-        Ok(Response::new(PlanDeploymentResponse { plan, steps, note }))
+        Ok(Response::new(PlanDeploymentResponse { plan, steps, note, barriers }))
     }
 
     async fn pause_deployment(

@@ -270,26 +270,41 @@ pub(in crate::api) fn refused(project: &Project, failure: CommandError) -> Statu
         }
         other => return command_status(other),
     };
-    let message = refusal.to_string();
-    match refusal {
-        Refusal::UnknownRelease(tag) => error::not_found(&name::release(&project.id, &tag)),
-        Refusal::NoImage { image } => error::precondition("IMAGE_NOT_AVAILABLE", &image, message),
-        Refusal::InProgress { number, .. } => {
-            let first = name::deployment(&project.id, number);
-            error::precondition("DEPLOYMENT_IN_PROGRESS", &first, format!("{first}: {message}"))
-        }
-        Refusal::Held(barrier) => {
-            let whole = name::project(&project.id);
-            let (reason, subject) = match barrier {
-                Barrier::Pinned(_) => ("PROJECT_PINNED", whole),
-                Barrier::Quarantined(held) => ("VERSION_QUARANTINED", name::release(&project.id, &held.hold.tag)),
-                Barrier::Frozen(_) => ("PROJECT_FROZEN", whole),
-                Barrier::LineStopped(_) => ("LINE_STOPPED", whole),
-                Barrier::Windows { .. } => ("OUTSIDE_DEPLOY_WINDOWS", whole),
-            };
-            error::precondition(reason, &subject, message)
-        }
-        Refusal::NothingServes => error::precondition("NOTHING_SERVES", &name::project(&project.id), message),
-        Refusal::NothingBefore => error::precondition("NOTHING_TO_GO_BACK_TO", &name::project(&project.id), message),
+    if let Refusal::UnknownRelease(tag) = &refusal {
+        return error::not_found(&name::release(&project.id, tag));
     }
+    let v1::DeploymentBarrier { reason, subject, description } = told(project, &refusal);
+    error::precondition(&reason, &subject, description)
+}
+
+/// What forbids a deployment, beside its plan.
+pub(super) fn barrier(project: &Project, refusal: &Refusal) -> v1::DeploymentBarrier {
+    let mut barrier = told(project, refusal);
+    if let Refusal::InProgress { .. } = refusal {
+        barrier.description += "; the plan begins from where that one stands now";
+    }
+    barrier
+}
+
+fn told(project: &Project, refusal: &Refusal) -> v1::DeploymentBarrier {
+    let (whole, description) = (name::project(&project.id), refusal.to_string());
+    let (reason, subject) = match refusal {
+        Refusal::UnknownRelease(tag) => ("NOT_FOUND", name::release(&project.id, tag)),
+        Refusal::NoImage { image } => ("IMAGE_NOT_AVAILABLE", image.clone()),
+        Refusal::InProgress { number, .. } => {
+            let subject = name::deployment(&project.id, *number);
+            let (reason, description) = ("DEPLOYMENT_IN_PROGRESS".to_owned(), format!("{subject}: {description}"));
+            return v1::DeploymentBarrier { reason, subject, description };
+        }
+        Refusal::Held(barrier) => match barrier {
+            Barrier::Pinned(_) => ("PROJECT_PINNED", whole),
+            Barrier::Quarantined(held) => ("VERSION_QUARANTINED", name::release(&project.id, &held.hold.tag)),
+            Barrier::Frozen(_) => ("PROJECT_FROZEN", whole),
+            Barrier::LineStopped(_) => ("LINE_STOPPED", whole),
+            Barrier::Windows { .. } => ("OUTSIDE_DEPLOY_WINDOWS", whole),
+        },
+        Refusal::NothingServes => ("NOTHING_SERVES", whole),
+        Refusal::NothingBefore => ("NOTHING_TO_GO_BACK_TO", whole),
+    };
+    v1::DeploymentBarrier { reason: reason.to_owned(), subject, description }
 }

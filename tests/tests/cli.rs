@@ -288,6 +288,8 @@ async fn a_day_with_deployments_that_are_watched() -> Result<()> {
     for line in ["promote", "production 0.0.5: 100%", "✓ flowcommerce/user:0.0.5 succeeded"] {
         assert!(promoted.out.contains(line), "{line:?} is not in {}", promoted.out);
     }
+    let events = ann.done(&["events", "user", "--topic", "deployment"]).await?;
+    assert!(events.contains("promoted past step "), "the step is named to the server: {events}");
     let status = ann.done(&["status", "user"]).await?;
     assert!(status.contains("user/2") && status.contains("succeeded") && status.contains("100%"), "{status}");
 

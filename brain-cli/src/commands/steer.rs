@@ -3,17 +3,19 @@
 use crate::{
     client::ask,
     exit::Exit,
-    failure::Failure,
+    failure::{Failure, is_passing},
     name::{Typed, project, short_deployment},
     progress,
     session::Session,
 };
 use brain_proto::v1::{
-    ApproveDeploymentRequest, CancelDeploymentRequest, Deployment, PauseDeploymentRequest, PromoteDeploymentRequest,
-    ResumeDeploymentRequest, RollbackProjectRequest,
+    ApproveDeploymentRequest, CancelDeploymentRequest, Deployment, GetDeploymentRequest, GetDeploymentResponse,
+    PauseDeploymentRequest, PromoteDeploymentRequest, ResumeDeploymentRequest, RollbackProjectRequest, Step,
+    step::Action,
 };
 use clap::Args;
 use std::time::Duration;
+use tonic::Status;
 
 /// Whether and how patiently a deployment is watched.
 #[derive(Debug, Clone, Copy, Args)]
@@ -92,7 +94,10 @@ impl Resume {
 Examples:
   brain promote user
   brain promote user --to-end --reason 'figures are fine'
-  brain promote user/3 --step 14     said again, nothing more is passed over")]
+  brain promote user/3 --step 14     said again, nothing more is passed over
+
+It names the step to the server: a deployment that has passed it meanwhile is left as it is. Once the step is passed over, the
+same command without --step means the next one.")]
 pub(crate) struct Promote {
     /// Deployment: user/3, or user for its latest one
     deployment: String,
@@ -113,10 +118,40 @@ impl Promote {
     pub(crate) async fn run(self, session: &Session) -> Result<Exit, Failure> {
         let name = Typed::parse(&self.deployment)?.deployment(session).await?;
         let Self { to_end, step, reason, watch, .. } = self;
-        let request = PromoteDeploymentRequest { name, requested_by: session.who.clone(), reason, to_end, step };
-        let answer = session.client.deployments().promote_deployment(ask(request)).await?.into_inner();
+        let step = if to_end || step > 0 { step } else { next_wait(session, &name).await? };
+        let request =
+            PromoteDeploymentRequest { name: name.clone(), requested_by: session.who.clone(), reason, to_end, step };
+        let answer = session.client.deployments().promote_deployment(ask(request)).await;
+        let answer = answer.map_err(|status| unanswered(status, &name, step))?.into_inner();
         told_or_watched(session, "PromoteDeploymentResponse", &answer, answer.deployment.as_ref(), watch).await
     }
+}
+
+/// Number of the step that a deployment stands at or comes to next, of those that only wait: whatever happens to the request
+/// on its way, it passes over no other. 0 where there is none, which the server says.
+async fn next_wait(session: &Session, name: &str) -> Result<u32, Failure> {
+    let request = GetDeploymentRequest { name: name.to_owned() };
+    let answer = session.client.deployments().get_deployment(ask(request)).await?.into_inner();
+    let GetDeploymentResponse { deployment, plan } = answer;
+    let from = deployment.ok_or_else(|| Failure::odd("deployment"))?.step;
+    Ok(first_wait(&plan.ok_or_else(|| Failure::odd("plan"))?.steps, from))
+}
+
+fn first_wait(steps: &[Step], from: u32) -> u32 {
+    let waits = |step: &Step| matches!(step.action, Some(Action::Bake(_) | Action::Gate(_) | Action::Hold(_)));
+    let first = (1..).zip(steps).find(|&(number, step)| number >= from && waits(step));
+    first.map_or(0, |(number, _)| number)
+}
+
+/// Where the answer is lost the step may be passed over, and the same command would mean the next one.
+fn unanswered(status: Status, name: &str, step: u32) -> Failure {
+    let lost = is_passing(&status) && step > 0;
+    let failure = Failure::from(status);
+    if !lost {
+        return failure;
+    }
+    let short = short_deployment(name);
+    failure.and(&format!("next: brain promote {short} --step {step} passes over no other step, also said again"))
 }
 
 /// End a deployment: with --rollback the old version comes back, otherwise all stays as it stands
@@ -237,5 +272,35 @@ async fn told_or_watched(
     match deployment {
         Some(deployment) if watch.is_wanted() => progress::follow(session, &deployment.name, watch.patience()).await,
         _ => told(session, name, answer, deployment),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use brain_proto::v1::{BakeStep, GateStep, HoldStep, ScaleStep, VerifyStep};
+
+    #[test]
+    fn a_promotion_means_the_wait_that_a_deployment_stands_at_or_comes_to_next() {
+        let actions = [
+            Action::Scale(ScaleStep::default()),
+            Action::Bake(BakeStep::default()),
+            Action::Hold(HoldStep::default()),
+            Action::Verify(VerifyStep::default()),
+            Action::Gate(GateStep::default()),
+            Action::Scale(ScaleStep::default()),
+        ];
+        let steps = actions.map(|action| Step { action: Some(action), ..Default::default() });
+        let meant = [1, 2, 3, 4, 5, 6, 7].map(|at| first_wait(&steps, at));
+        assert_eq!(meant, [2, 2, 3, 5, 5, 0, 0]);
+    }
+
+    #[test]
+    fn whoever_gets_no_answer_is_told_how_to_pass_over_nothing_else() {
+        let lost = |step| unanswered(Status::unavailable("gone"), "projects/user/deployments/3", step).text;
+        assert!(lost(14).contains("next: brain promote user/3 --step 14"), "{}", lost(14));
+        assert!(!lost(0).contains("--step"), "{}", lost(0));
+        let refused = unanswered(Status::failed_precondition("no"), "projects/user/deployments/3", 14);
+        assert!(!refused.text.contains("--step"), "{}", refused.text);
     }
 }

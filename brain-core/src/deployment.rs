@@ -221,6 +221,9 @@ pub struct Rollback {
     pub times: Vec<StepTimes>,
     /// Times it was begun.
     pub attempts: u32,
+    /// Services that it was to bring back and that are gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
 }
 
 impl Deployment {
@@ -348,6 +351,7 @@ impl Deployment {
                         Vec::new()
                     }
                     Outcome::Found { drift } => {
+                        self.remember_missing(&drift);
                         self.remember_drift(drift);
                         Vec::new()
                     }

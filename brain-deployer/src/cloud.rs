@@ -153,6 +153,9 @@ pub struct Group {
     pub desired: u32,
     pub max: u32,
     pub instances: Vec<String>,
+    /// Those of them that are not in service: on their way in or out, or standing by.
+    #[serde(default)]
+    pub passing: BTreeSet<String>,
     pub subnets: Vec<String>,
     pub rebalances: bool,
     /// Classic load balancers that its instances are registered with.
@@ -423,6 +426,8 @@ pub trait GroupPort: Send + Sync {
     async fn set_group_desired(&self, name: &str, desired: u32) -> Result<()>;
     /// Ends one instance and lowers the number by it.
     async fn terminate(&self, instance: &str) -> Result<()>;
+    /// Ends one instance, in whose place the group starts another.
+    async fn replace(&self, instance: &str) -> Result<()>;
 }
 
 /// ECS.

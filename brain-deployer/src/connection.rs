@@ -343,6 +343,8 @@ impl Session<'_> {
                 .await,
             names: Arc::new(plan.names.clone()),
             services: services_of(&plan).into(),
+            wanted: plan.to.iter().filter(|count| count.count > 0).map(|count| count.service.clone()).collect(),
+            makes: plan.steps.iter().any(|step| matches!(step, Step::Service { .. })),
             looks: Arc::default(),
             spec: Arc::new(spec),
             prometheus: Arc::clone(&self.deployer.prometheus) as _,

@@ -5,7 +5,7 @@
 
 use self::stage::Stage;
 use crate::{
-    cloud::{ApplicationPort, ContainerPort, GroupPort, Result},
+    cloud::{ApplicationPort, ContainerPort, GroupPort, Result, ServiceStatus},
     step::{self, Context, Observed, application},
 };
 use brain_core::{drift::Drift, plan::Step, traffic::Weights};
@@ -87,9 +87,12 @@ async fn act_out(context: &mut Context, step: &Step, drift: &mut Vec<Drift>) -> 
 
 async fn scale(context: &Context, stage: &Stage, name: &str, desired: u32) -> Result<Option<String>> {
     let cluster = &context.names.cluster;
-    match stage.service(cluster, name).await? {
+    let found = stage.service(cluster, name).await?;
+    match found.filter(|service| service.status == ServiceStatus::Active) {
         Some(service) if service.desired == desired => {}
         Some(_) => drop(stage.set_desired(cluster, name, desired).await?),
+        // It has no tasks to take away.
+        None if desired == 0 => {}
         None => return Ok(Some(format!("service {name} is not there"))),
     }
     Ok(None)

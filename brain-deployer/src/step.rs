@@ -36,6 +36,8 @@ pub mod health;
 pub(crate) mod looks;
 mod preflight;
 mod resource;
+#[cfg(test)]
+mod sample;
 mod setup;
 pub mod shift;
 mod version;
@@ -124,6 +126,10 @@ pub struct Context {
     pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// Names of the services that the plan is about.
     pub(crate) services: Arc<[String]>,
+    /// Those of them that are to have tasks when it is done.
+    pub(crate) wanted: Arc<[String]>,
+    /// Whether the plan makes a service: that of the new version. A way back makes none.
+    pub(crate) makes: bool,
     /// What its steps have seen.
     pub(crate) looks: Arc<looks::Looks>,
     /// When traffic began to move in this deployment.

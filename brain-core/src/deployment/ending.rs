@@ -1,6 +1,6 @@
 //! How deployments end.
 
-use super::{Deployment, Phase};
+use super::{Deployment, Phase, Rollback};
 
 /// How a deployment ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,7 +35,8 @@ impl Deployment {
     /// How it ended; `None`: it has not.
     #[must_use]
     pub fn ending(&self) -> Option<Ending> {
-        let is_back = self.rollback.as_ref().is_some_and(|back| self.cursor >= back.plan.steps.len());
+        let is_back = |back: &Rollback| self.cursor >= back.plan.steps.len() && back.missing.is_empty();
+        let is_back = self.rollback.as_ref().is_some_and(is_back);
         match self.phase {
             Phase::Pending | Phase::Running | Phase::RollingBack => None,
             Phase::Succeeded => Some(Ending::Succeeded),

@@ -6,15 +6,31 @@ use crate::{
     production::ServiceState,
     time::Timestamp,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
+
+/// Time after which no look is told any more that had begun before: calls are given up sooner, and so are deployers that cannot
+/// reach the server.
+const LOOK_WITHIN: Duration = Duration::from_mins(1);
 
 impl ProjectState {
     /// What serves, by the deployment that ended last. Where that left doubts, what was observed since decides: counts, and
     /// which services that no deployment has succeeded with are healthy. So does it before the first deployment, for a project
     /// that was there before under this name, here or at a server that lost its store. Where production is not `current`,
     /// nothing decides: the plan settles what is doubtful first.
+    ///
+    /// A service that was seen to be gone, or to want no task, some time after that deployment serves nobody, whatever was left
+    /// then: somebody has deleted or emptied it.
     #[must_use]
     pub fn serving_now(&self, current: bool) -> Vec<ServiceCount> {
+        let mut serving = self.serving_as_left(current);
+        if let Some(services) = self.observed_well_after_the_end().filter(|_| current && self.unobserved.is_none()) {
+            let runs = |count: &ServiceCount| services.iter().any(|service| service.service == count.service);
+            serving.retain(|count| count.known.is_some() || runs(count));
+        }
+        serving
+    }
+
+    fn serving_as_left(&self, current: bool) -> Vec<ServiceCount> {
         let doubts = self.deployments.is_empty() || self.serving.iter().any(|count| count.known.is_some());
         let current = current && self.unobserved.is_none();
         match self.observed_since_the_end().filter(|_| doubts && current) {
@@ -29,7 +45,7 @@ impl ProjectState {
             let Known { most, proven, .. } = count.known();
             ServiceCount { known: Some(Known { least: 0, most, healthy: 0, proven }), ..count }
         };
-        self.serving_now(true).into_iter().map(unseen).collect()
+        self.serving_as_left(true).into_iter().map(unseen).collect()
     }
 
     /// Production as it was seen after the latest deployment had ended. Of what was seen before, nobody knows whether it shows
@@ -38,6 +54,14 @@ impl ProjectState {
         let ended: Option<Timestamp> = self.deployments.iter().rev().find_map(|deployment| deployment.ended);
         let production = self.production.as_ref()?;
         ended.is_none_or(|ended| production.since > ended).then_some(&production.services)
+    }
+
+    /// The same, but for what a look may show that had begun before the end.
+    fn observed_well_after_the_end(&self) -> Option<&[ServiceState]> {
+        let services = self.observed_since_the_end()?;
+        let ended: Option<Timestamp> = self.deployments.iter().rev().find_map(|deployment| deployment.ended);
+        let since = self.production.as_ref()?.since;
+        ended.is_none_or(|ended| since.since(ended) >= LOOK_WITHIN).then_some(services)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Aws, collect_tags, count, signed};
 use crate::cloud::{Group, GroupPort, Launch, LaunchSettings, LaunchTemplate, NewGroup, Result, Tags};
 use async_trait::async_trait;
-use aws_sdk_autoscaling::types::{AutoScalingGroup, LaunchTemplateSpecification, Tag as GroupTag};
+use aws_sdk_autoscaling::types::{AutoScalingGroup, LaunchTemplateSpecification, LifecycleState, Tag as GroupTag};
 use aws_sdk_ec2::types::{
     InstanceType, LaunchTemplateIamInstanceProfileSpecificationRequest, RequestLaunchTemplateData, ResourceType,
     ResponseLaunchTemplateData, Tag, TagSpecification,
@@ -72,6 +72,13 @@ impl GroupPort for Aws {
             instances: group
                 .instances()
                 .iter()
+                .filter_map(|instance| instance.instance_id())
+                .map(ToOwned::to_owned)
+                .collect(),
+            passing: group
+                .instances()
+                .iter()
+                .filter(|instance| instance.lifecycle_state() != Some(&LifecycleState::InService))
                 .filter_map(|instance| instance.instance_id())
                 .map(ToOwned::to_owned)
                 .collect(),
@@ -175,13 +182,22 @@ impl GroupPort for Aws {
     }
 
     async fn terminate(&self, instance: &str) -> Result<()> {
-        let request = self.scaling.terminate_instance_in_auto_scaling_group().instance_id(instance);
-        let request = request.should_decrement_desired_capacity(true);
-        self.call("TerminateInstanceInAutoScalingGroup", request.send()).await.map(drop)
+        self.end_instance(instance, true).await
+    }
+
+    async fn replace(&self, instance: &str) -> Result<()> {
+        self.end_instance(instance, false).await
     }
 }
 
 impl Aws {
+    /// Ends an instance, and lets its group want one less or start another.
+    async fn end_instance(&self, instance: &str, less: bool) -> Result<()> {
+        let request = self.scaling.terminate_instance_in_auto_scaling_group().instance_id(instance);
+        let request = request.should_decrement_desired_capacity(less);
+        self.call("TerminateInstanceInAutoScalingGroup", request.send()).await.map(drop)
+    }
+
     /// What a version of a launch template says, which never changes.
     async fn template_version(&self, id: &str, number: i64) -> Result<Option<LaunchSettings>> {
         let key = (id.to_owned(), number);

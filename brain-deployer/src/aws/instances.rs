@@ -1,4 +1,4 @@
-//! Instance types and zones. They change so rarely that they are asked for once an hour.
+//! Instance types and zones, which change so rarely that they are asked for once an hour, and when instances were launched.
 
 use super::{Aws, count, network::filter};
 use crate::cloud::{InstancePort, Result};
@@ -16,8 +16,8 @@ use tokio::time::Instant;
 const KNOWN_FOR: Duration = Duration::from_hours(1);
 /// CPU units of a virtual CPU (ECS's own unit).
 const UNITS: u32 = 1_024;
-/// Subnets that one call is asked for (an AWS limit of a filter's values).
-const SUBNETS_AT_ONCE: usize = 200;
+/// Subnets or instances that one call is asked for (an AWS limit of a filter's values).
+const NAMED_AT_ONCE: usize = 200;
 
 /// What is known of instance types and subnets, and since when.
 #[derive(Debug, Default)]
@@ -63,7 +63,7 @@ impl InstancePort for Aws {
     async fn zones_of(&self, subnets: &[String]) -> Result<BTreeMap<String, String>> {
         let known = self.known.zones.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let unknown: Vec<String> = subnets.iter().filter(|subnet| !known.contains_key(*subnet)).cloned().collect();
-        for subnets in unknown.chunks(SUBNETS_AT_ONCE) {
+        for subnets in unknown.chunks(NAMED_AT_ONCE) {
             // A filter, because a list of ids is refused whole where one does not exist.
             let filter = Filter::builder().name("subnet-id").set_values(Some(subnets.to_vec())).build();
             let request = self.ec2.describe_subnets().filters(filter);
@@ -77,6 +77,24 @@ impl InstancePort for Aws {
         }
         let known = self.known.zones.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(subnets.iter().filter_map(|subnet| Some((subnet.clone(), known.get(subnet)?.clone()))).collect())
+    }
+
+    async fn launched(&self, instances: &[String]) -> Result<BTreeMap<String, i64>> {
+        let mut launched = BTreeMap::new();
+        for instances in instances.chunks(NAMED_AT_ONCE) {
+            // A filter here too, for one that is gone meanwhile.
+            let named = Filter::builder().name("instance-id").set_values(Some(instances.to_vec())).build();
+            let request =
+                self.ec2.describe_instances().filters(named).filters(filter("instance-state-name", "running"));
+            let answer = self.call("DescribeInstances", request.send()).await?;
+            for instance in answer.reservations().iter().flat_map(|reservation| reservation.instances()) {
+                let at = instance.launch_time().and_then(|at| at.to_millis().ok());
+                if let (Some(id), Some(at)) = (instance.instance_id(), at) {
+                    launched.insert(id.to_owned(), at);
+                }
+            }
+        }
+        Ok(launched)
     }
 }
 

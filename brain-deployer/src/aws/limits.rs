@@ -85,6 +85,7 @@ impl Class {
             | "DescribeSecurityGroups"
             | "DescribeLaunchTemplates"
             | "DescribeLaunchTemplateVersions"
+            | "DescribeInstances"
             | "DescribeInstanceTypes"
             | "DescribeInstanceTypeOfferings" => Self::Ec2Look,
             "DescribeAutoScalingGroups" | "DescribeLaunchConfigurations" | "GetParameter" | "DescribeAlarms" => {

@@ -1,4 +1,4 @@
-//! The port to what instances there can be.
+//! The port to what instances there can be, and since when they run.
 
 use super::Result;
 use async_trait::async_trait;
@@ -14,4 +14,6 @@ pub trait InstancePort: Send + Sync {
     async fn zones_offering(&self, kind: &str) -> Result<BTreeSet<String>>;
     /// Zones by subnet, of those that exist.
     async fn zones_of(&self, subnets: &[String]) -> Result<BTreeMap<String, String>>;
+    /// When those of these instances that run were launched, milliseconds since 1970.
+    async fn launched(&self, instances: &[String]) -> Result<BTreeMap<String, i64>>;
 }

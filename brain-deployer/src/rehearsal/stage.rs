@@ -92,6 +92,10 @@ impl InstancePort for Stage {
     async fn zones_of(&self, subnets: &[String]) -> Result<BTreeMap<String, String>> {
         self.cloud.zones_of(subnets).await
     }
+
+    async fn launched(&self, instances: &[String]) -> Result<BTreeMap<String, i64>> {
+        self.cloud.launched(instances).await
+    }
 }
 
 #[async_trait]
@@ -296,10 +300,18 @@ impl GroupPort for Stage {
         made.note("CreateAutoScalingGroup", name, differences);
         let (desired, max, tags, launch) = (*desired, *max, tags.clone(), Some(launch.clone()));
         let template_id = made.template.as_ref().map(|template| template.id.clone());
-        let (instances, subnets, rebalances) = (Vec::new(), subnets.clone(), true);
-        let load_balancers = load_balancer.iter().cloned().collect();
-        made.group =
-            Some(Group { desired, max, instances, subnets, rebalances, load_balancers, tags, launch, template_id });
+        made.group = Some(Group {
+            desired,
+            max,
+            instances: Vec::new(),
+            passing: BTreeSet::new(),
+            subnets: subnets.clone(),
+            rebalances: true,
+            load_balancers: load_balancer.iter().cloned().collect(),
+            tags,
+            launch,
+            template_id,
+        });
         Ok(())
     }
 
@@ -348,6 +360,16 @@ impl GroupPort for Stage {
         made.note("TerminateInstanceInAutoScalingGroup", instance, differences);
         if let Some(group) = &mut made.group {
             group.desired = is.saturating_sub(1);
+        }
+        Ok(())
+    }
+
+    async fn replace(&self, instance: &str) -> Result<()> {
+        let mut made = self.made();
+        let differences = vec![difference("instance", "never joined the cluster", "another of the group's")];
+        made.note("TerminateInstanceInAutoScalingGroup", instance, differences);
+        if let Some(group) = &mut made.group {
+            group.instances.retain(|other| other != instance);
         }
         Ok(())
     }

@@ -29,6 +29,7 @@ pub enum Act {
     SuspendRebalancing { name: String },
     SetGroupDesired { name: String, desired: u32 },
     Terminate { instance: String },
+    Replace { instance: String },
     CreateCluster { name: String, tags: Tags },
     SetDraining { host: String, draining: bool },
     RegisterTaskDefinition { definition: TaskDefinition, tags: Tags },
@@ -70,7 +71,7 @@ impl Act {
             Self::AttachLoadBalancer { .. } => "AttachLoadBalancers",
             Self::SuspendRebalancing { .. } => "SuspendProcesses",
             Self::SetGroupDesired { .. } => "SetDesiredCapacity",
-            Self::Terminate { .. } => "TerminateInstanceInAutoScalingGroup",
+            Self::Terminate { .. } | Self::Replace { .. } => "TerminateInstanceInAutoScalingGroup",
             Self::CreateCluster { .. } => "CreateCluster",
             Self::SetDraining { .. } => "UpdateContainerInstancesState",
             Self::RegisterTaskDefinition { .. } => "RegisterTaskDefinition",
@@ -109,6 +110,7 @@ impl Act {
             | Self::SuspendRebalancing { .. }
             | Self::SetGroupDesired { .. }
             | Self::Terminate { .. }
+            | Self::Replace { .. }
             | Self::SetDraining { .. } => self.apply_to_capacity(world, now_ms),
             Self::CreateApplication { .. }
             | Self::CreateTargets(_)
@@ -204,10 +206,18 @@ impl Act {
         match self.clone() {
             Self::CreateGroup(group) => {
                 let NewGroup { name, desired, max, tags, launch, subnets, load_balancer } = group;
-                let (instances, launch, template_id) = (Vec::new(), Some(launch), world.template_id());
-                let (rebalances, load_balancers) = (true, load_balancer.into_iter().collect());
-                let group =
-                    Group { desired, max, instances, subnets, rebalances, load_balancers, tags, launch, template_id };
+                let group = Group {
+                    desired,
+                    max,
+                    instances: Vec::new(),
+                    passing: [].into(),
+                    subnets,
+                    rebalances: true,
+                    load_balancers: load_balancer.into_iter().collect(),
+                    tags,
+                    launch: Some(launch),
+                    template_id: world.template_id(),
+                };
                 new(world.groups.insert(name, group), "AlreadyExists")
             }
             Self::SetGroupMax { name, max } => {
@@ -246,6 +256,13 @@ impl Act {
                 group.desired = group.desired.saturating_sub(1);
                 group.instances.retain(|other| *other != instance);
                 world.end_host(&instance, now_ms);
+                Ok(())
+            }
+            Self::Replace { instance } => {
+                if !world.groups.values().any(|group| group.instances.contains(&instance)) {
+                    return Err("ValidationError");
+                }
+                world.kill_host(&instance, now_ms);
                 Ok(())
             }
             Self::SetDraining { host, draining } => {

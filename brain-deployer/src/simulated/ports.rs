@@ -54,6 +54,14 @@ impl InstancePort for Client {
         let zones = subnets.iter().map(|subnet| (subnet.clone(), subnet.replace("subnet", "zone"))).collect();
         self.look("DescribeSubnets", |_| zones).await
     }
+
+    async fn launched(&self, instances: &[String]) -> Result<BTreeMap<String, i64>> {
+        let running = |world: &World| {
+            let running = instances.iter().filter_map(|instance| Some((instance, world.hosts.get(instance)?)));
+            running.map(|(instance, host)| (instance.clone(), host.launched_ms)).collect()
+        };
+        self.look("DescribeInstances", running).await
+    }
 }
 
 #[async_trait]
@@ -156,6 +164,10 @@ impl GroupPort for Client {
 
     async fn terminate(&self, instance: &str) -> Result<()> {
         self.act(Act::Terminate { instance: instance.to_owned() }).await
+    }
+
+    async fn replace(&self, instance: &str) -> Result<()> {
+        self.act(Act::Replace { instance: instance.to_owned() }).await
     }
 }
 
@@ -313,9 +325,9 @@ fn hosts(world: &World, cluster: &str) -> Vec<Host> {
             status: host.status,
             connected: true,
             tasks: u32::try_from(tasks).unwrap_or(u32::MAX),
-            memory_mib: world.host_memory_mib(),
+            memory_mib: world.memory_of(host),
             cpu_units: CPU_UNITS,
-            memory_left_mib: world.host_memory_mib(),
+            memory_left_mib: world.memory_of(host),
             cpu_left_units: CPU_UNITS,
             ports: world.ports_on(instance),
         });

@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 const REMEMBERED_MS: i64 = 3_600_000;
 /// Requests that a healthy task answers in a metric's period.
 const REQUESTS: f64 = 60.0;
+/// Memory of an instance that is too small for any task.
+const SMALL_MIB: u32 = 256;
 /// Events that ECS keeps of a service.
 const EVENTS_KEPT: usize = 100;
 
@@ -45,9 +47,14 @@ pub struct ServiceState {
 pub struct HostState {
     pub arn: String,
     pub cluster: String,
+    #[serde(default)]
+    pub launched_ms: i64,
     pub joins_ms: i64,
     pub joined: bool,
     pub status: HostStatus,
+    /// Whether it is too small for any task, as one that somebody else has started may be.
+    #[serde(default)]
+    pub small: bool,
 }
 
 /// Life of a task.
@@ -106,6 +113,9 @@ pub struct World {
     pub pace: Pace,
     /// Whether instances are too small for any task.
     pub small_hosts: bool,
+    /// So many of the instances that are launched next never join their cluster.
+    #[serde(default)]
+    pub stillborn: u32,
     /// How images behave that are not good, by a part of their reference.
     pub images: BTreeMap<String, Behaviour>,
     made: u64,
@@ -141,10 +151,15 @@ impl World {
         self.tasks.iter().filter(move |(_, task)| task.instance == instance && task.stage != TaskStage::Ended)
     }
 
-    /// Memory of every instance.
+    /// Memory of every instance that the account starts.
     #[must_use]
     pub fn host_memory_mib(&self) -> u32 {
-        if self.small_hosts { 256 } else { 3_900 }
+        if self.small_hosts { SMALL_MIB } else { 3_900 }
+    }
+
+    /// Memory of a host.
+    pub(super) fn memory_of(&self, host: &HostState) -> u32 {
+        if host.small { SMALL_MIB } else { self.host_memory_mib() }
     }
 
     /// Ports that tasks hold on an instance.
@@ -215,8 +230,10 @@ impl World {
                 let instance = format!("i-{:04}", self.made);
                 let cluster = name.replace("-ecs-asg", "-ecs-cluster");
                 let arn = format!("arn:host/{instance}");
-                let joins_ms = now_ms + self.pace.boot_ms;
-                let host = HostState { arn, cluster, joins_ms, joined: false, status: HostStatus::Active };
+                let joins_ms = if self.stillborn > 0 { i64::MAX } else { now_ms + self.pace.boot_ms };
+                self.stillborn = self.stillborn.saturating_sub(1);
+                let (launched_ms, status) = (now_ms, HostStatus::Active);
+                let host = HostState { arn, cluster, launched_ms, joins_ms, joined: false, status, small: false };
                 self.hosts.insert(instance.clone(), host);
                 group.instances.push(instance);
             }
@@ -290,6 +307,7 @@ impl World {
             host.cluster == cluster
                 && host.joined
                 && host.status == HostStatus::Active
+                && !host.small
                 && self.tasks_on(instance).next().is_none()
         };
         self.hosts.iter().find(free).map(|(instance, _)| instance.clone())

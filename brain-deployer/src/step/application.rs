@@ -36,7 +36,7 @@ impl Context {
         })
     }
 
-    fn is_ours(&self, tags: &crate::cloud::Tags) -> bool {
+    pub(super) fn is_ours(&self, tags: &crate::cloud::Tags) -> bool {
         tags.get(TAG_PROJECT).is_some_and(|owner| owner == self.spec.id.as_str())
     }
 }

@@ -1,10 +1,20 @@
 //! Capacity: one task to an instance, because all versions use the same host port. So instances come before tasks, and go
-//! only when they are empty.
+//! only when they are empty. One that never joins the cluster holds nobody up: its group starts another in its place.
 
 use super::{Context, Observed, blocked, done, wait};
-use crate::cloud::{Host, HostStatus, Result};
+use crate::cloud::{Group, Host, HostStatus, Result};
+use brain_core::time::Timestamp;
+use std::time::Duration;
 
-/// Instances enough have joined the cluster, or the arithmetic that says why they cannot.
+#[cfg(test)]
+mod tests;
+
+/// Time within which an instance has joined. It takes a minute or two to boot, and a step's ten minutes leave room for another.
+const JOINS_WITHIN: Duration = Duration::from_mins(5);
+/// Instances that are replaced before the fault is taken to lie in what all of them are launched from.
+const REPLACED_MAX: u32 = 3;
+
+/// Instances enough for a task each have joined the cluster, or the arithmetic that says why they cannot.
 pub(super) async fn capacity(context: &Context, instances: u32) -> Result<Observed> {
     let name = &context.names.auto_scaling_group;
     let Some(group) = context.group_known().await? else {
@@ -38,7 +48,7 @@ pub(super) async fn capacity(context: &Context, instances: u32) -> Result<Observ
         return Ok(wait(format!("{instances} instances were asked for")));
     }
     let hosts = match context.hosts_known() {
-        Some(known) if joined(&known).count() >= instances as usize => known,
+        Some(known) if usable(context, &known) >= instances => known,
         // Names alone cost one call, and tell whether there is something new to see.
         Some(known)
             if joined(&known).count() == known.len()
@@ -48,24 +58,92 @@ pub(super) async fn capacity(context: &Context, instances: u32) -> Result<Observ
         }
         _ => context.hosts().await?,
     };
-    let joined: Vec<&Host> = joined(&hosts).collect();
-    if let Some(small) = joined.iter().find(|host| !fits(context, host)) {
-        let target = context.target();
-        return Ok(blocked(format!(
-            "a task needs {} MiB and {} CPU units, and instance {} offers {} MiB and {}: set target.instance_type or \
-             target.memory_mib",
-            target.memory_mib, target.cpu_units, small.instance, small.memory_mib, small.cpu_units
-        )));
-    }
-    let here = u32::try_from(joined.len()).unwrap_or(u32::MAX);
+    let here = usable(context, &hosts);
     if here >= instances {
         return Ok(done());
     }
     // A host that an earlier return of capacity left draining, and that is wanted again.
-    if let Some(host) = hosts.iter().find(|host| host.status == HostStatus::Draining) {
+    let mut draining = hosts.iter().filter(|host| host.status == HostStatus::Draining);
+    if let Some(host) = draining.find(|host| fits(context, host)) {
         return Ok(set_draining(context, host.arn.clone(), &host.instance, false));
     }
-    Ok(wait(format!("{here} of {instances} instances have joined the cluster")))
+    if let Some(why) = too_small(context, instances, &hosts).await? {
+        return Ok(blocked(why));
+    }
+    awaited(context, instances, here).await
+}
+
+/// Why those that are still to come are too few, because a task fits on some hosts not.
+async fn too_small(context: &Context, instances: u32, hosts: &[Host]) -> Result<Option<String>> {
+    let Some(small) = joined(hosts).find(|host| !fits(context, host)) else { return Ok(None) };
+    let Some(group) = context.group().await? else { return Ok(None) };
+    let there = joined(hosts).filter(|host| group.instances.contains(&host.instance)).count();
+    let coming = group.desired.saturating_sub(u32::try_from(there).unwrap_or(u32::MAX));
+    let usable = usable(context, hosts).saturating_add(coming);
+    if usable >= instances {
+        return Ok(None);
+    }
+    let target = context.target();
+    Ok(Some(format!(
+        "needs {instances} instances for a task of {} MiB and {} CPU units, and only {usable} can take one: instance {} \
+         offers {} MiB and {}; set target.instance_type or target.memory_mib, or end that instance",
+        target.memory_mib, target.cpu_units, small.instance, small.memory_mib, small.cpu_units
+    )))
+}
+
+/// Waits for instances, and has one replaced that will never join.
+async fn awaited(context: &Context, instances: u32, here: u32) -> Result<Observed> {
+    let name = &context.names.auto_scaling_group;
+    let mut why = format!("{here} of {instances} instances have joined the cluster");
+    let replaced = context.looks.replacements();
+    if replaced > 0 {
+        let cluster = &context.names.cluster;
+        why += &format!(
+            "; {replaced} had not joined {cluster} {} s after their launch and were replaced: look at the user data, the \
+             machine image, the instance profile and the network that instances of {name} are launched with",
+            JOINS_WITHIN.as_secs()
+        );
+    }
+    // What was asked for here boots still; what others have left there is looked for once that time is over.
+    if context.looks.boots_within(JOINS_WITHIN) {
+        return Ok(wait(why));
+    }
+    let Some(group) = context.group().await? else { return Ok(wait(why)) };
+    let hosts = context.hosts().await?;
+    let Some(instance) = never_joined(context, &group, &hosts).await?.into_iter().next() else { return Ok(wait(why)) };
+    if replaced >= REPLACED_MAX {
+        return Ok(blocked(format!("{why}; {instance} has not joined either")));
+    }
+    let what = format!("replace instance {instance} of {name}, which has not joined in {} s", JOINS_WITHIN.as_secs());
+    Ok(context.ready(what, |context| async move {
+        let replaced = context.cloud.replace(&instance).await;
+        match &replaced {
+            Ok(()) => context.looks.replaced(),
+            Err(_) => context.looks.forget_capacity(),
+        }
+        replaced
+    }))
+}
+
+/// Instances that the group launched long ago, and that are not in the cluster. When they were launched is asked only of those
+/// that are missing there.
+async fn never_joined(context: &Context, group: &Group, hosts: &[Host]) -> Result<Vec<String>> {
+    let is_missing = |instance: &&String| {
+        !group.passing.contains(*instance) && !hosts.iter().any(|host| host.instance == **instance)
+    };
+    let missing: Vec<String> = group.instances.iter().filter(is_missing).cloned().collect();
+    if missing.is_empty() || !context.is_ours(&group.tags) {
+        return Ok(Vec::new());
+    }
+    let (launched, now) = (context.cloud.launched(&missing).await?, (context.now)());
+    let is_late =
+        |instance: &String| launched.get(instance).is_some_and(|at| now.since(Timestamp(*at)) >= JOINS_WITHIN);
+    Ok(missing.into_iter().filter(is_late).collect())
+}
+
+/// How many hosts can take a task.
+fn usable(context: &Context, hosts: &[Host]) -> u32 {
+    u32::try_from(joined(hosts).filter(|host| fits(context, host)).count()).unwrap_or(u32::MAX)
 }
 
 fn joined(hosts: &[Host]) -> impl Iterator<Item = &Host> {
@@ -76,11 +154,11 @@ fn fits(context: &Context, host: &Host) -> bool {
     host.memory_mib >= context.target().memory_mib && host.cpu_units >= context.target().cpu_units
 }
 
-/// How instances without a task are given back, one at a time, until the group has so many.
+/// How instances without a task are given back, one at a time, until the group has so many: first one that never joined.
 pub(crate) enum Giving {
     /// Nothing is to be placed on a host any more, or it is wanted again.
     SetDraining { host: String, instance: String, draining: bool },
-    /// An instance that drains and is seen empty is ended.
+    /// An instance that drains and is seen empty, or that never joined, is ended.
     End { instance: String },
     /// Nothing can be given back yet.
     Wait(String),
@@ -106,6 +184,10 @@ pub(crate) async fn giving(context: &Context, instances: u32) -> Result<Giving> 
     let draining = hosts.iter().filter(ours).find(|host| host.status == HostStatus::Draining);
     if group.desired <= instances {
         return Ok(draining.map_or(Giving::Done, |host| set_draining(host, false)));
+    }
+    // No task was ever placed on it.
+    if let Some(instance) = never_joined(context, &group, &hosts).await?.into_iter().next() {
+        return Ok(Giving::End { instance });
     }
     if let Some(host) = draining {
         if host.tasks > 0 {

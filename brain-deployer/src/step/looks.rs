@@ -64,6 +64,10 @@ struct Seen {
     acted: Option<(Instant, Kind)>,
     raised: Option<Raised>,
     lowered: bool,
+    /// Instances that were replaced since they never joined.
+    replaced: u32,
+    /// Services that are not there, and since when no look has shown them.
+    absent: BTreeMap<String, Instant>,
 }
 
 /// A service that was raised.
@@ -115,6 +119,24 @@ impl Looks {
             group.desired = desired;
         }
         seen.acted = Some((Instant::now(), Kind::Boot));
+    }
+
+    /// An instance was ended that the group replaces.
+    pub(super) fn replaced(&self) {
+        let mut seen = self.seen();
+        (seen.group, seen.hosts) = (None, None);
+        seen.acted = Some((Instant::now(), Kind::Boot));
+        seen.replaced += 1;
+    }
+
+    /// How many were.
+    pub(super) fn replacements(&self) -> u32 {
+        self.seen().replaced
+    }
+
+    /// Whether instances were asked for within that time.
+    pub(super) fn boots_within(&self, time: Duration) -> bool {
+        self.seen().acted.is_some_and(|(at, kind)| kind == Kind::Boot && at.elapsed() < time)
     }
 
     /// A host is set to drain, or taken back.
@@ -207,6 +229,16 @@ impl Looks {
     pub(super) fn just_grown(&self) -> bool {
         let seen = self.seen();
         seen.acted.is_some_and(|(at, kind)| kind == Kind::Boot && seen.shares(at))
+    }
+
+    /// A service is there.
+    pub(super) fn is_there(&self, service: &str) {
+        self.seen().absent.remove(service);
+    }
+
+    /// A service is not there; answers for how long.
+    pub(super) fn is_absent(&self, service: &str) -> Duration {
+        self.seen().absent.entry(service.to_owned()).or_insert_with(Instant::now).elapsed()
     }
 
     /// By how many tasks this worker has raised the service just now, and what ECS had not said of it before.

@@ -3,6 +3,10 @@
 //! The cheapest look comes first. A description of the services says how many tasks run and what ECS has to say; health is
 //! asked for when those counts are right, and the tasks that have stopped when something says that some have, or from time
 //! to time.
+//!
+//! A service that somebody has deleted has no task. Taking tasks away from it is done, and tasks of it are not waited for:
+//! that it is gone is told, and the other steps go on. Only what is there to have tasks in the end, the new version, is
+//! missed at once; and where nothing else serves, what does is kept.
 
 use super::{
     Context, Findings, Observed, blocked,
@@ -11,7 +15,10 @@ use super::{
     wait,
 };
 use crate::cloud::{Result, Service, ServiceStatus};
-use brain_core::deployment::{Cause, TaskFailure};
+use brain_core::{
+    deployment::{Cause, TaskFailure},
+    drift::{Drift, Remedy},
+};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -19,15 +26,18 @@ use tokio::time::Instant;
 /// they go at once when none of them is healthy.
 pub(super) async fn scale(context: &Context, name: &str, desired: u32, floor: u32, idle: bool) -> Result<Observed> {
     let (began, services) = context.services(name).await?;
-    let service = match active_of(&services, name) {
-        Ok(service) => service,
-        Err(observed) => return Ok(observed),
+    let service = match standing(context, &services, name) {
+        Standing::Active(service) => service,
+        Standing::Gone(observed) if desired > 0 => return Ok(observed),
+        Standing::Gone(_) => return Ok(super::done()),
+        Standing::Unclear(why) => return Ok(wait(why)),
     };
     let before = service.desired;
     if before == desired {
         return Ok(super::done());
     }
     if desired < before && desired < floor {
+        let missing = missing(context, &services);
         let health = health::health(context, began, &services).await?;
         let seen = health::look(context, began, services, &health).await?;
         let healthy_of = |own: bool| -> u32 {
@@ -36,9 +46,13 @@ pub(super) async fn scale(context: &Context, name: &str, desired: u32, floor: u3
         };
         let (serves, others) = (healthy_of(true) > 0, healthy_of(false));
         if others + desired < floor && (serves || !idle) {
-            return Ok(wait(format!(
+            let why = format!(
                 "{others} healthy tasks of other services and {desired} of {name} are fewer than the floor of {floor}"
-            )));
+            );
+            return Ok(match missing {
+                Some(missing) => blocked(format!("{why}, and service {missing} was {DELETED}: {name} stays as it is")),
+                None => wait(why),
+            });
         }
     }
     let name = name.to_owned();
@@ -64,9 +78,11 @@ pub(super) async fn verify(
     at_most: bool,
 ) -> Result<Observed> {
     let (began, services) = context.services(name).await?;
-    let service = match active_of(&services, name) {
-        Ok(service) => service.clone(),
-        Err(observed) => return Ok(observed),
+    let service = match standing(context, &services, name) {
+        Standing::Active(service) => service.clone(),
+        Standing::Gone(_) if healthy == 0 || at_most => return Ok(draining(context, name).await?.unwrap_or_else(super::done)),
+        Standing::Gone(observed) => return Ok(observed),
+        Standing::Unclear(why) => return Ok(wait(why)),
     };
     let settled = service.desired == healthy && service.running == healthy && service.pending == 0;
     // Tasks are looked at when ECS says that they are there: before, there is nothing to see in them.
@@ -81,13 +97,11 @@ pub(super) async fn verify(
         true => service.desired == healthy && service.running <= healthy,
         false => settled && live == healthy && well == Some(healthy),
     };
-    if reached && healthy == 0 {
-        // A task on its way out holds its port until it is gone.
-        let stopped = context.stopped().await?;
-        let draining = stopped.iter().filter(|task| task.service == name && task.is_stopping()).count();
-        if draining > 0 {
-            return Ok(wait(format!("tasks of {name} that still drain: {draining}")));
-        }
+    if reached
+        && healthy == 0
+        && let Some(observed) = draining(context, name).await?
+    {
+        return Ok(observed);
     }
     // Of the old version there is nothing to find out.
     let suspicion = if max_task_failures > 0 { suspicion(context, &service) } else { 0 };
@@ -109,6 +123,13 @@ pub(super) async fn verify(
     }
     let seen = Seen { live, well, failures: &failures, fresh_ms: context.step_began_ms.saturating_sub(SAID_BEFORE_MS) };
     Ok(not_yet(&service, healthy, &seen))
+}
+
+/// A task on its way out holds its port until it is gone.
+async fn draining(context: &Context, name: &str) -> Result<Option<Observed>> {
+    let stopped = context.stopped().await?;
+    let draining = stopped.iter().filter(|task| task.service == name && task.is_stopping()).count();
+    Ok((draining > 0).then(|| wait(format!("tasks of {name} that still drain: {draining}"))))
 }
 
 /// What ECS said so long before the step began is of it too: it looks for room as soon as the count is set, one step before, and
@@ -181,19 +202,109 @@ fn unwell(context: &Context, why: &str, name: &str, duration: Duration, cause: C
     Observed::Watched { why, cause, well: false }
 }
 
-fn active_of<'a>(services: &'a [Service], name: &str) -> Result<&'a Service, Observed> {
-    match services.iter().find(|service| service.name == name) {
-        Some(service) if service.status == ServiceStatus::Active => Ok(service),
-        // It existed when it was planned with: either ECS does not show it yet, or somebody deleted it.
-        None => Err(wait(format!("service {name} does not show"))),
-        Some(_) => Err(blocked(format!("service {name} was deleted by somebody else"))),
+/// Time for which a service does not show until it is taken to be gone: what was just made shows within seconds.
+const GONE_AFTER: Duration = Duration::from_secs(30);
+const DELETED: &str = "deleted by somebody else";
+
+/// Whether a service is there: every one existed when it was planned with, or was made since.
+enum Standing<'a> {
+    Active(&'a Service),
+    /// Somebody has deleted it; what that is to a step which wants tasks of it.
+    Gone(Observed),
+    /// ECS does not show it yet, or it is gone.
+    Unclear(String),
+}
+
+fn standing<'a>(context: &Context, services: &'a [Service], name: &str) -> Standing<'a> {
+    let shown = services.iter().find(|service| service.name == name);
+    if let Some(service) = shown.filter(|service| service.status == ServiceStatus::Active) {
+        context.looks.is_there(name);
+        return Standing::Active(service);
     }
+    if context.looks.is_absent(name) < GONE_AFTER {
+        return Standing::Unclear(format!("service {name} does not show"));
+    }
+    if context.makes && context.wanted.iter().any(|wanted| wanted == name) {
+        return Standing::Gone(blocked(format!("service {name} was {DELETED}")));
+    }
+    let (resource, difference) = (format!("service {name}"), DELETED.to_owned());
+    Standing::Gone(Observed::Told(vec![Drift { resource, difference, remedy: Remedy::Told }]))
+}
+
+/// What is told of a service that is gone; `None`: it is there, as far as anybody knows.
+pub(super) async fn gone(context: &Context, name: &str) -> Result<Option<Observed>> {
+    let (_, services) = context.services(name).await?;
+    Ok(match standing(context, &services, name) {
+        Standing::Gone(observed) => Some(observed),
+        Standing::Active(_) | Standing::Unclear(_) => None,
+    })
+}
+
+/// A service that a way back was to bring back and that is gone.
+fn missing(context: &Context, services: &[Service]) -> Option<String> {
+    let is_gone = |name: &&String| matches!(standing(context, services, name), Standing::Gone(_));
+    context.wanted.iter().filter(|_| !context.makes).find(is_gone).cloned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cloud::ServiceEvent;
+    use crate::{
+        cloud::ServiceEvent,
+        step::sample::{Sample, told},
+    };
+
+    async fn scaled(sample: &Sample, name: &str, desired: u32) -> String {
+        told(scale(&sample.context, name, desired, 3, true).await).await
+    }
+
+    async fn verified(sample: &Sample, name: &str, healthy: u32) -> String {
+        told(verify(&sample.context, name, healthy, 0).await).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_is_gone_has_no_tasks_to_take_away_and_none_to_wait_for() {
+        let mut sample = Sample::new();
+        sample.service("old", 3);
+        sample.service("new", 0);
+        sample.context.wanted = ["new".to_owned()].into();
+        sample.deleted("old");
+        assert_eq!(scaled(&sample, "old", 2).await, "waits: service old does not show");
+        sample.later(31).await;
+        let gone = "service old: deleted by somebody else";
+        assert_eq!([scaled(&sample, "old", 2).await, verified(&sample, "old", 2).await], [gone, gone]);
+        assert_eq!([scaled(&sample, "old", 0).await, verified(&sample, "old", 0).await], ["done", "done"]);
+        assert_eq!(scaled(&sample, "new", 1).await, "scale new from 0 to 1");
+        sample.deleted("new");
+        sample.later(1).await;
+        assert_eq!(verified(&sample, "new", 1).await, "waits: service new does not show");
+        sample.later(31).await;
+        assert_eq!(verified(&sample, "new", 1).await, "blocked: service new was deleted by somebody else");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn on_a_way_back_to_what_is_gone_the_only_one_that_serves_stays() {
+        let mut sample = Sample::new();
+        sample.group(1).await;
+        sample.service("new", 1);
+        sample.later(60).await;
+        sample.service("old", 3);
+        sample.deleted("old");
+        (sample.context.makes, sample.context.wanted) = (false, ["old".to_owned()].into());
+        assert_eq!(scaled(&sample, "old", 3).await, "waits: service old does not show");
+        sample.later(31).await;
+        assert_eq!(scaled(&sample, "old", 3).await, "service old: deleted by somebody else");
+        let kept = "blocked: 0 healthy tasks of other services and 0 of new are fewer than the floor of 3, and service old \
+                    was deleted by somebody else: new stays as it is";
+        assert_eq!(scaled(&sample, "new", 0).await, kept);
+        let now = (sample.context.now)().0;
+        sample.cloud.with(|world| {
+            let host = world.hosts.keys().next().cloned().unwrap();
+            world.kill_host(&host, now);
+        });
+        sample.later(1).await;
+        assert_eq!(scaled(&sample, "new", 0).await, "scale new from 1 to 0", "it serves nobody");
+    }
 
     #[test]
     fn what_ecs_said_long_before_the_step_explains_nothing() {

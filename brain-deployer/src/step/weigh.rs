@@ -1,6 +1,6 @@
 //! Requests are weighted: the rule's weights are set while those who gain are healthy, and read back.
 
-use super::{Context, Observed, application, blocked, done, wait};
+use super::{Context, Observed, application, blocked, done, shift, wait};
 use crate::cloud::{RequestRule, Result};
 use brain_core::traffic::{TargetGroup, Weights};
 
@@ -52,6 +52,12 @@ pub(super) async fn weigh(context: &Context, service: &str, goal: Goal, follows_
             }
         }
     } else if gains(group, has, wanted) && own < healthy as usize {
+        // Requests stay where they are when what they were to come back to is gone.
+        if !context.makes
+            && let Some(told) = shift::gone(context, service).await?
+        {
+            return Ok(told);
+        }
         return Ok(wait(format!("{own} of {healthy} healthy targets of {} to send requests to", groups.of(group))));
     } else if !gains(group, has, wanted) && context.cloud.healthy_targets(groups.of(group.other())).await?.is_empty() {
         return Ok(wait(format!("no healthy target of {} to send requests to", groups.of(group.other()))));

@@ -383,7 +383,7 @@ impl Director for Referee {
         }
         let ended = match act {
             Act::SetDesired { service, desired } => return self.check_floor(service, *desired, world),
-            Act::Terminate { instance } => vec![instance.clone()],
+            Act::Terminate { instance } | Act::Replace { instance } => vec![instance.clone()],
             Act::SetGroupDesired { name, desired } => {
                 let instances = world.groups.get(name).map(|group| group.instances.clone()).unwrap_or_default();
                 let excess = instances.len().saturating_sub(*desired as usize);

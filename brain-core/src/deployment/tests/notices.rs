@@ -1,7 +1,10 @@
 //! What people are told of whole deployments.
 
 use super::*;
-use crate::event::{Change, Event};
+use crate::{
+    drift::Remedy,
+    event::{Change, Event},
+};
 
 /// A deployment and what was told of it, each event a second after the one before. Every notice is asked for once more when all
 /// is over: who was away meanwhile is told the same.
@@ -105,6 +108,27 @@ fn one_that_fails_in_the_shift_fails_first_and_is_then_rolled_back() {
     story.happens(fact);
     let told = ["deployment.started", "deployment.failed", "deployment.rolled_back"];
     assert_eq!(story.end(), (Some(Ending::RolledBack), told.to_vec()));
+}
+
+#[test]
+fn one_whose_old_service_somebody_has_deleted_is_not_rolled_back_and_says_which() {
+    let mut story = Story::new(spec());
+    story.happens(Fact::Leased(lease("a")));
+    story.done(9);
+    let fact = failed(&story.deployment);
+    story.happens(fact);
+    story.happens(Fact::Leased(lease("a")));
+    let gone = |resource: &str| {
+        let (resource, difference) = (resource.to_owned(), "deleted by somebody else".to_owned());
+        Drift { resource, difference, remedy: Remedy::Told }
+    };
+    for drift in ["service another", "service old", "service old"].map(gone) {
+        let fact = report(&story.deployment, Outcome::Found { drift: vec![drift] });
+        story.happens(fact);
+    }
+    let reason = "it crashes; service old cannot be brought back: deleted by somebody else";
+    assert_eq!(story.deployment.reason.as_deref(), Some(reason));
+    assert_eq!(story.end().0, Some(Ending::Failed));
 }
 
 #[test]

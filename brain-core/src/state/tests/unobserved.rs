@@ -79,3 +79,33 @@ fn a_deployment_that_waits_for_another_project_says_when_that_one_cannot_be_obse
     state.apply(&event(Change::DeploymentChanged { number: 1, fact: met })).unwrap();
     assert_eq!(state.active().unwrap().waiting, None);
 }
+
+#[test]
+fn a_service_that_somebody_deleted_is_in_no_plan_once_that_was_seen() {
+    let mut state = seeds();
+    let request = state.request_deployment(wish("0.0.4"), &Moment::default()).unwrap();
+    let event = |at, change| crate::event::Event { at: Timestamp(at), by: "test".into(), change };
+    state.apply(&event(6, Change::DeploymentRequested(Box::new(request)))).unwrap();
+    let last = state.deployments.back_mut().unwrap();
+    (last.phase, last.ended) = (crate::deployment::Phase::Succeeded, Some(Timestamp(1_000)));
+    let certain = |version: &str| ServiceCount {
+        service: format!("s-{version}"),
+        version: version.to_owned(),
+        count: 3,
+        known: None,
+        group: None,
+    };
+    let (there, gone) = (certain("0.0.4"), certain("0.0.3"));
+    state.serving = vec![there.clone(), gone.clone()];
+    let both = [there.clone(), gone];
+    let see = |state: &mut ProjectState, healthy, at| {
+        for change in state.observe(Observation::Production(services(healthy))) {
+            state.apply(&event(at, change)).unwrap();
+        }
+    };
+    see(&mut state, 3, 60_999);
+    assert_eq!(state.serving_now(true), both, "such a look may have begun before the end");
+    see(&mut state, 2, 61_000);
+    assert_eq!(state.serving_now(true), [there]);
+    assert_eq!(state.serving_now(false), both, "nobody has seen it lately");
+}

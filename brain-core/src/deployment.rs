@@ -156,6 +156,9 @@ pub struct Deployment {
     /// What gates of its plan read last, by the indices of their steps.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub readings: BTreeMap<usize, Reading>,
+    /// Services that were found to be gone: somebody has deleted them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
 }
 
 /// Nothing is done until a person says so.
@@ -221,9 +224,6 @@ pub struct Rollback {
     pub times: Vec<StepTimes>,
     /// Times it was begun.
     pub attempts: u32,
-    /// Services that it was to bring back and that are gone.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub missing: Vec<String>,
 }
 
 impl Deployment {
@@ -286,6 +286,7 @@ impl Deployment {
             outside_windows,
             drift: Vec::new(),
             readings: BTreeMap::new(),
+            missing: Vec::new(),
         }
     }
 
@@ -310,12 +311,14 @@ impl Deployment {
     /// Counts as this deployment has set them, with what is known of them where it has not succeeded.
     #[must_use]
     pub fn serving(&self) -> Vec<ServiceCount> {
-        match (self.phase, &self.rollback) {
-            (Phase::Succeeded, _) => self.plan.to.clone(),
+        let mut serving = match (self.phase, &self.rollback) {
+            (Phase::Succeeded, _) => return self.plan.to.clone(),
             // What its rollback has set, as far as it came.
             (_, Some(rollback)) => plan::serving_at(&rollback.plan, self.cursor),
             (_, None) => plan::serving_at(&self.plan, self.cursor),
-        }
+        };
+        serving.retain(|count| !self.missing.contains(&count.service));
+        serving
     }
 
     /// The state after `fact`, and what is to be done. `spec` is the project's definition, for the plan of a rollback.

@@ -35,7 +35,7 @@ impl Deployment {
     /// How it ended; `None`: it has not.
     #[must_use]
     pub fn ending(&self) -> Option<Ending> {
-        let is_back = |back: &Rollback| self.cursor >= back.plan.steps.len() && back.missing.is_empty();
+        let is_back = |back: &Rollback| self.cursor >= back.plan.steps.len() && self.has_brought_back(back);
         let is_back = self.rollback.as_ref().is_some_and(is_back);
         match self.phase {
             Phase::Pending | Phase::Running | Phase::RollingBack => None,

@@ -2,8 +2,7 @@
 
 use super::{Cause, Deployment, Effect, IllegalEvent, POLICY, Pause, Phase, ROLLBACK_ATTEMPTS, Rollback, StepTimes};
 use crate::{
-    drift::{Drift, Remedy},
-    plan::{self, ServiceCount, Step},
+    plan::{self, Step},
     policy::OnFailure,
     project::ProjectSpec,
     time::Timestamp,
@@ -125,26 +124,9 @@ impl Deployment {
             let phase = if self.cancelled { Phase::Cancelled } else { Phase::Failed };
             return self.end(phase, at);
         }
-        let (times, missing) = (vec![StepTimes::default(); plan.steps.len()], Vec::new());
-        self.rollback = Some(Rollback { times, plan, attempts: 1, missing });
+        self.rollback = Some(Rollback { times: vec![StepTimes::default(); plan.steps.len()], plan, attempts: 1 });
         self.phase = Phase::RollingBack;
         self.start_over()
-    }
-
-    /// What a way back was to bring back and could not is a part of why the deployment failed.
-    pub(super) fn remember_missing(&mut self, drift: &[Drift]) {
-        let Some(rollback) = &mut self.rollback else { return };
-        for Drift { resource, difference, remedy } in drift {
-            let is_lost = |count: &&ServiceCount| count.count > 0 && *resource == format!("service {}", count.service);
-            let Some(lost) = rollback.plan.to.iter().find(is_lost).filter(|_| *remedy == Remedy::Told) else {
-                continue;
-            };
-            if !rollback.missing.contains(&lost.service) {
-                rollback.missing.push(lost.service.clone());
-                let first = self.reason.take().unwrap_or_default();
-                self.reason = Some(format!("{first}; {resource} cannot be brought back: {difference}"));
-            }
-        }
     }
 
     /// Goes on with the first step of the plan that is now active, under a new lease.

@@ -1,7 +1,12 @@
-//! What was found of the new version, kept because AWS forgets it, and what gates have read.
+//! What was found of the new version, kept because AWS forgets it, which services are gone, and what gates have read.
 
-use super::Deployment;
-use crate::{gate::Reading, plan::Step, time::Timestamp};
+use super::{Deployment, Rollback};
+use crate::{
+    drift::{Drift, Remedy},
+    gate::Reading,
+    plan::{ServiceCount, Step},
+    time::Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 /// Task failures that a deployment keeps, the newest. ECS forgets stopped tasks within the hour; brain does not.
@@ -12,6 +17,9 @@ pub const SERVICE_EVENTS_KEPT: usize = 50;
 /// Failed tasks that a deployment knows again when it is told of them once more. A policy lets 100 fail in a step, and a step
 /// tells again of those that failed shortly before it.
 const TASK_FAILURES_KNOWN: usize = 1_000;
+
+/// How what is told of a service begins.
+const SERVICE: &str = "service ";
 
 /// A task that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +57,34 @@ impl Deployment {
         self.service_events.drain(..excess);
     }
 
+    /// Keeps which services are gone, as steps tell it. Of the one that the plan makes, set-up tells other things. One that a way
+    /// back was to bring back is a part of why the deployment failed.
+    pub(super) fn remember_missing(&mut self, drift: &[Drift]) {
+        for Drift { resource, difference, remedy } in drift {
+            let Some(service) = resource.strip_prefix(SERVICE).filter(|_| *remedy == Remedy::Told) else { continue };
+            let plan = self.active_plan();
+            let makes = self.rollback.is_none() && has(&plan.to, service);
+            let concerns = !makes && (has(&plan.from, service) || has(&plan.to, service));
+            if !concerns {
+                continue;
+            }
+            let comes_back = self.rollback.is_some() && has(&plan.to, service);
+            if !self.missing.iter().any(|known| known == service) {
+                self.missing.push(service.to_owned());
+            }
+            let why = format!("{resource} cannot be brought back: {difference}");
+            if comes_back && !self.reason.as_ref().is_some_and(|reason| reason.contains(&why)) {
+                let first = self.reason.take().unwrap_or_default();
+                self.reason = Some(format!("{first}; {why}"));
+            }
+        }
+    }
+
+    /// Whether all that its way back was to bring back is there.
+    pub(super) fn has_brought_back(&self, back: &Rollback) -> bool {
+        !self.missing.iter().any(|service| has(&back.plan.to, service))
+    }
+
     /// Keeps tasks that failed, each once; answers how many were not known.
     pub(super) fn remember(&mut self, failures: Vec<TaskFailure>) -> u32 {
         let mut news = 0;
@@ -70,4 +106,9 @@ impl Deployment {
         self.task_failures.drain(..excess);
         news
     }
+}
+
+/// Whether a service has tasks there.
+fn has(counts: &[ServiceCount], service: &str) -> bool {
+    counts.iter().any(|count| count.count > 0 && count.service == service)
 }

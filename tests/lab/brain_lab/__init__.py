@@ -45,6 +45,8 @@ DELETE /_lab/faults        -> {"faults":[]}
 
 POST /_lab/kill-host       {"instance_id":"i-..."} or {"service":"NAME"} (a host with a live task of it) or {} (any host)
     -> {"instance_id":"i-..."}. The host dies; after replace_delay_ms its group replaces it.
+POST /_lab/stillborn       {"count":1, "age_ms":600000} -> {"stillborn":1}. So many of the instances that are launched next
+    run and never join their cluster; EC2 says that they were launched age_ms earlier than they were.
 POST /_lab/reset-record    -> {}. Empties calls, samples and events; time starts again from 0.
 
 GET  /_lab/record[?since_ms=N]  -> {"t_ms":1234, "moving_ms":900,

@@ -32,6 +32,8 @@ class Host:
     seen_ms: float
     member: object = None
     killed_ms: float | None = None
+    # It runs and never joins: a bad image, user data or role.
+    stillborn: bool = False
 
     @property
     def alive(self) -> bool:
@@ -90,6 +92,8 @@ class Cloud:
         self.elbv2 = elbv2_backends[DEFAULT_ACCOUNT_ID][REGION]
         self.groups = autoscaling_backends[DEFAULT_ACCOUNT_ID][REGION]
         self.hosts: dict[str, Host] = {}
+        # Of instances that are launched next and never join: how long ago they say that they were launched.
+        self.stillborn_ms: list[float] = []
         self.tasks: dict[str, Task] = {}
         # (load balancer's name or target group's ARN, instance) -> when it was registered
         self.registered_ms: dict[tuple[str, str], float] = {}

@@ -38,6 +38,9 @@ def act(cloud: Cloud, call: str, asked, query: dict):
             return {"faults": []}
         case "POST kill-host":
             return {"instance_id": hosts.kill(cloud, asked.get("instance_id"), asked.get("service"))}
+        case "POST stillborn":
+            hosts.stillborn(cloud, asked.get("count", 1), asked.get("age_ms", 0))
+            return {"stillborn": len(cloud.stillborn_ms)}
         case "POST reset-record":
             cloud.record.reset()
             return {}

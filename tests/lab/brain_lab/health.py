@@ -109,7 +109,8 @@ def moving(cloud: Cloud) -> bool:
     not found healthy yet, or drains."""
     for instance in cloud.ec2.all_instances():
         host = cloud.hosts.get(instance.id)
-        if instance.state == "running" and getattr(instance, "autoscaling_group", None) and (host is None or host.member is None):
+        boots = host is None or (host.member is None and not host.stillborn)
+        if instance.state == "running" and getattr(instance, "autoscaling_group", None) and boots:
             return True
     wanted = {s.arn: s.desired_count for s in cloud.ecs.services.values() if s.status == "ACTIVE"}
     for task in cloud.live_tasks():

@@ -1,6 +1,7 @@
 """Hosts: they boot, join their cluster, die and are replaced. It moves no task; it only ends those of a host that is gone."""
 
 import re
+from datetime import timedelta
 
 from moto.autoscaling.models import AutoScalingBackend, FakeAutoScalingGroup
 from moto.ec2.models.instances import Instance
@@ -26,9 +27,12 @@ def tick(cloud: Cloud) -> None:
         host = cloud.hosts.get(instance.id)
         if host is None:
             host = cloud.hosts[instance.id] = Host(instance, now)
+            if cloud.stillborn_ms:
+                host.stillborn = True
+                instance.launch_time -= timedelta(milliseconds=cloud.stillborn_ms.pop(0))
             group = getattr(instance, "autoscaling_group", None)
             cloud.record.event("host_launched", instance_id=instance.id, group=group.name if group else None)
-        if host.member is None and host.alive and now - host.seen_ms >= cloud.settings.boot_delay_ms:
+        if host.member is None and host.alive and not host.stillborn and now - host.seen_ms >= cloud.settings.boot_delay_ms:
             join(cloud, host)
     for host in list(cloud.hosts.values()):
         if host.killed_ms is not None and host.instance.state == "running" \
@@ -46,6 +50,13 @@ def join(cloud: Cloud, host: Host) -> None:
         return
     host.member = cloud.ecs.register_container_instance(name, host.instance.id)
     cloud.record.event("host_joined", instance_id=host.instance.id, cluster=name)
+
+
+def stillborn(cloud: Cloud, count: int, age_ms: float) -> None:
+    """The next instances that are launched never join their cluster, and were launched so long ago."""
+    if not isinstance(count, int) or count < 1 or age_ms < 0:
+        raise ValueError("count must be a positive number, and age_ms must not be negative")
+    cloud.stillborn_ms += [age_ms] * count
 
 
 def kill(cloud: Cloud, instance_id: str | None, service: str | None) -> str:

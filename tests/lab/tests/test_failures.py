@@ -123,6 +123,28 @@ def test_terminating_an_empty_host_kills_nothing(project, lab):
     assert empty not in web.health() and len(web.in_service()) == 1
 
 
+def test_an_instance_that_never_joins_runs_and_is_replaced_when_it_is_ended(project, lab):
+    assert lab.call("POST", "stillborn", {"count": 1, "age_ms": 600_000}) == {"stillborn": 1}
+    web = project(hosts=2)
+    joined = {h["ec2InstanceId"] for h in web.wait_hosts(1)}
+
+    def instances() -> dict:
+        group = lab.asg.describe_auto_scaling_groups(AutoScalingGroupNames=[web.group])["AutoScalingGroups"][0]
+        ids = [i["InstanceId"] for i in group["Instances"] if i["LifecycleState"] == "InService"]
+        named = [{"Name": "instance-id", "Values": ids}, {"Name": "instance-state-name", "Values": ["running"]}]
+        found = lab.ec2.describe_instances(Filters=named)["Reservations"]
+        return {i["InstanceId"]: i["LaunchTime"] for r in found for i in r["Instances"]}
+
+    before = instances()
+    [stillborn] = before.keys() - joined
+    assert (before[joined.pop()] - before[stillborn]).total_seconds() > 590
+    lab.asg.terminate_instance_in_auto_scaling_group(InstanceId=stillborn, ShouldDecrementDesiredCapacity=False)
+    web.wait_hosts(2)
+    assert len(instances()) == 2 and stillborn not in instances()
+    with pytest.raises(ValueError, match="count must be"):
+        lab.call("POST", "stillborn", {"count": 0})
+
+
 def test_terminating_a_busy_host_is_recorded(project, lab):
     web = project(hosts=1)
     service = web.service("0.0.1", 1)

@@ -128,6 +128,10 @@ fn one_whose_old_service_somebody_has_deleted_is_not_rolled_back_and_says_which(
     }
     let reason = "it crashes; service old cannot be brought back: deleted by somebody else";
     assert_eq!(story.deployment.reason.as_deref(), Some(reason));
+    assert!(
+        !story.deployment.serving().iter().any(|count| count.service == "old"),
+        "the next plan does not count on it"
+    );
     assert_eq!(story.end().0, Some(Ending::Failed));
 }
 

@@ -6,8 +6,8 @@ use crate::{
     wait::eventually,
 };
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
-use std::fs;
+use serde_json::{Value, json};
+use std::{fs, time::Duration};
 use tokio::process::Command;
 
 /// A running lab. Its endpoints are described in `tests/lab/brain_lab/__init__.py`.
@@ -57,6 +57,13 @@ impl Lab {
     /// Empties the record.
     pub async fn reset_record(&self) -> Result<()> {
         self.post("reset-record", &Value::Object(serde_json::Map::new())).await.map(drop)
+    }
+
+    /// So many of the instances that are launched next run and never join their cluster, and say that they were launched so
+    /// long before they were.
+    pub async fn stillborn(&self, count: u32, age: Duration) -> Result<()> {
+        let age_ms = u64::try_from(age.as_millis())?;
+        self.post("stillborn", &json!({"count": count, "age_ms": age_ms})).await.map(drop)
     }
 
     /// Changes settings.

@@ -4,6 +4,7 @@
 mod board;
 pub mod chaos;
 pub mod faults;
+pub mod gone;
 pub mod house;
 pub mod intent;
 pub mod knowledge;

@@ -5,9 +5,10 @@ use brain_tests::{
     planned::planned,
     trigger::Following,
     wait::eventually,
-    world::{World, text},
+    world::{World, drift, text},
 };
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// What an uninterrupted run of both deployments leaves in AWS.
 async fn uninterrupted() -> Result<Value> {
@@ -390,6 +391,61 @@ async fn a_deployment_without_room_is_refused_with_every_reason_before_anything_
     let again = world.deploy("flowcommerce/user:0.0.5").await?;
     world.succeeded(&again).await?;
     world.unharmed().await
+}
+
+#[tokio::test]
+async fn an_instance_that_never_joins_its_cluster_is_replaced_and_the_shift_goes_on() -> Result<()> {
+    let world = World::start().await?;
+    world.first_deployment().await?;
+    // Somebody's growth of the group has left one whose agent never came up.
+    world.lab.stillborn(1, Duration::from_mins(10)).await?;
+    world
+        .lab
+        .boto3(
+            "a = boto3.client('autoscaling'); \
+             a.set_desired_capacity(AutoScalingGroupName='user-ecs-asg', DesiredCapacity=4)",
+        )
+        .await?;
+    eventually("the fourth instance to run", || async {
+        let record = world.lab.record().await?;
+        let events = record["events"].as_array().cloned().unwrap_or_default();
+        let launched = events.iter().filter(|event| event["kind"] == "host_launched").count();
+        ensure!(launched == 4, "{launched} were launched");
+        Ok(())
+    })
+    .await?;
+    let shift = world.begin_shift().await?;
+    world.succeeded(&shift).await?;
+    let calls = world.lab.record().await?["calls"].clone();
+    assert_eq!(calls["TerminateInstanceInAutoScalingGroup"], 2, "one was replaced, and one given back: {calls}");
+    let after = world.lab.fingerprint().await?;
+    assert_eq!(after["groups"]["user-ecs-asg"], json!({"desired": 3, "actual": 3}));
+    assert_eq!(after["clusters"]["user-ecs-cluster"]["instances"], 3);
+    world.unharmed().await
+}
+
+#[tokio::test]
+async fn a_service_that_somebody_deleted_does_not_hold_the_next_version_up() -> Result<()> {
+    let world = World::start().await?;
+    world.first_deployment().await?;
+    world
+        .lab
+        .boto3(
+            "e, c = boto3.client('ecs'), 'user-ecs-cluster'; \
+             [e.delete_service(cluster=c, service=s, force=True) for s in e.list_services(cluster=c)['serviceArns']]",
+        )
+        .await?;
+    let next = world.begin_shift().await?;
+    let deployment = world.succeeded(&next).await?;
+    let told = drift(&deployment);
+    let gone = |told: &String| told.starts_with("told service user-ecs-service-0-0-4-") && told.contains("deleted");
+    assert!(told.iter().any(gone), "{told:?}");
+    eventually("production reads 0.0.5: 100%", || async {
+        let production = world.production().await?;
+        ensure!(production == "0.0.5: 100%", "{production:?}");
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]

@@ -119,6 +119,11 @@ fn what_a_person_leaves_in_the_midst_does_not_stand_in_the_way_of_the_next_versi
     Ok(())
 }
 
+#[test]
+fn on_a_way_back_to_a_service_that_somebody_deleted_what_serves_is_kept() -> Result<()> {
+    brain_tests::simulation::gone::kept()
+}
+
 /// Runs seeds until the fault is caught by a violation that says so.
 fn caught(deliberate: Deliberate, says: &str) -> Result<()> {
     for seed in 0..CAUGHT_WITHIN {

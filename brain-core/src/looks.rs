@@ -2,7 +2,8 @@
 //!
 //! A deployer looks at production at an interval and tells how each look went. Production that has not been seen for two
 //! intervals, and a while for the look itself, is not current: one look that is lost says nothing, and a deployer that is
-//! started anew is back by then. What asks for more, as the order between projects does, also wants the latest look to have
+//! started anew is back by then. A look at the counts of its cluster alone is enough for that, as long as they are those of the
+//! last look at all of it, which is told with its age. What asks for more, as the order between projects does, also wants the latest look to have
 //! succeeded. None of this is stored: a server that begins has seen nothing yet. What is stored is that production cannot be
 //! observed, and that it can again.
 //!
@@ -37,8 +38,10 @@ pub fn patience(interval: Duration) -> Duration {
 /// How the looks at one project's production went.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Looks {
-    /// When it was last seen.
+    /// When it was last seen, be it by its counts alone.
     seen: Option<Duration>,
+    /// When all of it was last looked at.
+    looked: Option<Duration>,
     /// Why the looks since have failed.
     failing: Option<Failing>,
     /// When it was last said that it cannot be observed, and whether because a look had failed.
@@ -54,10 +57,11 @@ struct Failing {
 }
 
 impl Looks {
-    /// It was seen. Answers whether that ends a time in which it was not.
-    pub fn seen(&mut self, at: Duration) -> bool {
+    /// It was seen to be as it was when all of it was looked at, so long before. Answers whether that ends a time in which it was
+    /// not seen.
+    pub fn seen(&mut self, at: Duration, age: Duration) -> bool {
         let back = self.failing.take().is_some() || self.seen.is_none() || self.said.is_some();
-        (self.seen, self.said) = (Some(at), None);
+        (self.seen, self.looked, self.said) = (Some(at), Some(at.saturating_sub(age)), None);
         back
     }
 
@@ -67,10 +71,10 @@ impl Looks {
         self.failing = Some(Failing { why, since, latest: at });
     }
 
-    /// When it was last seen.
+    /// When all of it was last looked at.
     #[must_use]
-    pub fn last_seen(&self) -> Option<Duration> {
-        self.seen
+    pub fn last_looked(&self) -> Option<Duration> {
+        self.looked
     }
 
     /// Whether the latest look has succeeded, and is not older than `patience`.
@@ -131,11 +135,11 @@ mod tests {
         let mut looks = Looks::default();
         assert_eq!(lost(&mut looks, None, 35), None, "a server that begins has seen nothing yet");
         assert_eq!(lost(&mut looks, None, 36), Some(("silence".to_owned(), 0)));
-        looks.seen(s(40));
+        looks.seen(s(40), s(0));
         looks.failed("denied".to_owned(), s(55));
         assert_eq!(lost(&mut looks, None, 70), None);
-        assert!(looks.seen(s(70)), "the failure is over");
-        assert!(!looks.seen(s(85)), "and then it is no news");
+        assert!(looks.seen(s(70), s(0)), "the failure is over");
+        assert!(!looks.seen(s(85), s(0)), "and then it is no news");
         looks.failed("denied".to_owned(), s(100));
         looks.failed("denied still".to_owned(), s(115));
         assert_eq!(lost(&mut looks, None, 120), None);
@@ -171,11 +175,13 @@ mod tests {
     fn production_is_current_while_the_latest_look_has_succeeded_and_is_not_old() {
         let mut looks = Looks::default();
         assert!(!looks.is_current(s(1), PATIENCE), "nothing was seen");
-        looks.seen(s(1));
+        looks.seen(s(1), s(0));
         assert!(looks.is_current(s(36), PATIENCE) && !looks.is_current(s(37), PATIENCE));
+        looks.seen(s(40), s(30));
+        assert!(looks.is_current(s(75), PATIENCE) && looks.last_looked() == Some(s(10)), "its counts are as they were");
         looks.failed("denied".to_owned(), s(2));
         assert!(!looks.is_current(s(3), PATIENCE), "a look has failed");
-        looks.seen(s(4));
+        looks.seen(s(4), s(0));
         assert!(looks.is_current(s(5), PATIENCE));
     }
 }

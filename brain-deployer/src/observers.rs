@@ -4,7 +4,8 @@
 //! call; a project is looked at whole when its counts differ from those of its last whole look, while tasks start there, and
 //! when that look has become old. With many projects whole looks become old later, so that they fit into the small part of
 //! AWS's limits that idle observation may use. Each look is told to the server, also one that shows nothing new, and one that
-//! failed with why: what nobody has seen lately is not to be taken for current.
+//! failed with why: what nobody has seen lately is not to be taken for current. What counts alone show again is told with the age
+//! of the whole look, which saw the health that counts do not show.
 
 use crate::{
     cloud::{self, Cloud, CloudError, ClusterCounts, ErrorKind, idle},
@@ -36,6 +37,9 @@ const INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// Time that each project adds to the age at which whole looks are old. Each asks a load balancer once, and a tenth of AWS's
 /// limit allows nearly one such call a second.
 const AGE_FOR_EACH: Duration = Duration::from_millis(1_250);
+/// How much older than that a look still counts, as long as counts say that all is as it was: others may need the calls for a
+/// while, as hundreds of deployments at once do.
+const LATE_MAX: Duration = Duration::from_mins(5);
 
 /// Region and role.
 type Place = (String, String);
@@ -227,7 +231,7 @@ impl Looking<'_> {
             let project = &observed.of.project;
             let age = observed.interval.max(AGE_FOR_EACH * many);
             let due = due(observed, self.seen.get(project), counts.as_ref(), age);
-            if due != Due::Now && self.seen.get(project).is_some_and(|seen| seen.at.elapsed() < 2 * age) {
+            if due != Due::Now && self.seen.get(project).is_some_and(|seen| seen.at.elapsed() < counts_for(age)) {
                 self.reporter.seen_again(&observed.of).await?;
             }
             if due != Due::No && !self.looking.contains(project) && !waiting.contains(project) {
@@ -299,6 +303,11 @@ enum Due {
     Now,
 }
 
+/// How long a whole look counts, where one is old at that age. What nobody has looked at for longer is told no more.
+fn counts_for(age: Duration) -> Duration {
+    age + age.min(LATE_MAX)
+}
+
 fn due(observed: &Observed, seen: Option<&Seen>, counts: Option<&ClusterCounts>, age: Duration) -> Due {
     let Some(seen) = seen else { return Due::Now };
     let starting = counts.is_some_and(|counts| counts.pending > 0);
@@ -335,5 +344,14 @@ mod tests {
         assert_eq!(due(&observed, Some(&seen), Some(&counts), age), Due::No);
         tokio::time::advance(Duration::from_secs(22)).await;
         assert_eq!(due(&observed, Some(&seen), Some(&counts), age), Due::Old);
+    }
+
+    #[test]
+    fn a_look_counts_until_its_turn_has_come_again_and_not_for_long_beyond() {
+        let counts = |projects| counts_for(Duration::from_secs(15).max(AGE_FOR_EACH * projects));
+        assert_eq!(counts(10), Duration::from_secs(30));
+        assert_eq!(counts(1_000), Duration::from_secs(1_250) + LATE_MAX);
+        // All of them are looked at in that time with what idle looks may use: one call to the load balancer a second.
+        assert!(counts(1_000) > Duration::from_secs(1_000 * 11 / 10));
     }
 }

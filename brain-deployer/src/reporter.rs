@@ -6,7 +6,7 @@ use crate::{
 };
 use brain_core::{deployment::Outcome, names::ResourceNames};
 use brain_proto::{
-    convert::{outcome_to_proto, service_state_to_proto},
+    convert::{duration_to_proto, outcome_to_proto, service_state_to_proto},
     v1::{
         DeployerServiceConnectRequest, ProductionReport, ReportAcknowledged, StepReport,
         deployer_service_connect_request::Message,
@@ -148,7 +148,8 @@ impl Reporter {
 
     async fn tell(&self, of: &Observation, look: &Look) -> Result<(), Leave> {
         let versions = look.services.iter().map(service_state_to_proto).collect();
-        self.send(Message::Production(ProductionReport { versions, ..of.report() })).await
+        let age = Some(duration_to_proto(look.began.elapsed()));
+        self.send(Message::Production(ProductionReport { versions, age, ..of.report() })).await
     }
 
     /// Sends a message.

@@ -172,7 +172,7 @@ impl Reader {
     async fn production(&self, report: ProductionReport) -> Result<(), Status> {
         let look =
             production_report_from_proto(report).map_err(|error| error::invalid_field(&error.field, error.why))?;
-        let ProductionLook { project, by, seen } = look;
+        let ProductionLook { project, by, age, seen } = look;
         let Some(project) = self.api.directory.get(&project) else { return Ok(()) };
         if !is_of_now(&project, by) {
             debug!(agent = %self.agent, project = %project.id, "a look of an earlier assignment was refused");
@@ -186,7 +186,7 @@ impl Reader {
             }
         };
         if project.read().state.observe(observation.clone()).is_empty() {
-            project.seen();
+            project.seen(age);
             return Ok(());
         }
         let by = format!("deployer {}", self.agent).into();
@@ -195,7 +195,7 @@ impl Reader {
         self.api.shared.tasks.spawn(async move {
             match answer.await {
                 // Not before: what is stored would be taken for what was seen.
-                Ok(Ok(())) => project.seen(),
+                Ok(Ok(())) => project.seen(age),
                 // Not stored: the stream ends, and the first report of the next one says it again.
                 Ok(Err(_)) | Err(_) => end.cancel(),
             }

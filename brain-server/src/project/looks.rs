@@ -12,9 +12,10 @@ use std::{
 };
 
 impl Project {
-    /// A look at production is stored, or showed nothing new. Where none had succeeded before, whoever waits for that is told.
-    pub(crate) fn seen(&self) {
-        let back = self.looks().seen(self.began.elapsed());
+    /// A look at production is stored, or showed nothing new, all of which was looked at so long ago. Where none had succeeded
+    /// before, whoever waits for that is told.
+    pub(crate) fn seen(&self, age: Duration) {
+        let back = self.looks().seen(self.began.elapsed(), age);
         if back {
             // Nobody may be listening.
             let _ = self.shared.changed.send(self.id.clone());
@@ -31,9 +32,9 @@ impl Project {
         self.looks().is_current(self.began.elapsed(), self.shared.patience)
     }
 
-    /// When production was last seen to be as it is stored, since the server began.
+    /// When all of production was last looked at, since the server began or shortly before.
     pub(crate) fn production_seen(&self) -> Option<Timestamp> {
-        let seen = self.looks().last_seen()?;
+        let seen = self.looks().last_looked()?;
         Some(self.shared.ago(self.began.elapsed().saturating_sub(seen)))
     }
 

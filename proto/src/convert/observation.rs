@@ -1,6 +1,6 @@
 //! Observations, from agents.
 
-use super::{ConvertError, plan::group_from_proto};
+use super::{ConvertError, duration_from_proto, plan::group_from_proto};
 use crate::{
     name,
     v1::{self, observation::What},
@@ -13,6 +13,7 @@ use brain_core::{
     release::{AheadOf, Commit},
     traffic::Route,
 };
+use std::time::Duration;
 
 /// Longest git tag.
 const GIT_TAG_MAX: usize = 250;
@@ -108,6 +109,8 @@ pub struct ProductionLook {
     pub project: ProjectId,
     /// Who has looked.
     pub by: LookBy,
+    /// How long ago all of it was looked at.
+    pub age: Duration,
     /// What was seen, or why nothing was.
     pub seen: Result<Vec<ServiceState>, String>,
 }
@@ -128,7 +131,8 @@ pub enum LookBy {
 
 /// A production report, checked whole.
 pub fn production_report_from_proto(report: v1::ProductionReport) -> Result<ProductionLook, ConvertError> {
-    let v1::ProductionReport { project, versions, generation, deployment, failure } = report;
+    let v1::ProductionReport { project, versions, generation, deployment, failure, age } = report;
+    let age = age.map(duration_from_proto).unwrap_or_default();
     let project = name::parse_project(&project).map_err(|error| ConvertError::new("project", error))?;
     let by = if deployment.is_empty() {
         LookBy::Observer(generation)
@@ -143,7 +147,7 @@ pub fn production_report_from_proto(report: v1::ProductionReport) -> Result<Prod
     }
     if !failure.is_empty() {
         let why = failure.chars().take(LOOK_FAILURE_MAX).collect();
-        return Ok(ProductionLook { project, by, seen: Err(why) });
+        return Ok(ProductionLook { project, by, age, seen: Err(why) });
     }
     let service = |version: v1::VersionProduction| {
         let v1::VersionProduction {
@@ -160,7 +164,7 @@ pub fn production_report_from_proto(report: v1::ProductionReport) -> Result<Prod
         let route = group_from_proto(target_group).map(|group| Route { group, weight });
         ServiceState { service, version, desired, running, healthy, route }
     };
-    Ok(ProductionLook { project, by, seen: Ok(versions.into_iter().map(service).collect()) })
+    Ok(ProductionLook { project, by, age, seen: Ok(versions.into_iter().map(service).collect()) })
 }
 
 fn check_count(field: &str, count: usize) -> Result<(), ConvertError> {

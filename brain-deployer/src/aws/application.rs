@@ -32,9 +32,12 @@ const TAGGED_AT_ONCE: usize = 20;
 /// TLS policy of a listener with a certificate: AWS's recommended one, for TLS 1.2 and 1.3.
 const TLS: &str = "ELBSecurityPolicy-TLS13-1-2-2021-06";
 
-/// What an ARN was seen to belong to. An ARN is never used again; one that is gone is looked for anew.
+/// What an ARN was seen to belong to. An ARN is never used again; one that is gone is looked for anew. What a step looks at before
+/// it acts is remembered here, so that no look comes between the lease's last check and the act.
 #[derive(Debug, Default)]
 pub(super) struct Arns {
+    /// Load balancers by name.
+    balancers: Mutex<HashMap<String, String>>,
     /// Target groups by name.
     groups: Mutex<HashMap<String, String>>,
     /// Brain's rules by load balancer, with their tags.
@@ -43,8 +46,18 @@ pub(super) struct Arns {
 
 impl Arns {
     pub(super) fn forget(&self) {
+        self.balancers.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.groups.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.rules.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// The target groups that rules forward to: as long as one does, no other has its name.
+    fn forwarded(&self, rules: &[Rule]) {
+        let configs = rules.iter().flat_map(|rule| rule.actions()).filter_map(|action| action.forward_config());
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        for arn in configs.flat_map(|config| config.target_groups()).filter_map(|group| group.target_group_arn()) {
+            groups.insert(group_name(arn).to_owned(), arn.to_owned());
+        }
     }
 }
 
@@ -149,7 +162,12 @@ impl ApplicationPort for Aws {
     }
 
     async fn create_front(&self, balancer: &str, port: u16, certificate: Option<&str>, tags: &Tags) -> Result<()> {
-        let Some(arn) = self.application_arn(balancer).await? else {
+        let known = self.arns.balancers.lock().unwrap_or_else(PoisonError::into_inner).get(balancer).cloned();
+        let arn = match known {
+            Some(arn) => Some(arn),
+            None => self.application_arn(balancer).await?,
+        };
+        let Some(arn) = arn else {
             return Err(gone("CreateListener", format!("load balancer {balancer}")));
         };
         let nobody = FixedResponseActionConfig::builder().status_code(NOBODY).build();
@@ -181,6 +199,7 @@ impl ApplicationPort for Aws {
             let Some(answer) = self.absent(self.call("DescribeRules", request.send()).await)? else {
                 return Ok(Vec::new());
             };
+            self.arns.forwarded(answer.rules());
             found.extend(answer.rules().iter().map(rule_of));
             marker = answer.next_marker().map(ToOwned::to_owned);
             if marker.is_none() {
@@ -203,6 +222,7 @@ impl ApplicationPort for Aws {
             let request = self.applications.describe_rules().rule_arns(&arn);
             let answer = self.absent(self.call("DescribeRules", request.send()).await)?;
             if let Some(rule) = answer.as_ref().and_then(|answer| answer.rules().first()) {
+                self.arns.forwarded(std::slice::from_ref(rule));
                 return Ok(Some(RequestRule { tags, ..rule_of(rule) }));
             }
         }
@@ -234,7 +254,12 @@ impl Aws {
         let request = self.applications.describe_load_balancers().names(name);
         let answer = self.absent(self.call("DescribeLoadBalancers", request.send()).await)?;
         let found = answer.as_ref().and_then(|answer| answer.load_balancers().first());
-        Ok(found.and_then(|found| found.load_balancer_arn().map(ToOwned::to_owned)))
+        let arn = found.and_then(|found| found.load_balancer_arn().map(ToOwned::to_owned));
+        if let Some(arn) = &arn {
+            let mut balancers = self.arns.balancers.lock().unwrap_or_else(PoisonError::into_inner);
+            balancers.insert(name.to_owned(), arn.clone());
+        }
+        Ok(arn)
     }
 
     async fn describe_group(&self, name: &str) -> Result<Option<TargetGroup>> {
@@ -397,5 +422,16 @@ mod tests {
         assert!(!rule_of(&rule.clone().conditions(other.clone()).build()).everything);
         assert!(!rule_of(&rule.clone().conditions(every_path()).conditions(other).build()).everything);
         assert!(rule_of(&rule.actions(action).build()).forward.is_empty(), "two actions are not brain's");
+    }
+
+    #[test]
+    fn the_groups_of_a_rule_that_was_seen_are_known_when_its_weights_are_set() {
+        let arn = "arn:aws:elasticloadbalancing:us-east-1:1:targetgroup/a/0123";
+        let group = TargetGroupTuple::builder().target_group_arn(arn).weight(1).build();
+        let config = ForwardActionConfig::builder().target_groups(group).build();
+        let action = Action::builder().r#type(ActionTypeEnum::Forward).forward_config(config).build();
+        let arns = Arns::default();
+        arns.forwarded(&[Rule::builder().actions(action).build()]);
+        assert_eq!(arns.groups.lock().unwrap().get("a").map(String::as_str), Some(arn));
     }
 }

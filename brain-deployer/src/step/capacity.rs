@@ -105,7 +105,7 @@ async fn awaited(context: &Context, instances: u32, here: u32) -> Result<Observe
         );
     }
     // What was asked for here boots still; what others have left there is looked for once that time is over.
-    if context.looks.boots_within(JOINS_WITHIN) {
+    if context.looks.grown_within(JOINS_WITHIN) {
         return Ok(wait(why));
     }
     let Some(group) = context.group().await? else { return Ok(wait(why)) };

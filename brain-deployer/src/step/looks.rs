@@ -64,6 +64,8 @@ struct Seen {
     acted: Option<(Instant, Kind)>,
     raised: Option<Raised>,
     lowered: bool,
+    /// When instances were asked for.
+    grown: Option<Instant>,
     /// Instances that were replaced since they never joined.
     replaced: u32,
     /// Services that are not there, and since when no look has shown them.
@@ -119,6 +121,7 @@ impl Looks {
             group.desired = desired;
         }
         seen.acted = Some((Instant::now(), Kind::Boot));
+        seen.grown = Some(Instant::now());
     }
 
     /// An instance was ended that the group replaces.
@@ -135,8 +138,8 @@ impl Looks {
     }
 
     /// Whether instances were asked for within that time.
-    pub(super) fn boots_within(&self, time: Duration) -> bool {
-        self.seen().acted.is_some_and(|(at, kind)| kind == Kind::Boot && at.elapsed() < time)
+    pub(super) fn grown_within(&self, time: Duration) -> bool {
+        self.seen().grown.is_some_and(|at| at.elapsed() < time)
     }
 
     /// A host is set to drain, or taken back.

@@ -30,6 +30,23 @@ async fn an_instance_that_never_joins_is_replaced_once_it_is_certain() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn two_that_never_join_do_not_wait_for_each_other() {
+    let sample = Sample::new();
+    sample.group(1).await;
+    sample.later(60).await;
+    sample.cloud.with(|world| world.stillborn = 2);
+    assert_eq!(look(&sample, 3).await, "grow user-ecs-asg from 1 to 3");
+    let mut replaced = 0;
+    for _ in 0..34 {
+        sample.later(10).await;
+        replaced += u32::from(look(&sample, 3).await.starts_with("replace instance "));
+    }
+    assert_eq!(replaced, 2);
+    sample.later(60).await;
+    assert_eq!(look(&sample, 3).await, "done");
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_every_new_instance_fails_the_step_is_blocked_and_says_where_to_look() {
     let sample = Sample::new();
     sample.cloud.with(|world| world.stillborn = 100);

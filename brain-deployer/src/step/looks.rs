@@ -124,6 +124,11 @@ impl Looks {
         seen.grown = Some(Instant::now());
     }
 
+    /// A group is made, and starts its first instances.
+    pub(super) fn group_made(&self) {
+        self.seen().grown = Some(Instant::now());
+    }
+
     /// An instance was ended that the group replaces.
     pub(super) fn replaced(&self) {
         let mut seen = self.seen();

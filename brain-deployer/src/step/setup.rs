@@ -321,6 +321,7 @@ pub(super) async fn auto_scaling_group(context: &Context, instances: u32, max_in
                 max: max_instances,
                 tags: context.tags(),
             };
+            context.looks.group_made();
             context.cloud.create_group(&group).await
         }));
     };

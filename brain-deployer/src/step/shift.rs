@@ -80,7 +80,9 @@ pub(super) async fn verify(
     let (began, services) = context.services(name).await?;
     let service = match standing(context, &services, name) {
         Standing::Active(service) => service.clone(),
-        Standing::Gone(_) if healthy == 0 || at_most => return Ok(draining(context, name).await?.unwrap_or_else(super::done)),
+        Standing::Gone(_) if healthy == 0 || at_most => {
+            return Ok(draining(context, name).await?.unwrap_or_else(super::done));
+        }
         Standing::Gone(observed) => return Ok(observed),
         Standing::Unclear(why) => return Ok(wait(why)),
     };
@@ -259,7 +261,7 @@ mod tests {
     }
 
     async fn verified(sample: &Sample, name: &str, healthy: u32) -> String {
-        told(verify(&sample.context, name, healthy, 0).await).await
+        told(verify(&sample.context, name, healthy, 0, false).await).await
     }
 
     #[tokio::test(start_paused = true)]

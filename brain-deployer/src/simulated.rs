@@ -47,6 +47,8 @@ pub struct Treatment {
     pub first: bool,
     /// The load balancer takes every running task for healthy.
     pub credulous: bool,
+    /// A read shows no task that has stopped.
+    pub forgets: bool,
     /// Is neither done nor answered, ever: whoever called is no more.
     pub never: bool,
 }

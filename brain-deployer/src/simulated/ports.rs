@@ -294,7 +294,10 @@ impl ContainerPort for Client {
     }
 
     async fn tasks(&self, cluster: &str, service: Option<&str>, stopped: bool) -> Result<Vec<Task>> {
-        self.look("DescribeTasks", |world| tasks(world, cluster, service, stopped)).await
+        let seen = |world: &World, treatment: &Treatment| {
+            if stopped && treatment.forgets { Vec::new() } else { tasks(world, cluster, service, stopped) }
+        };
+        self.look_treated("DescribeTasks", seen).await
     }
 }
 

@@ -16,6 +16,12 @@ const REQUESTS: f64 = 60.0;
 const SMALL_MIB: u32 = 256;
 /// Events that ECS keeps of a service.
 const EVENTS_KEPT: usize = 100;
+/// Time for which a task that leaks is well.
+const LEAKED_MS: i64 = 45_000;
+/// Tasks that turn sick do so one after the other, so far apart.
+const APART_MS: i64 = 5_000;
+/// When an instance joins whose boot has failed.
+const NEVER_MS: i64 = i64::MAX;
 
 /// How an image's tasks behave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -28,6 +34,8 @@ pub enum Behaviour {
     CannotBePulled,
     /// Healthy to whoever asks for its health, while half of its answers are errors.
     Errs,
+    /// Healthy for a while, until it is killed for its memory.
+    Leaks,
 }
 
 /// A service, as it is shown and what else is known of it.
@@ -118,6 +126,9 @@ pub struct World {
     pub stillborn: u32,
     /// How images behave that are not good, by a part of their reference.
     pub images: BTreeMap<String, Behaviour>,
+    /// Services whose version has turned sick, with how their tasks behave since.
+    #[serde(default)]
+    pub sick: BTreeMap<String, Behaviour>,
     made: u64,
 }
 
@@ -199,6 +210,42 @@ impl World {
         }
     }
 
+    /// A version turns sick: the tasks of its service that are there, and those that start from now on.
+    pub fn sicken(&mut self, service: &str, behaviour: Behaviour, now_ms: i64) {
+        self.sick.insert(service.to_owned(), behaviour);
+        self.sicken_tasks(service, behaviour, usize::MAX, now_ms);
+    }
+
+    /// Tasks of a service that run turn sick, so many at the most. Whatever is started in their place is as the version is.
+    pub fn sicken_tasks(&mut self, service: &str, behaviour: Behaviour, most: usize, now_ms: i64) {
+        let running = |task: &&mut TaskState| task.service == service && task.stage == TaskStage::Running;
+        let mut since_ms = now_ms;
+        for task in self.tasks.values_mut().filter(running).take(most) {
+            task.behaviour = behaviour;
+            task.healthy &= behaviour == Behaviour::Leaks;
+            task.since_ms = since_ms;
+            since_ms += APART_MS;
+        }
+    }
+
+    /// A version is well again, and so are its tasks.
+    pub fn heal(&mut self, service: &str) {
+        self.sick.remove(service);
+        let Some(known) = self.services.get(service) else { return };
+        let behaviour = self.behaviour(&known.shown.task_definition);
+        for task in self.tasks.values_mut().filter(|task| task.service == service) {
+            task.behaviour = behaviour;
+        }
+    }
+
+    /// A person deletes a service, whatever runs in it.
+    pub fn delete_service(&mut self, name: &str, now_ms: i64) {
+        if let Some(service) = self.services.get_mut(name) {
+            service.shown.desired = 0;
+            (service.shown.status, service.deleted_ms) = (ServiceStatus::Draining, Some(now_ms));
+        }
+    }
+
     /// Whatever is due by now happens.
     pub(super) fn tick(&mut self, now_ms: i64) {
         self.scale_groups(now_ms);
@@ -230,8 +277,9 @@ impl World {
                 let instance = format!("i-{:04}", self.made);
                 let cluster = name.replace("-ecs-asg", "-ecs-cluster");
                 let arn = format!("arn:host/{instance}");
-                let joins_ms = if self.stillborn > 0 { i64::MAX } else { now_ms + self.pace.boot_ms };
-                self.stillborn = self.stillborn.saturating_sub(1);
+                let fails = self.stillborn > 0;
+                self.stillborn -= u32::from(fails);
+                let joins_ms = if fails { NEVER_MS } else { now_ms + self.pace.boot_ms };
                 let (launched_ms, status) = (now_ms, HostStatus::Active);
                 let host = HostState { arn, cluster, launched_ms, joins_ms, joined: false, status, small: false };
                 self.hosts.insert(instance.clone(), host);
@@ -250,7 +298,8 @@ impl World {
     fn schedule(&mut self, name: &str, now_ms: i64) {
         let Some(service) = self.services.get(name) else { return };
         let (desired, cluster) = (service.shown.desired as usize, service.cluster.clone());
-        let behaviour = self.behaviour(&service.shown.task_definition);
+        let sick = self.sick.get(name).copied();
+        let behaviour = sick.unwrap_or_else(|| self.behaviour(&service.shown.task_definition));
         let live =
             |task: &TaskState| task.service == name && matches!(task.stage, TaskStage::Pending | TaskStage::Running);
         let mut here: Vec<String> =
@@ -345,10 +394,16 @@ impl TaskState {
                 self.stop("EssentialContainerExited", "Essential container in task exited", Some(1), now_ms);
                 self.enter(TaskStage::Ended, now_ms);
             }
+            (TaskStage::Running, Behaviour::Leaks) if age >= LEAKED_MS => {
+                self.stop("EssentialContainerExited", "Essential container in task exited", Some(137), now_ms);
+                self.enter(TaskStage::Ended, now_ms);
+            }
             (TaskStage::Running, Behaviour::NeverHealthy) if age >= pace.unhealthy_ms.max(grace_ms) => {
                 self.stop("ServiceSchedulerInitiated", "Task failed ELB health checks", Some(143), now_ms);
             }
-            (TaskStage::Running, Behaviour::Good | Behaviour::Errs) if age >= pace.healthy_ms => self.healthy = true,
+            (TaskStage::Running, Behaviour::Good | Behaviour::Errs | Behaviour::Leaks) if age >= pace.healthy_ms => {
+                self.healthy = true;
+            }
             (TaskStage::Stopping, _) if age >= pace.drain_ms => self.enter(TaskStage::Ended, now_ms),
             _ => {}
         }
@@ -356,42 +411,4 @@ impl TaskState {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_task_that_is_never_healthy_is_spared_for_its_services_grace_period() {
-        let shown = Service {
-            name: "user".into(),
-            arn: "user".into(),
-            status: ServiceStatus::Active,
-            desired: 1,
-            running: 1,
-            pending: 0,
-            task_definition: "user:1".into(),
-            target_group: None,
-            health_check_grace_seconds: 60,
-            tags: [].into(),
-            events: Vec::new(),
-        };
-        let service = ServiceState { shown, cluster: "c".into(), client_token: "t".into(), deleted_ms: None };
-        let task = TaskState {
-            service: "user".into(),
-            instance: "i".into(),
-            stage: TaskStage::Running,
-            since_ms: 0,
-            created_ms: 0,
-            behaviour: Behaviour::NeverHealthy,
-            healthy: false,
-            stopped: None,
-        };
-        let mut world = World::default();
-        world.services.insert("user".into(), service);
-        world.tasks.insert("task".into(), task);
-        world.tick(59_999);
-        assert_eq!(world.tasks["task"].stage, TaskStage::Running);
-        world.tick(60_000);
-        let stopped = world.tasks["task"].stopped.as_ref().map(|stopped| stopped.reason.as_str());
-        assert_eq!(stopped, Some("Task failed ELB health checks"));
-    }
-}
+mod tests;

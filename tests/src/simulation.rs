@@ -11,6 +11,7 @@ pub mod knowledge;
 mod leases;
 pub mod ledger;
 pub mod left;
+pub mod mishaps;
 mod past;
 pub mod referee;
 mod weights;
@@ -18,7 +19,7 @@ pub mod wires;
 
 use anyhow::{Result, bail};
 use brain_core::{
-    deployment::Deployment,
+    deployment::{Deployment, Phase},
     event::{Change, Event},
     id::ProjectId,
     traffic::LoadBalancerKind,
@@ -36,8 +37,9 @@ use brain_server::store::{Store, Transition};
 use chaos::Chaos;
 use faults::{Chosen, Deliberate, Faults};
 use house::House;
+use mishaps::{Mishap, Mishaps, Moment};
 use referee::Referee;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::{Channel, Uri};
 
@@ -49,6 +51,9 @@ const SETTLED: Duration = Duration::from_mins(5);
 /// Time beyond two turns of housekeeping, one of which may have been interrupted, in which nothing has changed: then nothing
 /// will.
 const QUIET: Duration = Duration::from_secs(30);
+
+/// The version that mends whatever has happened to those before.
+const FIX: &str = "0.0.6";
 
 /// What is to be run.
 #[derive(Debug, Clone, Copy, Default)]
@@ -80,6 +85,8 @@ pub enum Way {
     AllAtOnce,
     /// Behind an application load balancer: a tenth of the requests, a third, then the rest.
     Weighted,
+    /// A third, and the rest when no more of its tasks have ended by themselves than of the old version's.
+    Gated,
 }
 
 impl Way {
@@ -92,6 +99,11 @@ impl Way {
             Self::Canary => {
                 let bake = Some(duration_to_proto(Duration::from_secs(20)));
                 let step = RolloutStep { size: Some(Size::Percent(34)), bake, hold: true, gates: Vec::new() };
+                RolloutPolicy { steps: vec![step], ..RolloutPolicy::default() }
+            }
+            Self::Gated => {
+                let (size, gates) = (Some(Size::Percent(34)), vec![chaos::exits()]);
+                let step = RolloutStep { size, bake: None, hold: false, gates };
                 RolloutPolicy { steps: vec![step], ..RolloutPolicy::default() }
             }
             Self::Weighted => weights::exactly(&[10, 34], Duration::from_secs(10), false),
@@ -114,6 +126,8 @@ pub struct Ended {
     pub acts: usize,
     /// Commits of the server.
     pub commits: usize,
+    /// What has happened that does once in a while.
+    pub mishaps: BTreeSet<Mishap>,
 }
 
 /// Runs a setting to its end.
@@ -159,20 +173,34 @@ async fn play(setting: Setting) -> Result<Ended> {
     let crashes = tokio::spawn(crash_as_chosen(Arc::clone(&house), setting.chosen));
     let endpoint = channel::endpoint(Uri::from_static("http://brain"));
     let people = Arc::clone(&house.wires).connect_lazily("people".to_owned(), &endpoint);
+    let mishaps = Mishaps::draw(Arc::clone(&house), setting);
     let early = random.bool();
     for (version, troubled) in [("0.0.4", setting.chaos && early), ("0.0.5", setting.chaos)] {
+        let second = version == "0.0.5";
         let way = setting.way.map_or_else(|| weights::policy(setting), |way| Some(way.policy()));
-        let way = way.filter(|_| version == "0.0.5");
+        let way = way.filter(|_| second);
         let chaos = Chaos::new(Arc::clone(&house), people.clone(), random.u64(..), shared, intends);
+        let chaos = if second { chaos.with(Arc::clone(&mishaps)) } else { chaos };
+        mishaps.at(if second { Moment::Before } else { Moment::First }).await?;
         deploy(&house, &people, version, way, troubled.then_some(chaos)).await?;
+        mishaps.over();
         house.cloud.with(weights::somebody_adds_a_rule);
         if setting.chaos {
             // Time in which nothing is deployed.
             sleep(Duration::from_secs(random.u64(0..60))).await;
         }
     }
+    if mishaps.ask_for_a_fix() {
+        mend(&house, &people, &mishaps).await?;
+    }
     settle(&house).await;
     crashes.abort();
+    conclude(&house, mishaps.happened()).await
+}
+
+/// What has become of a run in which nothing changes any more.
+async fn conclude(house: &House, mishaps: BTreeSet<Mishap>) -> Result<Ended> {
+    let referee = &house.referee;
     let world = house.cloud.with(|world| {
         referee.at_end(world);
         lasting(world)
@@ -185,7 +213,20 @@ async fn play(setting: Setting) -> Result<Ended> {
         referee.violated(difference);
     }
     let (calls, acts, commits) = (referee.faults.calls(), referee.faults.acts(), referee.faults.commits());
-    Ok(Ended { violations: referee.violations(), history: referee.history(), world, calls, acts, commits })
+    let (violations, history) = (referee.violations(), referee.history());
+    Ok(Ended { violations, history, world, calls, acts, commits, mishaps })
+}
+
+/// A version that is well arrives, whatever has happened to those before it.
+async fn mend(house: &Arc<House>, people: &Channel, mishaps: &Mishaps) -> Result<()> {
+    mishaps.at(Moment::Fix).await?;
+    house.hosted.release("user", FIX, &digest(6))?;
+    deploy(house, people, FIX, mishaps.policy(), None).await?;
+    let last = house.referee.state().and_then(|state| state.deployments.back().cloned());
+    if last.as_ref().is_none_or(|last| last.tag != FIX || last.phase != Phase::Succeeded) {
+        house.referee.violated(format!("{FIX} has not arrived: {:?}", last.as_ref().map(ended)));
+    }
+    Ok(())
 }
 
 /// Waits until nothing changes any more.
@@ -302,10 +343,11 @@ async fn deploy(
     }
     let last = referee.state().and_then(|state| state.deployments.back().cloned());
     referee.note(format!("{version}: {:?}", last.as_ref().map(ended)));
+    house.cloud.with(|world| referee.at_end_of_deployment(world));
     Ok(())
 }
 
-fn ended(deployment: &Deployment) -> (u64, brain_core::deployment::Phase, Option<&String>) {
+fn ended(deployment: &Deployment) -> (u64, Phase, Option<&String>) {
     (deployment.number, deployment.phase, deployment.reason.as_ref())
 }
 

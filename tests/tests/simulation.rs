@@ -8,11 +8,15 @@ use brain_deployer::simulated::Behaviour;
 use brain_tests::simulation::{
     Setting, Way,
     faults::{Chosen, Deliberate},
+    mishaps::Mishap,
     run, unharmed,
 };
+use std::collections::BTreeMap;
 
 /// Seeds of every run of the tests.
 const SEEDS: u64 = 200;
+/// Among so many seeds there is every mishap.
+const MANY: u64 = 100;
 /// Seeds within which a deployer that is wrong on purpose is caught.
 const CAUGHT_WITHIN: u64 = 200;
 
@@ -30,9 +34,15 @@ fn no_seed_violates_an_invariant() -> Result<()> {
             first.parse()?..end.parse()?
         }
     };
+    let many = seeds.end.saturating_sub(seeds.start);
+    let mut happened: BTreeMap<Mishap, u64> = Mishap::ALL.map(|mishap| (mishap, 0)).into();
     for seed in seeds {
-        unharmed(Setting { seed, chaos: true, ..Setting::default() })?;
+        for mishap in unharmed(Setting { seed, chaos: true, ..Setting::default() })?.mishaps {
+            *happened.entry(mishap).or_default() += 1;
+        }
     }
+    println!("in {many} seeds: {happened:?}");
+    ensure!(many < MANY || happened.values().all(|times| *times > 0), "in {many} seeds one never was: {happened:?}");
     Ok(())
 }
 
@@ -153,6 +163,17 @@ fn a_deployer_whose_looks_at_production_are_never_answered_is_caught() -> Result
 #[test]
 fn a_deployer_that_shows_what_production_once_was_is_caught() -> Result<()> {
     caught(Deliberate::SeesTheFirst, "and the board says [")
+}
+
+#[test]
+fn a_version_whose_tasks_exit_stays_before_its_gate_and_a_deployer_that_sees_none_is_caught() -> Result<()> {
+    let leaks = Setting { behaviour: Some(Behaviour::Leaks), way: Some(Way::Gated), ..Setting::default() };
+    let history = unharmed(leaks)?.history.join("\n");
+    ensure!(history.contains("0.0.5: Some((2, Failed, "), "{history}");
+    let blind = run(Setting { deliberate: Some(Deliberate::SeesNoExits), ..leaks })?;
+    let caught = blind.violations.iter().any(|violation| violation.contains("has passed its gate on exits"));
+    ensure!(caught, "{}", blind.history.join("\n"));
+    Ok(())
 }
 
 #[test]

@@ -1,6 +1,11 @@
 //! What goes wrong around a deployment, and what people do to it, drawn from the seed.
 
-use super::{house::House, intent, weights};
+use super::{
+    house::House,
+    intent,
+    mishaps::{Mishaps, Moment},
+    weights,
+};
 use anyhow::Result;
 use brain_core::deployment::Deployment;
 use brain_deployer::simulated::TaskStage;
@@ -10,7 +15,7 @@ use brain_proto::v1::{
     PromoteDeploymentRequest, ResumeDeploymentRequest, RollbackProjectRequest, RolloutPolicy, RolloutPreset,
     RolloutStep, TaskFigures, deployment_service_client::DeploymentServiceClient, gate::Source, rollout_step::Size,
 };
-use futures::{StreamExt, stream::FuturesUnordered};
+use futures::{StreamExt, future::try_join, stream::FuturesUnordered};
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -25,6 +30,8 @@ use tonic::{Status, transport::Channel};
 const AT_ONCE: usize = 3;
 /// Hosts and tasks that are lost in one reign: more, and nobody could hold the floor.
 const LOSSES_MAX: u32 = 3;
+/// Name of the gate on exits.
+pub(super) const EXITS: &str = "exits";
 /// Time after which a person no longer waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -38,6 +45,8 @@ pub struct Chaos {
     /// Whether people hold and lift meanwhile.
     intends: bool,
     policy: Option<RolloutPolicy>,
+    /// What happens once in a while.
+    mishaps: Option<Arc<Mishaps>>,
     /// Hosts and tasks lost so far.
     losses: AtomicU32,
 }
@@ -48,7 +57,14 @@ impl Chaos {
     pub fn new(house: Arc<House>, people: Channel, seed: u64, shared: bool, intends: bool) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let policy = policy(&mut random);
-        Self { house, people, random: Mutex::new(random), shared, intends, policy, losses: AtomicU32::new(0) }
+        let (random, losses) = (Mutex::new(random), AtomicU32::new(0));
+        Self { house, people, random, shared, intends, policy, mishaps: None, losses }
+    }
+
+    /// The same trouble, and mishaps with it.
+    #[must_use]
+    pub(super) fn with(self, mishaps: Arc<Mishaps>) -> Self {
+        Self { mishaps: Some(mishaps), ..self }
     }
 
     /// The rollout policy that is asked for.
@@ -61,6 +77,20 @@ impl Chaos {
     pub async fn reign(&self) -> Result<()> {
         let end = Instant::now() + Duration::from_secs(self.below(40, 400));
         self.house.referee.faults.switch(true);
+        let mishaps = async {
+            match &self.mishaps {
+                Some(mishaps) => mishaps.at(Moment::During).await,
+                None => Ok(()),
+            }
+        };
+        try_join(self.troubles(end), mishaps).await?;
+        self.house.referee.faults.switch(false);
+        self.house.referee.note("faults have stopped");
+        Ok(())
+    }
+
+    /// One trouble after the other until then, and what is under way until it is repaired.
+    async fn troubles(&self, end: Instant) -> Result<()> {
         let mut under_way = FuturesUnordered::new();
         while Instant::now() < end {
             let next = sleep(Duration::from_millis(self.below(500, 30_000)));
@@ -80,8 +110,6 @@ impl Chaos {
         while let Some(ended) = under_way.next().await {
             ended?;
         }
-        self.house.referee.faults.switch(false);
-        self.house.referee.note("faults have stopped");
         Ok(())
     }
 
@@ -263,10 +291,10 @@ pub async fn let_go(people: &Channel, active: &Deployment) {
 }
 
 /// What the tasks do, by ECS.
-fn exits() -> Gate {
+pub(super) fn exits() -> Gate {
     let tasks = TaskFigures { figure: "exits / desired".to_owned(), ..TaskFigures::default() };
     Gate {
-        name: "exits".to_owned(),
+        name: EXITS.to_owned(),
         source: Some(Source::Tasks(tasks)),
         condition: "new <= old".to_owned(),
         consecutive_failures: 0,

@@ -41,6 +41,8 @@ pub enum Deliberate {
     SeesNothing,
     /// Such looks show for ever what the first of them has shown.
     SeesTheFirst,
+    /// Sees no task that has stopped.
+    SeesNoExits,
 }
 
 /// One fault of a sweep, at the k-th call or act.
@@ -148,6 +150,7 @@ impl Faults {
         let credulous = self.deliberate == Some(Deliberate::TakesRunningForHealthy);
         let mut treatment = Treatment { before: Duration::from_millis(20), credulous, ..Treatment::default() };
         treatment.never = dead.contains(process) || idle && self.deliberate == Some(Deliberate::SeesNothing);
+        treatment.forgets = self.deliberate == Some(Deliberate::SeesNoExits);
         treatment.first = idle && self.deliberate == Some(Deliberate::SeesTheFirst);
         match self.chosen {
             Some(Chosen::CrashAfterCall(call)) if call == *calls => {

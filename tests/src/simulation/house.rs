@@ -91,6 +91,7 @@ impl House {
     /// Starts the server.
     pub fn start_server(&self) -> Result<()> {
         self.referee.note("the server starts");
+        self.referee.served(true);
         let housekeeping_interval = Some(format!("{}s", self.housekeeping.as_secs()));
         let settings = brain_server::config::Settings { housekeeping_interval, ..Default::default() };
         let config = settings.check()?;
@@ -118,6 +119,7 @@ impl House {
     /// Kills the server: what it has not stored is lost, and nothing that it still sends arrives.
     pub fn kill_server(&self) {
         self.referee.note("the server dies");
+        self.referee.served(false);
         self.wires.server_gone();
         if let Some((ledger, stop)) = self.lock().server.take() {
             ledger.kill();

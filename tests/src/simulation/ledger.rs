@@ -51,6 +51,11 @@ fn leases(event: &Event) -> bool {
     matches!(event.change, Change::DeploymentChanged { fact: Fact::Leased(_), .. })
 }
 
+/// Whether a step has taken too long with it.
+fn times_out(event: &Event) -> bool {
+    matches!(event.change, Change::DeploymentChanged { fact: Fact::TimedOut, .. })
+}
+
 #[async_trait]
 impl Store for Ledger {
     async fn commit(&self, batch: Vec<Transition>) -> Result<Revision, StoreError> {
@@ -61,7 +66,11 @@ impl Store for Ledger {
         }
         let told: BTreeMap<Stream, bool> =
             batch.iter().map(|transition| (transition.stream.clone(), transition.events.iter().any(leases))).collect();
+        let late = batch.iter().any(|transition| transition.events.iter().any(times_out));
         let revision = self.store.commit(batch).await?;
+        if late {
+            self.referee.timed_out();
+        }
         let loaded = self.store.load().await?;
         self.referee.line(loaded.line.1);
         for project in loaded.projects {

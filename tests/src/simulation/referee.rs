@@ -1,5 +1,9 @@
 //! Sees every act, every change of the cloud and every commit, and holds them against the invariants.
 
+mod end;
+mod floor;
+mod gates;
+mod presence;
 mod weights;
 
 use super::{
@@ -7,28 +11,26 @@ use super::{
     house::BEGIN_MS,
     knowledge::Knowledge,
     leases::Leases,
-    past,
 };
 use brain_core::{
     deployment::{Deployment, Phase},
     drift::SetUp,
     line::{Line, Moment},
-    plan::{ServiceCount, Step},
     state::ProjectState,
     time::Timestamp,
 };
 use brain_deployer::{
     cloud::{TAG_PROJECT, Tags, is_idle},
-    simulated::{Act, Behaviour, Director, ServiceState, TaskStage, Treatment, World},
+    simulated::{Act, Director, ServiceState, TaskStage, Treatment, World},
 };
+use floor::Health;
+use gates::Exits;
+use presence::Presence;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 use tokio::time::Instant;
-
-/// Time for which a task that was lost to a fault still counts as healthy: what brain saw may be so old.
-const SEEN_MS: u128 = 12_000;
 
 /// The referee of one run. It hands out the faults too, so that it knows of them.
 #[derive(Debug)]
@@ -49,8 +51,13 @@ struct Inner {
     line: Line,
     leases: Leases,
     floor: u32,
-    /// When each task was last seen healthy.
-    healthy: BTreeMap<String, (String, u128)>,
+    health: Health,
+    exits: Exits,
+    presence: Presence,
+    /// Services whose version was sick at some time.
+    sick: BTreeSet<String>,
+    /// Services that a person has deleted.
+    deleted: BTreeSet<String>,
 }
 
 impl Referee {
@@ -101,6 +108,16 @@ impl Referee {
         self.lock().violations.push(what);
     }
 
+    /// A service's version turns sick: what is healthy of it is not brain's to keep.
+    pub fn sick(&self, service: &str) {
+        self.lock().sick.insert(service.to_owned());
+    }
+
+    /// A person deletes a service: what it served is not brain's to keep.
+    pub fn deleted(&self, service: &str) {
+        self.lock().deleted.insert(service.to_owned());
+    }
+
     /// A commit is durable: the project is so from now on, and with it a deployment was leased if `leases`.
     pub fn committed(&self, state: ProjectState, leases: bool) {
         self.knowledge.committed(&state);
@@ -112,93 +129,15 @@ impl Referee {
             self.violated(format!("{active} deployments are active"));
         }
         self.check_intent(&state);
+        self.check_exits(&state);
         let mut inner = self.lock();
         if let Some(deployment) = state.active() {
+            inner.presence.committed(deployment);
             let before: u32 = deployment.plan.from.iter().map(|count| count.count).sum();
             inner.floor = deployment.policy(&state.spec).floor(state.spec.target.desired_count).min(before);
         }
         inner.leases.committed(&state, leases);
         inner.state = Some(state);
-    }
-
-    /// After everything has ended: what must be so in the cloud.
-    pub fn at_end(&self, world: &World) {
-        let Some(state) = self.state() else { return self.violated("nothing is stored".to_owned()) };
-        for deployment in state.deployments.iter().filter(|deployment| !deployment.phase.is_final()) {
-            let waiting = deployment.current_step().map(ToString::to_string).unwrap_or_default();
-            self.violated(format!("deployment {} has no end: it is at {waiting:?}", deployment.number));
-        }
-        self.nothing_doubled(world);
-        for deployment in &state.deployments {
-            self.no_gate_passed_wrongly(deployment, world);
-        }
-        self.nothing_half_made(&state, world);
-        self.house_is_kept(&state, world);
-        let Some(last) = state.deployments.back() else { return };
-        let expected = expected(last);
-        self.balancer_at_end(&state, expected.as_deref(), world);
-        let Some(expected) = expected else { return };
-        let healthy = world.healthy();
-        for (name, service) in &world.services {
-            let left = expected.iter().find(|count| count.service == *name);
-            let count = left.map_or(0, |left| left.count);
-            let healthy = healthy.get(name).copied().unwrap_or(0);
-            let desired = service.shown.desired;
-            // Of what no deployment has succeeded with nobody knows whether it can be healthy.
-            let as_it_was = left.is_some_and(|left| !left.known().proven) && healthy <= count;
-            if desired != count || (healthy != count && !as_it_was) {
-                let phase = last.phase;
-                self.violated(format!("{phase:?}: {name} has {healthy} healthy tasks of {desired}, not of {count}"));
-            }
-        }
-        let total: u32 = expected.iter().map(|count| count.count).sum();
-        for (name, group) in &world.groups {
-            let right = if total == 0 { state.spec.target.desired_count } else { total };
-            if group.desired != right {
-                self.violated(format!("{name} has {} instances, not {right}", group.desired));
-            }
-        }
-    }
-
-    /// A version that errs is stopped by its gate, unless a person passes that over.
-    fn no_gate_passed_wrongly(&self, deployment: &Deployment, world: &World) {
-        let errs = |(image, behaviour): (&String, &Behaviour)| {
-            *behaviour == Behaviour::Errs && deployment.digest.to_string().contains(image)
-        };
-        let mut steps = deployment.plan.steps.iter().enumerate();
-        let gate = steps.find(|(index, step)| matches!(step, Step::Gate { .. }) && *index >= deployment.promoted);
-        if deployment.phase == Phase::Succeeded && gate.is_some() && world.images.iter().any(errs) {
-            self.violated(format!(
-                "deployment {} has passed its gate with half of its answers errors",
-                deployment.number
-            ));
-        }
-    }
-
-    fn nothing_doubled(&self, world: &World) {
-        let active: Vec<&String> = world
-            .definitions
-            .iter()
-            .filter(|(arn, _)| !world.deregistered.contains(arn))
-            .map(|(_, definition)| &definition.image)
-            .collect();
-        let images: std::collections::BTreeSet<&&String> = active.iter().collect();
-        if images.len() != active.len() {
-            self.violated(format!("{} task definitions for {} images", active.len(), images.len()));
-        }
-        for template in world.templates.values().filter(|template| template.latest.0 > 1) {
-            self.violated(format!("{} has {} versions", template.id, template.latest.0));
-        }
-    }
-
-    /// A load balancer that was removed and made again is whole once a set-up is done.
-    fn nothing_half_made(&self, state: &ProjectState, world: &World) {
-        let set_up = state.deployments.back().is_some_and(Deployment::has_set_up);
-        for (name, balancer) in world.balancers.iter().filter(|_| set_up) {
-            if !balancer.draining || !balancer.cross_zone || balancer.health_check.is_empty() {
-                self.violated(format!("{name} is half made"));
-            }
-        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -307,52 +246,6 @@ impl Referee {
             .chain(latest.into_iter().flat_map(|latest| latest.plan.from.iter().chain(&latest.plan.to)));
         named.any(|count| count.service == service)
     }
-
-    /// What may go is gone in the end, and what is not brain's is there.
-    fn house_is_kept(&self, state: &ProjectState, world: &World) {
-        if world.services.get(past::FOREIGN).is_none_or(|foreign| foreign.deleted_ms.is_some()) {
-            self.violated("the service that is not brain's is gone".to_owned());
-        }
-        let Some(keep) = state.keep() else { return };
-        for (name, service) in &world.services {
-            let ours = service.shown.tags.contains_key(TAG_PROJECT) && service.deleted_ms.is_none();
-            if ours && service.shown.desired == 0 && !keep.services.contains(name) {
-                self.violated(format!("{name} was never removed"));
-            }
-        }
-    }
-
-    fn check_floor(&self, service: &str, desired: u32, world: &World) {
-        let now = self.begun.elapsed().as_millis();
-        let what = {
-            let inner = self.lock();
-            let seen = inner.healthy.values().filter(|(_, at)| now.saturating_sub(*at) <= SEEN_MS);
-            let (mut mine, mut others) = (0u32, 0u32);
-            for (owner, _) in seen {
-                *(if owner == service { &mut mine } else { &mut others }) += 1;
-            }
-            let after = others + mine.min(desired);
-            let current = world.services.get(service).map_or(0, |service| service.shown.desired);
-            let falls = desired < current && after < others + mine && after < inner.floor;
-            falls.then(|| format!("{service} is lowered to {desired}: {after} healthy, floor {}", inner.floor))
-        };
-        if let Some(what) = what {
-            self.violated(what);
-        }
-    }
-}
-
-/// What a deployment that is over must have left behind; `None`: whatever a person wanted to be left.
-fn expected(deployment: &Deployment) -> Option<Vec<ServiceCount>> {
-    match (deployment.phase, &deployment.rollback) {
-        (Phase::Succeeded, _) => Some(deployment.plan.to.clone()),
-        // Where both target groups were in use, one has all.
-        (Phase::Failed, Some(rollback)) => Some(rollback.plan.to.clone()),
-        (Phase::Failed, None) => Some(deployment.plan.from.clone()),
-        // A rollback may be cancelled in its turn.
-        (_, Some(rollback)) if deployment.cursor >= rollback.plan.steps.len() => Some(rollback.plan.to.clone()),
-        _ => None,
-    }
 }
 
 impl Director for Referee {
@@ -401,15 +294,9 @@ impl Director for Referee {
     fn changed(&self, world: &World) {
         let now = self.begun.elapsed().as_millis();
         let mut inner = self.lock();
-        for (id, task) in &world.tasks {
-            if task.healthy && task.stage == TaskStage::Running {
-                inner.healthy.insert(id.clone(), (task.service.clone(), now));
-            }
-            // Who was scaled in is no longer counted; who was lost is, for a while.
-            if task.stopped.as_ref().is_some_and(|stopped| stopped.reason.starts_with("Scaling activity")) {
-                inner.healthy.remove(id);
-            }
-        }
+        let Inner { health, exits, deleted, .. } = &mut *inner;
+        health.look(world, deleted, now);
+        exits.look(world);
     }
 }
 

@@ -1,7 +1,7 @@
 //! What must be so behind an application load balancer: requests go only to tasks that carry them, in the end all of them to
 //! who has won, and what is not brain's stays.
 
-use super::{Inner, Referee, SEEN_MS};
+use super::{Inner, Referee, floor::Standing};
 use crate::simulation::weights;
 use brain_core::{plan::ServiceCount, state::ProjectState, traffic::LoadBalancerKind};
 use brain_deployer::{
@@ -12,8 +12,7 @@ use std::collections::BTreeMap;
 
 /// Who could answer requests when something is done.
 struct Carriers {
-    /// Healthy tasks by service. One that was lost counts for a while: what brain saw may be so old.
-    healthy: BTreeMap<String, u32>,
+    standing: Standing,
     /// Healthy tasks that all requests need.
     floor: u32,
     /// Tasks that are wanted.
@@ -21,21 +20,9 @@ struct Carriers {
 }
 
 impl Carriers {
-    fn now(inner: &Inner, now: u128) -> Option<Self> {
+    fn now(inner: &Inner, world: &World, now: u128) -> Option<Self> {
         let desired = inner.state.as_ref()?.spec.target.desired_count;
-        let mut healthy = BTreeMap::new();
-        for (service, _) in inner.healthy.values().filter(|(_, at)| now.saturating_sub(*at) <= SEEN_MS) {
-            *healthy.entry(service.clone()).or_insert(0) += 1;
-        }
-        Some(Self { healthy, floor: inner.floor, desired })
-    }
-
-    /// Healthy tasks in a target group.
-    fn of(&self, world: &World, group: &str) -> u32 {
-        let inside = |service: &String| {
-            world.services.get(service).is_some_and(|service| service.shown.target_group.as_deref() == Some(group))
-        };
-        self.healthy.iter().filter(|(service, _)| inside(service)).map(|(_, healthy)| healthy).sum()
+        Some(Self { standing: inner.standing(world, now), floor: inner.floor, desired })
     }
 
     /// Whether so many tasks are enough for that part of the requests. A hundredth of a request is nothing: percents are whole.
@@ -47,12 +34,13 @@ impl Carriers {
     fn sent(&self, world: &World, before: &Forward, after: &Forward) -> Option<String> {
         let gains = after.keys().find(|group| percent(after, group) > percent(before, group))?;
         let loses = after.keys().find(|group| percent(after, group) < percent(before, group));
-        let (share, tasks) = (percent(after, gains), self.of(world, gains));
+        let Standing { may, sure } = &self.standing;
+        let (share, tasks) = (percent(after, gains), within(gains, may, world));
         if tasks == 0 {
             return Some(format!("{share}% of requests are sent to {gains}, which has no healthy task"));
         }
         // Who could not carry its part before is helped by any that goes elsewhere.
-        let relieved = loses.is_some_and(|group| !self.carry(self.of(world, group), percent(before, group)));
+        let relieved = loses.is_some_and(|group| !self.carry(within(group, sure, world), percent(before, group)));
         let floor = self.floor;
         let overloads = !self.carry(tasks, share) && !relieved;
         overloads.then(|| format!("{share}% of requests are sent to {gains}: {tasks} healthy, floor {floor}"))
@@ -61,13 +49,23 @@ impl Carriers {
     /// What is wrong with a service that is lowered, while its group has a part of the requests.
     fn lowered(&self, world: &World, service: &str, desired: u32) -> Option<String> {
         let group = world.services.get(service)?.shown.target_group.as_ref()?;
-        let own = self.healthy.get(service).copied().unwrap_or(0);
-        let after = self.of(world, group) - own.saturating_sub(desired);
+        let Standing { may, sure } = &self.standing;
+        let own = may.get(service).copied().unwrap_or(0);
+        let after = within(group, may, world) - own.saturating_sub(desired);
         let share = percent(&ours(world).next()?.forward, group);
         let floor = self.floor;
-        let overloads = own > desired && !self.carry(after, share);
+        let takes = sure.get(service).is_some_and(|sure| *sure > desired);
+        let overloads = takes && !self.carry(after, share);
         overloads.then(|| format!("{service} is lowered to {desired} with {share}% of requests: floor {floor}"))
     }
+}
+
+/// Tasks in a target group, of these.
+fn within(group: &str, tasks: &BTreeMap<String, u32>, world: &World) -> u32 {
+    let inside = |service: &String| {
+        world.services.get(service).is_some_and(|service| service.shown.target_group.as_deref() == Some(group))
+    };
+    tasks.iter().filter(|(service, _)| inside(service)).map(|(_, count)| count).sum()
 }
 
 /// The part of the requests that a rule sends to a group.
@@ -84,7 +82,7 @@ impl Referee {
     /// Whether an act leaves requests with tasks that carry them.
     pub(super) fn check_weights(&self, act: &Act, world: &World) {
         let now = self.begun.elapsed().as_millis();
-        let Some(carriers) = Carriers::now(&self.lock(), now) else { return };
+        let Some(carriers) = Carriers::now(&self.lock(), world, now) else { return };
         let wrong = match act {
             Act::SetForward { rule, forward } => {
                 let before = world.rules.get(rule).map(|(_, rule)| rule.forward.clone()).unwrap_or_default();

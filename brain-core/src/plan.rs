@@ -61,7 +61,6 @@ pub struct Plan {
 /// The rules of today. Since 1, capacity that is not given back fails no deployment. Since 2, the way back does not wait for a
 /// version that is not well by itself, and a person's pause on top of the line's outlasts it.
 pub const EDITION: u32 = 2;
-pub const EDITION: u32 = 2;
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 fn is_first(edition: &u32) -> bool {

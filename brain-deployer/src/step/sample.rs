@@ -104,6 +104,7 @@ impl Sample {
             pending: 0,
             task_definition: format!("{name}:1"),
             target_group: None,
+            health_check_grace_seconds: 0,
             tags: self.context.version_tags(name),
             events: Vec::new(),
         };
@@ -116,12 +117,7 @@ impl Sample {
     /// Somebody deletes a service, whatever runs in it.
     pub(super) fn deleted(&self, name: &str) {
         let now = (self.context.now)().0;
-        self.cloud.with(|world| {
-            if let Some(service) = world.services.get_mut(name) {
-                (service.shown.desired, service.deleted_ms) = (0, Some(now));
-                service.shown.status = ServiceStatus::Draining;
-            }
-        });
+        self.cloud.with(|world| world.delete_service(name, now));
     }
 
     /// Time passes, and what is seen next is looked at anew.

@@ -15,7 +15,7 @@ pub(super) struct Goal {
     pub(super) healthy: u32,
 }
 
-/// The rule has these weights. Where it `follows_health`, that is not waited for: a group without a healthy target gets
+/// The rule has these weights. Who gains is waited for, unless nobody else is healthy. Where it `follows_health`, that is not waited for: a group without a healthy target gets
 /// nothing while the other has some, and nothing is changed where the group has none.
 pub(super) async fn weigh(context: &Context, service: &str, goal: Goal, follows_health: bool) -> Result<Observed> {
     let Goal { group, percent, healthy } = goal;
@@ -58,7 +58,10 @@ pub(super) async fn weigh(context: &Context, service: &str, goal: Goal, follows_
         {
             return Ok(told);
         }
-        return Ok(wait(format!("{own} of {healthy} healthy targets of {} to send requests to", groups.of(group))));
+        // Where nobody else answers them either, nothing is lost, and whoever gets well has them.
+        if !context.cloud.healthy_targets(groups.of(group.other())).await?.is_empty() {
+            return Ok(wait(format!("{own} of {healthy} healthy targets of {} to send requests to", groups.of(group))));
+        }
     } else if !gains(group, has, wanted) && context.cloud.healthy_targets(groups.of(group.other())).await?.is_empty() {
         return Ok(wait(format!("no healthy target of {} to send requests to", groups.of(group.other()))));
     }

@@ -125,7 +125,7 @@ impl Mishaps {
 
     /// A deployment is over: every instance that is started from now on joins.
     pub(super) fn over(&self) {
-        let left = self.house.cloud.with(|world| take(&mut world.bad_boots));
+        let left = self.house.cloud.with(|world| take(&mut world.stillborn));
         let mut inner = self.lock();
         if take(&mut inner.boots_badly) && left == 0 {
             inner.happened.insert(Mishap::BadBoot);
@@ -137,7 +137,7 @@ impl Mishaps {
             Mishap::Sickness => self.turn_sick(moment).await,
             Mishap::BadBoot => {
                 self.lock().boots_badly = true;
-                self.house.cloud.with(|world| world.bad_boots = 1);
+                self.house.cloud.with(|world| world.stillborn = 1);
                 self.house.referee.note("the next instance will never join");
             }
             Mishap::Absence => return self.leave_the_server().await,

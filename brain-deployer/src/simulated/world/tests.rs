@@ -25,7 +25,7 @@ fn serving() -> World {
         desired: 3,
         max: 6,
         instances: Vec::new(),
-        passing: Vec::new(),
+        passing: BTreeSet::new(),
         subnets: Vec::new(),
         rebalances: false,
         load_balancers: Vec::new(),

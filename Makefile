@@ -41,8 +41,9 @@ test: format ## everything that must pass, lints among it
 	! grep '^warning: `.* generated ' $(TARGET)/lints.log
 	$(LINTING) RUST_TEST_THREADS=$(THREADS) cargo test --workspace --no-fail-fast $(CARGO_JOBS)
 
-soak: ## simulate seed after seed until stopped; prints the seed of a failure
+soak: ## simulate every place of every plan, then seed after seed until stopped; prints the seed of a failure
 	$(LINTING) cargo build --workspace --all-targets $(CARGO_JOBS)
+	EVERY=1 $(LINTING) cargo test --quiet --workspace --test simulation -- same_cloud
 	@for ((seed = 1000; ; seed += 1000)); do \
 		SEEDS=$$seed..$$((seed + 1000)) $(LINTING) cargo test --quiet --workspace --test simulation -- no_seed || exit 1; \
 	done

@@ -54,7 +54,7 @@ pub struct Plan {
     pub settles: bool,
     /// The rules by which what is reported of it is judged: [`EDITION`] when it was made. Where they change, what happened to
     /// older plans is told again as it happened.
-    #[serde(default, skip_serializing_if = "is_first")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub edition: u32,
 }
 
@@ -63,8 +63,8 @@ pub struct Plan {
 pub const EDITION: u32 = 2;
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-fn is_first(edition: &u32) -> bool {
-    *edition == 0
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// A service and its desired count.
@@ -202,6 +202,9 @@ pub enum Step {
         new: String,
         /// Services of the old versions, the one with the most tasks first.
         old: Vec<String>,
+        /// Failures of the new version's tasks after which the step has failed, whatever the gate says; 0: not counted.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        max_task_failures: u32,
     },
     /// A person has promoted the deployment.
     Hold,

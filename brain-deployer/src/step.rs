@@ -210,7 +210,9 @@ pub async fn observe(context: &Context, step: &Step) -> Result<Observed> {
         Step::Bake { service, healthy, duration, max_task_failures } => {
             shift::bake(context, service, *healthy, *duration, *max_task_failures).await
         }
-        Step::Gate { gate, new, old } => Ok(gate::gate(context, gate, Services { new, old }).await),
+        Step::Gate { gate, new, old, max_task_failures } => {
+            gate::gate(context, gate, Services { new, old }, *max_task_failures).await
+        }
         // The server alone passes a hold; no deployer is leased one.
         Step::Hold => Ok(wait("somebody to promote the deployment")),
         Step::ReturnCapacity { instances } => capacity::return_capacity(context, *instances).await,

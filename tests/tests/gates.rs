@@ -91,6 +91,24 @@ async fn a_gate_holds_until_there_are_figures_and_passes_when_they_are_good() ->
 }
 
 #[tokio::test]
+async fn a_version_whose_tasks_crash_while_a_gate_holds_has_failed_whatever_the_gate_says() -> Result<()> {
+    let (world, _prometheus) = with_prometheus().await?;
+    let shift = world.begin_shift().await?;
+    waits(&world, &shift, "no data").await?;
+    world.lab.settings(json!({"behaviours": [{"match": "0-0-5", "behaviour": "crash", "delay_ms": 50}]})).await?;
+    let stop_its_task = "e = boto3.client('ecs'); c = 'user-ecs-cluster'; \
+                         [s] = [s for s in e.list_services(cluster=c)['serviceArns'] if '0-0-5' in s]; \
+                         [e.stop_task(cluster=c, task=t) for t in e.list_tasks(cluster=c, serviceName=s)['taskArns']]";
+    world.lab.boto3(stop_its_task).await?;
+    let deployment = world.ended(&shift).await?;
+    ensure!(deployment["phase"] == "DEPLOYMENT_PHASE_FAILED", "{deployment}");
+    let reason = text(&deployment["reason"]);
+    ensure!(reason.contains("tasks of user-ecs-service-0-0-5") && reason.contains("exit code 1"), "{reason}");
+    ensure!(deployment["taskFailures"].as_array().is_some_and(|failures| failures.len() >= 3), "{deployment}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_version_that_fails_a_gate_is_rolled_back_with_its_figures() -> Result<()> {
     let (world, prometheus) = with_prometheus().await?;
     let shift = world.begin_shift().await?;

@@ -161,7 +161,8 @@ impl Shifting {
             });
         }
         for gate in stage.gates {
-            steps.push(Step::Gate { gate, new: service.to_owned(), old: old.clone() });
+            let max_task_failures = self.max_task_failures;
+            steps.push(Step::Gate { gate, new: service.to_owned(), old: old.clone(), max_task_failures });
         }
         if stage.hold {
             steps.push(Step::Hold);

@@ -2,9 +2,9 @@
 //!
 //! Whatever is missing makes it hold, with the reason; the step's timeout bounds that.
 
-use super::{Context, Observed, done};
+use super::{Context, Observed, done, shift};
 use crate::{
-    cloud::{Alarm, AlarmState, CloudError, WatchPort},
+    cloud::{Alarm, AlarmState, CloudError, Result, WatchPort},
     prometheus::PrometheusPort,
 };
 use brain_core::{
@@ -24,6 +24,9 @@ mod count;
 /// How long an alarm that is composed of others, or is over several metrics, is given to look at what came after traffic moved:
 /// what most alarms take.
 const COMPOSITE_WINDOW: Duration = Duration::from_mins(1);
+
+/// How often the tasks are looked at while a gate's figures are awaited.
+const TASKS_SEEN_EVERY: Duration = Duration::from_secs(20);
 
 /// Where figures come from.
 struct Sources<'a> {
@@ -46,8 +49,17 @@ impl Sources<'_> {
     }
 }
 
-/// One look.
-pub(super) async fn gate(context: &Context, gate: &Gate, services: Services<'_>) -> Observed {
+/// One look: first at the new version's tasks, of which too many may have failed whatever the figures say.
+pub(super) async fn gate(
+    context: &Context,
+    gate: &Gate,
+    services: Services<'_>,
+    max_task_failures: u32,
+) -> Result<Observed> {
+    let findings = match shift::found(context, services.new, max_task_failures).await? {
+        Ok(findings) => findings,
+        Err(failed) => return Ok(failed),
+    };
     let sources = Sources {
         prometheus: &*context.prometheus,
         watch: &*context.cloud,
@@ -60,7 +72,7 @@ pub(super) async fn gate(context: &Context, gate: &Gate, services: Services<'_>)
     };
     let (observed, judgement) = observe(&sources, gate, services).await;
     context.evidence.read(Reading::new(sources.now, judgement));
-    observed
+    Ok(if let Observed::Done(_) = observed { Observed::Done(findings) } else { observed })
 }
 
 /// What is to be done, and what was read.
@@ -69,7 +81,8 @@ async fn observe(sources: &Sources<'_>, gate: &Gate, services: Services<'_>) -> 
     let complete = sources.shifted.map(|shifted| shifted.plus(gate.looks_back()));
     if let Some(complete) = complete.filter(|complete| *complete > sources.now && !gate.looks_back().is_zero()) {
         let why = format!("its figures are of what came after traffic moved from {complete} on");
-        let observed = Observed::Hold { why: format!("gate {}: {why}", gate.name), again: complete.since(sources.now) };
+        let again = complete.since(sources.now).min(TASKS_SEEN_EVERY);
+        let observed = Observed::Hold { why: format!("gate {}: {why}", gate.name), again };
         return (observed, Verdict::Hold(why).into());
     }
     let looked = look(sources, &gate.check, services).await;

@@ -105,26 +105,45 @@ pub(super) async fn verify(
     {
         return Ok(observed);
     }
+    let watched = max_task_failures > 0;
     // Of the old version there is nothing to find out.
-    let suspicion = if max_task_failures > 0 { suspicion(context, &service) } else { 0 };
-    let stopped = context.stopped_of(name, suspicion, max_task_failures > 0).await?;
+    let suspicion = if watched { suspicion(context, &service) } else { 0 };
+    let stopped = context.stopped_of(name, suspicion, watched).await?;
     let failures = failures(context.failures_since_ms, &stopped);
-    let service_events = if max_task_failures > 0 { events(context, &service) } else { Vec::new() };
-    if max_task_failures > 0 {
-        context.evidence.found(&failures, &service_events);
-    }
+    // Those of another version than the new one say nothing of the new one.
+    let (task_failures, service_events) =
+        if watched { (failures.clone(), events(context, &service)) } else { (Vec::new(), Vec::new()) };
+    context.evidence.found(&task_failures, &service_events);
+    let findings = Findings { task_failures, service_events, production: look };
     if reached {
-        // Those of another version than the new one say nothing of the new one.
-        let task_failures = if max_task_failures > 0 { failures } else { Vec::new() };
-        return Ok(Observed::Done(Findings { task_failures, service_events, production: look }));
+        return Ok(Observed::Done(findings));
     }
-    if max_task_failures > 0 && failures.len() >= max_task_failures as usize {
-        let last = failures.last().map(|failure| failure.reason.clone()).unwrap_or_default();
-        let why = format!("{} tasks of {name} failed; the last one: {last}", failures.len());
-        return Ok(Observed::Blocked(why, Findings { task_failures: failures, service_events, production: look }));
+    if watched && failures.len() >= max_task_failures as usize {
+        return Ok(too_many(name, findings));
     }
     let seen = Seen { live, well, failures: &failures, fresh_ms: context.step_began_ms.saturating_sub(SAID_BEFORE_MS) };
     Ok(not_yet(&service, healthy, &seen))
+}
+
+/// What is found of the new version while something else is waited for; or too many of its tasks have failed.
+pub(super) async fn found(context: &Context, name: &str, max_task_failures: u32) -> Result<Result<Findings, Observed>> {
+    let (_, services) = context.services(name).await?;
+    // Whoever looks at its figures says that it is not there.
+    let service = services.iter().find(|service| service.name == name);
+    let Some(service) = service.filter(|_| max_task_failures > 0) else { return Ok(Ok(Findings::default())) };
+    let stopped = context.stopped_of(name, suspicion(context, service), true).await?;
+    let task_failures = failures(context.failures_since_ms, &stopped);
+    let service_events = events(context, service);
+    context.evidence.found(&task_failures, &service_events);
+    let many = task_failures.len() >= max_task_failures as usize;
+    let findings = Findings { task_failures, service_events, production: None };
+    Ok(if many { Err(too_many(name, findings)) } else { Ok(findings) })
+}
+
+fn too_many(name: &str, findings: Findings) -> Observed {
+    let failures = &findings.task_failures;
+    let last = failures.last().map(|failure| failure.reason.clone()).unwrap_or_default();
+    Observed::Blocked(format!("{} tasks of {name} failed; the last one: {last}", failures.len()), findings)
 }
 
 /// A task on its way out holds its port until it is gone.

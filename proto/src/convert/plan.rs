@@ -168,8 +168,9 @@ fn step_to_proto(step: &Step, timeout: Duration) -> v1::Step {
             let duration = Some(duration_to_proto(duration));
             Action::Bake(v1::BakeStep { service, healthy, duration, max_task_failures })
         }
-        Step::Gate { gate, new, old } => {
-            Action::Gate(v1::GateStep { gate: Some(gate_to_proto(&gate)), service: new, old_services: old })
+        Step::Gate { gate, new, old, max_task_failures } => {
+            let gate = Some(gate_to_proto(&gate));
+            Action::Gate(v1::GateStep { gate, service: new, old_services: old, max_task_failures })
         }
         Step::Hold => Action::Hold(v1::HoldStep {}),
         Step::ReturnCapacity { instances } => Action::ReturnCapacity(v1::ReturnCapacityStep { instances }),
@@ -213,10 +214,10 @@ fn step_from_proto(step: v1::Step) -> Result<Step, ConvertError> {
             let duration = duration.map(duration_from_proto).unwrap_or_default();
             Step::Bake { service, healthy, duration, max_task_failures }
         }
-        Action::Gate(v1::GateStep { gate, service, old_services }) => {
+        Action::Gate(v1::GateStep { gate, service, old_services, max_task_failures }) => {
             let gate = gate_from_proto(gate.ok_or_else(|| ConvertError::missing("plan.steps.gate"))?);
             let gate = gate.validate().map_err(|faults| ConvertError::new(&faults[0].field, &faults[0].description))?;
-            Step::Gate { gate, new: service, old: old_services }
+            Step::Gate { gate, new: service, old: old_services, max_task_failures }
         }
         Action::Hold(v1::HoldStep {}) => Step::Hold,
         Action::ReturnCapacity(v1::ReturnCapacityStep { instances }) => Step::ReturnCapacity { instances },

@@ -163,8 +163,9 @@ pub(crate) async fn many() -> Result<()> {
     row(
         &format!("{MANY} shifts of one instance at once, on one deployer"),
         format!(
-            "{seconds:.0} s, {:.1} calls each, {throttled} of {} throttled",
+            "{seconds:.0} s, {:.1} calls each, {:.1} of each in a minute, {throttled} of {} throttled",
             total(&calls) as f64 / MANY as f64,
+            total(&calls) as f64 / MANY as f64 / (seconds / 60.0),
             total(&calls)
         ),
     );

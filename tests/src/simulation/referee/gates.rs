@@ -37,7 +37,7 @@ impl Exits {
     /// What is wrong with a step of a deployment's plan that was passed now, if that is a gate on exits. Only exits of the new
     /// version count that the gate must have seen, and all of the old one that it may have seen.
     fn wrong(&self, deployment: &Deployment, index: usize, now: Timestamp) -> Option<String> {
-        let Step::Gate { gate, new, old } = deployment.plan.steps.get(index)? else { return None };
+        let Step::Gate { gate, new, old, .. } = deployment.plan.steps.get(index)? else { return None };
         let shifted = deployment.shifted().filter(|_| gate.name == EXITS)?;
         let at = deployment.readings.get(&index).map_or(now, |reading| reading.at);
         let exited = self.of(new, shifted.max(at.minus(gate.looks_back())), at.minus(BEHIND));

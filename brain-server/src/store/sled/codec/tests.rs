@@ -262,8 +262,10 @@ fn plan(spec: &ProjectSpec, policy: &RolloutPolicy, goal: Goal<'_>, serving: &[S
     let mut plan = Plan { settles: false, edition: 0, ..plan::plan(spec, policy, goal, serving) };
     plan.steps.retain(|step| !matches!(step, Step::Preflight { .. }));
     for step in &mut plan.steps {
-        if let Step::Verify { at_most, .. } = step {
-            *at_most = false;
+        match step {
+            Step::Verify { at_most, .. } => *at_most = false,
+            Step::Gate { max_task_failures, .. } => *max_task_failures = 0,
+            _ => {}
         }
     }
     plan

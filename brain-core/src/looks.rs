@@ -40,8 +40,8 @@ pub fn patience(interval: Duration) -> Duration {
 pub struct Looks {
     /// When it was last seen, be it by its counts alone.
     seen: Option<Duration>,
-    /// When all of it was last looked at.
-    looked: Option<Duration>,
+    /// How long before that all of it was looked at.
+    age: Duration,
     /// Why the looks since have failed.
     failing: Option<Failing>,
     /// When it was last said that it cannot be observed, and whether because a look had failed.
@@ -61,7 +61,7 @@ impl Looks {
     /// not seen.
     pub fn seen(&mut self, at: Duration, age: Duration) -> bool {
         let back = self.failing.take().is_some() || self.seen.is_none() || self.said.is_some();
-        (self.seen, self.looked, self.said) = (Some(at), Some(at.saturating_sub(age)), None);
+        (self.seen, self.age, self.said) = (Some(at), age, None);
         back
     }
 
@@ -71,10 +71,10 @@ impl Looks {
         self.failing = Some(Failing { why, since, latest: at });
     }
 
-    /// When all of it was last looked at.
+    /// How long ago all of it was last looked at, which may be longer than the server is there.
     #[must_use]
-    pub fn last_looked(&self) -> Option<Duration> {
-        self.looked
+    pub fn looked_ago(&self, now: Duration) -> Option<Duration> {
+        Some(now.saturating_sub(self.seen?) + self.age)
     }
 
     /// Whether the latest look has succeeded, and is not older than `patience`.
@@ -178,7 +178,10 @@ mod tests {
         looks.seen(s(1), s(0));
         assert!(looks.is_current(s(36), PATIENCE) && !looks.is_current(s(37), PATIENCE));
         looks.seen(s(40), s(30));
-        assert!(looks.is_current(s(75), PATIENCE) && looks.last_looked() == Some(s(10)), "its counts are as they were");
+        assert!(
+            looks.is_current(s(75), PATIENCE) && looks.looked_ago(s(75)) == Some(s(65)),
+            "its counts are as they were"
+        );
         looks.failed("denied".to_owned(), s(2));
         assert!(!looks.is_current(s(3), PATIENCE), "a look has failed");
         looks.seen(s(4), s(0));

@@ -164,14 +164,14 @@ pub enum Step {
         group: TargetGroup,
         /// Percent.
         percent: u32,
-        /// Healthy tasks that the group has to have before it gets more.
+        /// Healthy tasks that the group has to have before it gets more, unless nobody else is healthy.
         healthy: u32,
         /// Whether that is not waited for: a group without a healthy task gets nothing while the other has one, and nothing is
         /// changed where the group that gains has none.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         follows_health: bool,
     },
-    /// The service runs exactly so many tasks, all healthy.
+    /// The service runs exactly so many tasks, all healthy; or at most so many.
     Verify {
         /// Service name.
         service: String,

@@ -362,6 +362,7 @@ impl Session<'_> {
             adopt: plan.adopt,
             made: BTreeSet::new(),
             goes_back: false,
+            keeps_definition: false,
         };
         Ok((context, plan))
     }
@@ -382,6 +383,7 @@ impl Session<'_> {
             watched,
             first_shift_time,
             traceparent,
+            keeps_definition,
         } = assignment;
         let project = project.unwrap_or_default();
         let name = project.name.clone();
@@ -389,7 +391,7 @@ impl Session<'_> {
         context.first_shifted = first_shift_time.map(timestamp_from_proto);
         context.shifted = shift_time.map(timestamp_from_proto);
         context.made = made_resources.into_iter().collect();
-        context.goes_back = goes_back;
+        (context.goes_back, context.keeps_definition) = (goes_back, keeps_definition);
         Ok(Work {
             context,
             place: Place::parse(&traceparent),

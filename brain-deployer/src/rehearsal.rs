@@ -91,8 +91,8 @@ async fn scale(context: &Context, stage: &Stage, name: &str, desired: u32) -> Re
     match found.filter(|service| service.status == ServiceStatus::Active) {
         Some(service) if service.desired == desired => {}
         Some(_) => drop(stage.set_desired(cluster, name, desired).await?),
-        // It has no tasks to take away.
-        None if desired == 0 => {}
+        // It has no tasks to take away, and no other step makes it: a deployment tells that, and goes on.
+        None if desired == 0 || !(context.makes && context.wanted.iter().any(|wanted| wanted == name)) => {}
         None => return Ok(Some(format!("service {name} is not there"))),
     }
     Ok(None)

@@ -157,6 +157,8 @@ pub struct Context {
     pub made: BTreeSet<String>,
     /// Whether what was deployed before comes back: no change of somebody else's keeps that from moving traffic.
     pub goes_back: bool,
+    /// Whether a kept service of the version has the definition with which it has served.
+    pub keeps_definition: bool,
 }
 
 impl Context {

@@ -134,6 +134,7 @@ where
         tasks.clone(),
         ending.clone(),
     ));
+    tasks.spawn(unattended::attend(Arc::clone(&shared)));
     tasks.spawn(checkpoint::run(Arc::clone(&directory), Arc::clone(&shared)));
     tasks.spawn(dependencies::run(Arc::clone(&directory), Arc::clone(&shared)));
     {
@@ -236,6 +237,7 @@ async fn close(
     if let Err(error) = checkpoint::Checkpointer::new(directory, Arc::clone(&shared)).write().await {
         warn!(%error, "no checkpoint was written; the log keeps everything");
     }
+    unattended::note(&shared).await;
     shared.store.close().await.context("the store could not be closed")?;
     info!("brain-server has ended");
     Ok(())

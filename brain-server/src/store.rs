@@ -11,6 +11,7 @@ use brain_core::{
     line::Line,
     state::ProjectState,
     stream::{Stream, StreamState},
+    time::Timestamp,
 };
 use futures::stream::BoxStream;
 use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
@@ -171,6 +172,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Keeps states, so that a load need not fold the log up to `covers`; the log before it may be dropped, up to a tail for
     /// watches. The states and those of earlier checkpoints must hold every commit up to `covers`.
     async fn checkpoint(&self, entries: Vec<CheckpointEntry>, covers: Revision) -> Result<(), StoreError>;
+
+    /// Notes that a server is there now. That is not durable: what is lost of it counts as away.
+    async fn attend(&self, at: Timestamp) -> Result<(), StoreError>;
+
+    /// When a server was last noted to be there; `None`: nothing is known of that.
+    async fn attended(&self) -> Result<Option<Timestamp>, StoreError>;
 
     /// Ends the store. Commits that were not acknowledged may be lost.
     async fn close(&self) -> Result<(), StoreError>;

@@ -3,6 +3,7 @@
 
 use crate::{
     SERVER,
+    project::Shared,
     store::{Loaded, LoadedProject, Revision, Store, StoreError, Transition},
 };
 use anyhow::Context;
@@ -12,6 +13,11 @@ use brain_core::{
     stream::Stream,
     time::Timestamp,
 };
+use std::{sync::Arc, time::Duration};
+use tracing::warn;
+
+/// How often it is noted that the server is there: as much is lost of a step's time, and of a bake's, when it is killed.
+const NOTED_EVERY: Duration = Duration::from_secs(10);
 
 /// Everything as it was loaded, with deployments under way told of the time until `now`.
 pub(crate) async fn account(store: &dyn Store, mut loaded: Loaded, now: Timestamp) -> anyhow::Result<Loaded> {
@@ -35,11 +41,26 @@ pub(crate) async fn account(store: &dyn Store, mut loaded: Loaded, now: Timestam
     Ok(loaded)
 }
 
-/// When the latest commit was made: later than that, nobody knows whether a server was there. What the log does not tell
+/// When a server was last noted to be there, or the latest commit was made: later than that, nobody knows. What nothing tells of
 /// counts as away.
 async fn last_seen(store: &dyn Store, latest: Revision) -> Result<Option<Timestamp>, StoreError> {
     let commits = store.earlier(Revision(latest.0 + 1), None, 1).await?;
-    Ok(commits.iter().flat_map(|commit| &commit.events).map(|event| event.at).max())
+    let committed = commits.iter().flat_map(|commit| &commit.events).map(|event| event.at).max();
+    Ok(committed.max(store.attended().await?))
+}
+
+/// Notes until the server shuts down that it is there.
+pub(crate) async fn attend(shared: Arc<Shared>) {
+    while shared.shutdown.run_until_cancelled(tokio::time::sleep(NOTED_EVERY)).await.is_some() {
+        note(&shared).await;
+    }
+}
+
+/// Notes that the server is there now.
+pub(crate) async fn note(shared: &Shared) {
+    if let Err(error) = shared.store.attend(shared.clock.now()).await {
+        warn!(%error, "that the server is there could not be noted: after a restart this time will not count");
+    }
 }
 
 #[cfg(test)]
@@ -54,7 +75,6 @@ mod tests {
         project::{ProjectDraft, TargetDraft},
         state::{ProjectState, Wish},
     };
-    use std::time::Duration;
 
     fn minutes(count: u64) -> Timestamp {
         Timestamp(1_700_000_000_000).plus(Duration::from_mins(count))
@@ -115,6 +135,16 @@ mod tests {
         let again = account(&store, accounted, minutes(301)).await.unwrap();
         let user = again.projects.iter().find(|project| project.id.as_str() == "user").unwrap();
         assert_eq!(user.state.active().unwrap().deadline(), Some(minutes(301).plus(limit - Duration::from_mins(4))));
+    }
+
+    #[tokio::test]
+    async fn time_in_which_the_server_was_there_and_had_nothing_to_commit_counts() {
+        let store = stored(4).await;
+        store.attend(minutes(7)).await.unwrap();
+        let accounted = account(&store, store.load().await.unwrap(), minutes(300)).await.unwrap();
+        let user = accounted.projects.iter().find(|project| project.id.as_str() == "user").unwrap();
+        let limit = user.state.spec.rollout_policy.step_timeout;
+        assert_eq!(user.state.active().unwrap().deadline(), Some(minutes(300).plus(limit - Duration::from_mins(7))));
     }
 
     #[tokio::test]

@@ -107,6 +107,19 @@ async fn earlier_commits_are_read_backwards_of_one_stream_or_of_all(#[case] fixt
     assert_eq!(read(u64::MAX - 1, Some("c"), 100).await, []);
 }
 
+#[rstest]
+#[case::memory(memory())]
+#[case::sled(sled())]
+#[tokio::test]
+async fn when_a_server_was_last_there_is_told(#[case] fixture: Fixture) {
+    let store = fixture.store;
+    assert_eq!(store.attended().await.unwrap(), None);
+    for at in [1_700_000_000_123, 1_700_000_010_123] {
+        store.attend(Timestamp(at)).await.unwrap();
+        assert_eq!(store.attended().await.unwrap(), Some(Timestamp(at)));
+    }
+}
+
 fn line(expected: u64, change: Change) -> Transition {
     Transition { stream: Stream::Line, expected, events: vec![event(change)] }
 }
@@ -218,6 +231,21 @@ async fn reopened(path: &Path) -> Loaded {
 
 async fn close(store: SledStore) {
     store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_store_that_is_opened_again_knows_when_a_server_was_last_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data");
+    let store = SledStore::open(&path).unwrap();
+    store.attend(Timestamp(7)).await.unwrap();
+    close(store).await;
+    let store = SledStore::open(&path).unwrap();
+    assert_eq!(store.attended().await.unwrap(), Some(Timestamp(7)));
+    // Torn, it tells nothing.
+    fs::write(path.join("attended"), b"torn").unwrap();
+    assert_eq!(store.attended().await.unwrap(), None);
+    close(store).await;
 }
 
 #[tokio::test]

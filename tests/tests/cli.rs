@@ -278,7 +278,9 @@ async fn a_day_with_deployments_that_are_watched() -> Result<()> {
     .await?;
 
     // What could not be deployed now is planned all the same.
-    let plan = ann.done(&["deploy", "user", "0.0.4", "--plan"]).await?;
+    let plan = ann.brain(&["deploy", "user", "0.0.4", "--plan"]).await?;
+    assert_eq!(plan.code, Some(3), "{plan:?}");
+    let plan = plan.out;
     let why = "It could not be deployed now: projects/user/deployments/2: deployment 2 of 0.0.5 is in progress";
     assert!(plan.starts_with(why) && plan.contains("steps; nothing is done"), "{plan}");
 

@@ -287,11 +287,19 @@ async fn a_fix_takes_the_place_of_a_version_that_is_sick_by_itself() -> Result<(
 #[tokio::test]
 async fn a_bad_version_is_taken_back_though_the_one_before_is_sick_too() -> Result<()> {
     let world = World::start().await?;
-    let mut project = world.definition();
-    project["rolloutPolicy"] = json!({"stepTimeout": "12s"});
-    world.first_deployment_of(project).await?;
-    let crash = |version| json!({"match": version, "behaviour": "crash", "delay_ms": 50});
-    sicken_the_running_version(&world, json!([crash("0-0-4"), crash("0-0-5")])).await?;
+    world.first_deployment().await?;
+    // The last step of the way back is given so long.
+    let change = json!({
+        "project": {"name": "projects/user", "rolloutPolicy": {"stepTimeout": "12s"}},
+        "updateMask": {"paths": ["rollout_policy.step_timeout"]},
+        "requestedBy": "ann",
+    });
+    world.caller().grpcurl("ProjectService/UpdateProject", &change).await?;
+    let behaviours = json!([
+        {"match": "0-0-4", "behaviour": "unhealthy"},
+        {"match": "0-0-5", "behaviour": "crash", "delay_ms": 50},
+    ]);
+    sicken_the_running_version(&world, behaviours).await?;
     let name = world.begin_shift().await?;
     let deployment = world.ended(&name).await?;
     assert_eq!(deployment["phase"], "DEPLOYMENT_PHASE_FAILED", "{deployment}");

@@ -231,7 +231,7 @@ async fn what_comes_back_comes_back_as_it_served_whatever_the_definition_says_no
     world.first_deployment().await?;
     let change = json!({
         "project": {"name": "projects/user", "target": {"memoryMib": 384}},
-        "updateMask": "target.memoryMib",
+        "updateMask": {"paths": ["target.memory_mib"]},
         "requestedBy": "ann",
     });
     world.caller().grpcurl("ProjectService/UpdateProject", &change).await?;

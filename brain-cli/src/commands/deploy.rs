@@ -45,7 +45,7 @@ pub(crate) struct Deploy {
     what: String,
     /// Version or tag; not with an image
     version: Option<String>,
-    /// Show the plan, also of what could not be deployed now and why, and do nothing
+    /// Show the plan, also of what could not be deployed now and why (exit code 3 then), and do nothing
     #[arg(long, conflicts_with_all = ["watch", "request_id"])]
     plan: bool,
     /// Id that makes it safe to say this again: it answers the first deployment [default: a new one]
@@ -158,7 +158,7 @@ impl Deploy {
         } else {
             session.out.message("PlanDeploymentResponse", &answer)?;
         }
-        Ok(Exit::Done)
+        Ok(if answer.barriers.is_empty() { Exit::Done } else { Exit::Refused })
     }
 }
 

@@ -21,12 +21,13 @@ impl Deployment {
         }
         let seconds = self.step_limit().as_secs();
         let cause = self.cause_of_timeout();
+        let unwell = self.is_back_and_unwell();
         let waiting = self.waiting.take().map(|why| format!(": {why}")).unwrap_or_default();
         let step = self.current_step().map(ToString::to_string).unwrap_or_default();
         let again = self.current_step_times().is_some_and(|times| times.watched.restarts > 0);
         let again = if again { " after it began again" } else { "" };
         let why = format!("\"{step}\" took longer than {seconds} s{again}{waiting}");
-        if self.is_back_and_unwell() {
+        if unwell {
             return Ok(self.left_unwell(&why, at));
         }
         Ok(self.step_failed(spec, why, cause, at))
@@ -35,8 +36,10 @@ impl Deployment {
     /// Whether the old version has its tasks back, and nothing is waited for but their health.
     fn is_back_and_unwell(&self) -> bool {
         let Some(Rollback { plan, .. }) = &self.rollback else { return false };
+        // Where there is no room for its tasks, or AWS does not answer, another attempt may bring them.
+        let unwell = self.waiting.is_some() && self.waiting_cause == Cause::Version;
         let awaited = match self.current_step() {
-            Some(Step::Verify { service, healthy: 1.., at_most: false, .. }) => service,
+            Some(Step::Verify { service, healthy: 1.., at_most: false, .. }) if unwell => service,
             _ => return false,
         };
         plan.edition >= 2 && plan.to.iter().any(|old| old.service == *awaited)

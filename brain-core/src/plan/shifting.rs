@@ -19,8 +19,7 @@ pub(super) struct Shifting {
     pub(super) unproven: Vec<String>,
     pub(super) max_task_failures: u32,
     /// Whether health is waited for only of the new service and at the end. In between, each count is lowered only while enough
-    /// others are healthy, so that nothing is lost; and a version that is sick by itself neither keeps the next one away nor
-    /// the one before.
+    /// others are healthy; and a version that is sick by itself keeps neither the next one away nor the one before.
     pub(super) bears_the_sick: bool,
     /// How requests move where they are weighted.
     pub(super) weighing: Option<Weighing>,

@@ -2,7 +2,7 @@
 //!
 //! There are two groups, so two versions can be told apart. The new version takes the group that nobody is in; where both
 //! are in use, by a deployment that was left in the midst, one side first gives way to the other. Weight comes to a group
-//! only after its tasks were seen healthy, and leaves one before its tasks are taken away.
+//! only after its tasks were seen healthy, unless nobody else is, and leaves one before its tasks are taken away.
 
 use super::{ServiceCount, Step};
 use crate::{

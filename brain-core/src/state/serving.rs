@@ -2,6 +2,7 @@
 
 use super::ProjectState;
 use crate::{
+    deployment::{Deployment, Phase},
     plan::{Known, ServiceCount},
     production::ServiceState,
     time::Timestamp,
@@ -28,6 +29,17 @@ impl ProjectState {
             serving.retain(|count| count.known.is_some() || runs(count));
         }
         serving
+    }
+
+    /// Whether the service of a version that is brought back was last touched by a deployment that has succeeded: one that failed
+    /// may have given it another task definition.
+    #[must_use]
+    pub fn comes_back_as_it_served(&self, deployment: &Deployment) -> bool {
+        let before = |other: &&Deployment| {
+            other.number < deployment.number && (&other.tag, &other.digest) == (&deployment.tag, &deployment.digest)
+        };
+        let last = self.deployments.iter().rev().find(before);
+        deployment.back && last.is_some_and(|last| last.phase == Phase::Succeeded)
     }
 
     fn serving_as_left(&self, current: bool) -> Vec<ServiceCount> {

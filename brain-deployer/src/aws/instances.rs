@@ -1,7 +1,7 @@
 //! Instance types and zones, which change so rarely that they are asked for once an hour, and when instances were launched.
 
 use super::{Aws, count, network::filter};
-use crate::cloud::{InstancePort, Result};
+use crate::cloud::{InstancePort, Result, TAG_PROJECT};
 use async_trait::async_trait;
 use aws_sdk_ec2::types::{Filter, InstanceType, LocationType};
 use brain_core::capacity::Size;
@@ -79,13 +79,14 @@ impl InstancePort for Aws {
         Ok(subnets.iter().filter_map(|subnet| Some((subnet.clone(), known.get(subnet)?.clone()))).collect())
     }
 
-    async fn launched(&self, instances: &[String]) -> Result<BTreeMap<String, i64>> {
+    async fn launched(&self, project: &str, instances: &[String]) -> Result<BTreeMap<String, i64>> {
         let mut launched = BTreeMap::new();
         for instances in instances.chunks(NAMED_AT_ONCE) {
             // A filter here too, for one that is gone meanwhile.
             let named = Filter::builder().name("instance-id").set_values(Some(instances.to_vec())).build();
-            let request =
-                self.ec2.describe_instances().filters(named).filters(filter("instance-state-name", "running"));
+            let (running, ours) =
+                (filter("instance-state-name", "running"), filter(&format!("tag:{TAG_PROJECT}"), project));
+            let request = self.ec2.describe_instances().filters(named).filters(running).filters(ours);
             let answer = self.call("DescribeInstances", request.send()).await?;
             for instance in answer.reservations().iter().flat_map(|reservation| reservation.instances()) {
                 let at = instance.launch_time().and_then(|at| at.to_millis().ok());

@@ -14,6 +14,6 @@ pub trait InstancePort: Send + Sync {
     async fn zones_offering(&self, kind: &str) -> Result<BTreeSet<String>>;
     /// Zones by subnet, of those that exist.
     async fn zones_of(&self, subnets: &[String]) -> Result<BTreeMap<String, String>>;
-    /// When those of these instances that run were launched, milliseconds since 1970.
-    async fn launched(&self, instances: &[String]) -> Result<BTreeMap<String, i64>>;
+    /// When those of these instances that run, and are tagged as the project's, were launched, milliseconds since 1970.
+    async fn launched(&self, project: &str, instances: &[String]) -> Result<BTreeMap<String, i64>>;
 }

@@ -93,8 +93,8 @@ impl InstancePort for Stage {
         self.cloud.zones_of(subnets).await
     }
 
-    async fn launched(&self, instances: &[String]) -> Result<BTreeMap<String, i64>> {
-        self.cloud.launched(instances).await
+    async fn launched(&self, project: &str, instances: &[String]) -> Result<BTreeMap<String, i64>> {
+        self.cloud.launched(project, instances).await
     }
 }
 

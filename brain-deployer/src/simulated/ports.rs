@@ -55,7 +55,7 @@ impl InstancePort for Client {
         self.look("DescribeSubnets", |_| zones).await
     }
 
-    async fn launched(&self, instances: &[String]) -> Result<BTreeMap<String, i64>> {
+    async fn launched(&self, _: &str, instances: &[String]) -> Result<BTreeMap<String, i64>> {
         let running = |world: &World| {
             let running = instances.iter().filter_map(|instance| Some((instance, world.hosts.get(instance)?)));
             running.map(|(instance, host)| (instance.clone(), host.launched_ms)).collect()

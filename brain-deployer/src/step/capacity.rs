@@ -2,14 +2,16 @@
 //! only when they are empty. One that never joins the cluster holds nobody up: its group starts another in its place.
 
 use super::{Context, Observed, blocked, done, wait};
-use crate::cloud::{Group, Host, HostStatus, Result};
+use crate::cloud::{ErrorKind, Group, Host, HostStatus, Result};
 use brain_core::time::Timestamp;
 use std::time::Duration;
+use tracing::warn;
 
 #[cfg(test)]
 mod tests;
 
-/// Time within which an instance has joined. It takes a minute or two to boot, and a step's ten minutes leave room for another.
+/// Time within which an instance has joined, at the least. It takes a minute or two to boot, and a step's ten minutes leave room
+/// for another.
 const JOINS_WITHIN: Duration = Duration::from_mins(5);
 /// Instances that are replaced before the fault is taken to lie in what all of them are launched from.
 const REPLACED_MAX: u32 = 3;
@@ -101,11 +103,11 @@ async fn awaited(context: &Context, instances: u32, here: u32) -> Result<Observe
         why += &format!(
             "; {replaced} had not joined {cluster} {} s after their launch and were replaced: look at the user data, the \
              machine image, the instance profile and the network that instances of {name} are launched with",
-            JOINS_WITHIN.as_secs()
+            joins_within(context).as_secs()
         );
     }
     // What was asked for here boots still; what others have left there is looked for once that time is over.
-    if context.looks.grown_within(JOINS_WITHIN) {
+    if context.looks.grown_within(joins_within(context)) {
         return Ok(wait(why));
     }
     let Some(group) = context.group().await? else { return Ok(wait(why)) };
@@ -114,7 +116,8 @@ async fn awaited(context: &Context, instances: u32, here: u32) -> Result<Observe
     if replaced >= REPLACED_MAX {
         return Ok(blocked(format!("{why}; {instance} has not joined either")));
     }
-    let what = format!("replace instance {instance} of {name}, which has not joined in {} s", JOINS_WITHIN.as_secs());
+    let what =
+        format!("replace instance {instance} of {name}, which has not joined in {} s", joins_within(context).as_secs());
     Ok(context.ready(what, |context| async move {
         let replaced = context.cloud.replace(&instance).await;
         match &replaced {
@@ -125,8 +128,13 @@ async fn awaited(context: &Context, instances: u32, here: u32) -> Result<Observe
     }))
 }
 
-/// Instances that the group launched long ago, and that are not in the cluster. When they were launched is asked only of those
-/// that are missing there.
+/// Whoever gives steps more time has images that take longer.
+fn joins_within(context: &Context) -> Duration {
+    JOINS_WITHIN.max(context.spec.rollout_policy.step_timeout / 2)
+}
+
+/// Instances that the group launched for the project long ago, and that are not in the cluster. When they were launched is asked
+/// only of those that are missing there. Where brain may not ask that, none is known to be late.
 async fn never_joined(context: &Context, group: &Group, hosts: &[Host]) -> Result<Vec<String>> {
     let is_missing = |instance: &&String| {
         !group.passing.contains(*instance) && !hosts.iter().any(|host| host.instance == **instance)
@@ -135,9 +143,15 @@ async fn never_joined(context: &Context, group: &Group, hosts: &[Host]) -> Resul
     if missing.is_empty() || !context.is_ours(&group.tags) {
         return Ok(Vec::new());
     }
-    let (launched, now) = (context.cloud.launched(&missing).await?, (context.now)());
-    let is_late =
-        |instance: &String| launched.get(instance).is_some_and(|at| now.since(Timestamp(*at)) >= JOINS_WITHIN);
+    let launched = match context.cloud.launched(context.spec.id.as_str(), &missing).await {
+        Err(error) if error.kind == ErrorKind::Terminal => {
+            warn!(%error, "it cannot be told which instances will never join: they are waited for");
+            return Ok(Vec::new());
+        }
+        launched => launched?,
+    };
+    let (within, now) = (joins_within(context), (context.now)());
+    let is_late = |instance: &String| launched.get(instance).is_some_and(|at| now.since(Timestamp(*at)) >= within);
     Ok(missing.into_iter().filter(is_late).collect())
 }
 
@@ -185,7 +199,7 @@ pub(crate) async fn giving(context: &Context, instances: u32) -> Result<Giving> 
     if group.desired <= instances {
         return Ok(draining.map_or(Giving::Done, |host| set_draining(host, false)));
     }
-    // No task was ever placed on it.
+    // It was launched for the project, and no task was ever placed on it.
     if let Some(instance) = never_joined(context, &group, &hosts).await?.into_iter().next() {
         return Ok(Giving::End { instance });
     }

@@ -75,6 +75,7 @@ impl Sample {
             adopt: false,
             made: BTreeSet::new(),
             goes_back: false,
+            keeps_definition: false,
         };
         Self { cloud, context }
     }

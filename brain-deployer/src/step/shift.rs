@@ -18,9 +18,13 @@ use crate::cloud::{Result, Service, ServiceStatus};
 use brain_core::{
     deployment::{Cause, TaskFailure},
     drift::{Drift, Remedy},
+    time::Timestamp,
 };
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// Time for which a version that is sick in part is given to recover before tasks of it are taken away.
+const RECOVERS_WITHIN: Duration = Duration::from_mins(1);
 
 /// The desired count is set. Lowering waits until the floor holds without the tasks that go; of a service that may be `idle`
 /// they go at once when none of them is healthy.
@@ -44,7 +48,8 @@ pub(super) async fn scale(context: &Context, name: &str, desired: u32, floor: u3
             let those = seen.services.iter().filter(|service| (service.service == name) == own);
             those.map(|service| service.healthy).sum()
         };
-        let (serves, others) = (healthy_of(true) > 0, healthy_of(false));
+        let (own, others) = (healthy_of(true), healthy_of(false));
+        let serves = own > 0;
         if others + desired < floor && (serves || !idle) {
             let why = format!(
                 "{others} healthy tasks of other services and {desired} of {name} are fewer than the floor of {floor}"
@@ -53,6 +58,13 @@ pub(super) async fn scale(context: &Context, name: &str, desired: u32, floor: u3
                 Some(missing) => blocked(format!("{why}, and service {missing} was {DELETED}: {name} stays as it is")),
                 None => wait(why),
             });
+        }
+        // ECS may take those that are healthy and leave those that are not, which may become so within a while.
+        let left = own.saturating_sub(before - desired);
+        let waited = (context.now)().since(Timestamp(context.step_began_ms));
+        let recovers_within = RECOVERS_WITHIN.min(context.spec.rollout_policy.step_timeout / 2);
+        if serves && own < before && !idle && others + left < floor && waited < recovers_within {
+            return Ok(wait(format!("{own} of {before} tasks of {name} are healthy: the others may become so")));
         }
     }
     let name = name.to_owned();

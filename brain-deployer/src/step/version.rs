@@ -45,7 +45,8 @@ pub(super) async fn service(
             }
             // What comes back comes back as it was, though the project's definition has changed since: with the memory, the
             // environment and the command that it has served with. Its name holds its image.
-            if found.task_definition == definition || context.goes_back {
+            let stays = found.desired > 0 || context.keeps_definition;
+            if found.task_definition == definition || (context.goes_back && stays) {
                 return Ok(settled(context, &found, &behind));
             }
             if found.desired > 0 {

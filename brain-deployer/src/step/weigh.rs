@@ -58,8 +58,10 @@ pub(super) async fn weigh(context: &Context, service: &str, goal: Goal, follows_
         {
             return Ok(told);
         }
-        // Where nobody else answers them either, nothing is lost, and whoever gets well has them.
-        if !context.cloud.healthy_targets(groups.of(group.other())).await?.is_empty() {
+        // Where nobody else answers them either, nothing is lost, and whoever gets well has them; but a version that is to prove
+        // itself gets none before it answers.
+        let proves_itself = own == 0 && context.makes && context.wanted.iter().any(|wanted| wanted == service);
+        if proves_itself || !context.cloud.healthy_targets(groups.of(group.other())).await?.is_empty() {
             return Ok(wait(format!("{own} of {healthy} healthy targets of {} to send requests to", groups.of(group))));
         }
     } else if !gains(group, has, wanted) && context.cloud.healthy_targets(groups.of(group.other())).await?.is_empty() {

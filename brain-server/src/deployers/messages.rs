@@ -27,6 +27,7 @@ pub(super) fn assignment(project: &Project, deployment: &Deployment) -> Deployme
         made_resources: deployment.makes(),
         shift_time: deployment.shifted().map(timestamp_to_proto),
         goes_back: rollback.is_some() || deployment.back,
+        keeps_definition: inner.state.comes_back_as_it_served(deployment),
         first_shift_time: deployment.first_shifted().map(timestamp_to_proto),
         watched: Some(duration_to_proto(deployment.watched())),
         // What the server does not export would leave a deployer's spans without the one above them.

@@ -32,10 +32,10 @@ impl Project {
         self.looks().is_current(self.began.elapsed(), self.shared.patience)
     }
 
-    /// When all of production was last looked at, since the server began or shortly before.
+    /// When all of production was last looked at, be it before the server began.
     pub(crate) fn production_seen(&self) -> Option<Timestamp> {
-        let seen = self.looks().last_looked()?;
-        Some(self.shared.ago(self.began.elapsed().saturating_sub(seen)))
+        let ago = self.looks().looked_ago(self.began.elapsed())?;
+        Some(self.shared.ago(ago))
     }
 
     /// What is to be stored now, because production was not seen for too long. `silence`: why nobody says anything of it.

@@ -3,7 +3,7 @@
 use super::{CheckpointEntry, Commits, Committed, Loaded, Revision, Store, StoreError, Transition};
 use crate::metrics::{EVENTS, STORE_COMMIT, STORE_COMMITS};
 use async_trait::async_trait;
-use brain_core::{event::Topic, stream::Stream};
+use brain_core::{event::Topic, stream::Stream, time::Timestamp};
 use metrics::{Counter, Histogram, counter, histogram};
 use std::{fmt, sync::Arc};
 use tokio::time::Instant;
@@ -82,6 +82,14 @@ impl Store for Measured {
 
     async fn checkpoint(&self, entries: Vec<CheckpointEntry>, covers: Revision) -> Result<(), StoreError> {
         self.store.checkpoint(entries, covers).await
+    }
+
+    async fn attend(&self, at: Timestamp) -> Result<(), StoreError> {
+        self.store.attend(at).await
+    }
+
+    async fn attended(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.store.attended().await
     }
 
     async fn close(&self) -> Result<(), StoreError> {

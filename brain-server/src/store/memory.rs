@@ -2,7 +2,10 @@
 
 use super::{CheckpointEntry, Commits, Committed, Loaded, Revision, Store, StoreError, Transition, live::Live};
 use async_trait::async_trait;
-use brain_core::stream::{Stream, StreamState};
+use brain_core::{
+    stream::{Stream, StreamState},
+    time::Timestamp,
+};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
@@ -21,6 +24,7 @@ struct Inner {
     log: Vec<Arc<Committed>>,
     compacted: u64,
     revision: u64,
+    attended: Option<Timestamp>,
 }
 
 impl MemoryStore {
@@ -93,6 +97,15 @@ impl Store for MemoryStore {
         inner.log.retain(|commit| commit.revision.0 > oldest);
         inner.compacted = inner.compacted.max(oldest);
         Ok(())
+    }
+
+    async fn attend(&self, at: Timestamp) -> Result<(), StoreError> {
+        self.lock().attended = Some(at);
+        Ok(())
+    }
+
+    async fn attended(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.lock().attended)
     }
 
     async fn close(&self) -> Result<(), StoreError> {

@@ -12,7 +12,7 @@
 
 use super::{CheckpointEntry, Commits, Committed, Loaded, Revision, Store, StoreError, Transition, live::Live};
 use async_trait::async_trait;
-use brain_core::stream::Stream;
+use brain_core::{stream::Stream, time::Timestamp};
 use std::{
     collections::HashMap,
     fs::{self, File, TryLockError},
@@ -175,6 +175,20 @@ impl Store for SledStore {
         written.map_err(|error| StoreError::Unavailable(error.to_string()))??;
         // The writer orders the cut with its own commits.
         self.ask(|reply| writer::Request::Cut { through: covers.0.saturating_sub(TAIL), reply }).await
+    }
+
+    async fn attend(&self, at: Timestamp) -> Result<(), StoreError> {
+        let path = self.files.path.clone();
+        let write =
+            move || watermark::Watermark::open(&path, watermark::ATTENDED)?.write(u64::try_from(at.0).unwrap_or(0));
+        let written =
+            tokio::task::spawn_blocking(write).await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        written.map_err(|error| StoreError::Unavailable(format!("{}: {error}", self.files.path.display())))
+    }
+
+    async fn attended(&self) -> Result<Option<Timestamp>, StoreError> {
+        let at = watermark::read(&self.files.path, watermark::ATTENDED);
+        Ok(at.and_then(|at| i64::try_from(at).ok()).map(Timestamp))
     }
 
     async fn close(&self) -> Result<(), StoreError> {

@@ -6,6 +6,7 @@ use brain_core::{
     deployment::Fact,
     event::{Change, Event},
     stream::Stream,
+    time::Timestamp,
 };
 use brain_server::store::{
     CheckpointEntry, Commits, Committed, Loaded, Revision, Store, StoreError, Transition, memory::MemoryStore,
@@ -105,6 +106,15 @@ impl Store for Ledger {
     async fn checkpoint(&self, entries: Vec<CheckpointEntry>, covers: Revision) -> Result<(), StoreError> {
         self.alive()?;
         self.store.checkpoint(entries, covers).await
+    }
+
+    async fn attend(&self, at: Timestamp) -> Result<(), StoreError> {
+        self.alive()?;
+        self.store.attend(at).await
+    }
+
+    async fn attended(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.store.attended().await
     }
 
     async fn close(&self) -> Result<(), StoreError> {

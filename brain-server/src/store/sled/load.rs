@@ -30,7 +30,7 @@ fn read(db: &sled::Db, path: &Path) -> Result<Loaded, Fault> {
     let mut streams = checkpoints(&db.open_tree("checkpoint").map_err(said)?)?;
     let records = records(&db.open_tree("log").map_err(said)?, 0)?;
     let revision = fold(&records, &mut streams)?;
-    if let Some(acknowledged) = watermark::read(path)
+    if let Some(acknowledged) = watermark::read(path, watermark::ACKNOWLEDGED)
         && acknowledged > revision
     {
         return Err(format!(

@@ -43,6 +43,6 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
             fs::copy(entry.path(), &target)?;
         }
     }
-    debug_assert!(!from.join(watermark::FILE).exists() || to.join(watermark::FILE).exists());
+    debug_assert!(!from.join(watermark::ACKNOWLEDGED).exists() || to.join(watermark::ACKNOWLEDGED).exists());
     Ok(())
 }

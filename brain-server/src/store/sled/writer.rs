@@ -3,7 +3,7 @@
 use super::{
     super::{Committed, Revision, StoreError, Transition, live::Live},
     Files, codec,
-    watermark::Watermark,
+    watermark::{ACKNOWLEDGED, Watermark},
 };
 use crate::metrics::STORE_BATCH;
 use brain_core::stream::Stream;
@@ -77,7 +77,7 @@ impl Writer {
     ) -> Result<Self, StoreError> {
         let unavailable = |error: io::Error| StoreError::Unavailable(format!("{}: {error}", files.path.display()));
         let db_file = File::open(files.path.join("db")).map_err(unavailable)?;
-        let watermark = Watermark::open(&files.path).map_err(unavailable)?;
+        let watermark = Watermark::open(&files.path, ACKNOWLEDGED).map_err(unavailable)?;
         let synced = metrics::histogram!(STORE_BATCH);
         let synced_blobs = BTreeSet::new();
         Ok(Self { files, db_file, watermark, live, revision, versions, synced_blobs, synced, failed: None })

@@ -287,20 +287,23 @@ async fn a_fix_takes_the_place_of_a_version_that_is_sick_by_itself() -> Result<(
 #[tokio::test]
 async fn a_bad_version_is_taken_back_though_the_one_before_is_sick_too() -> Result<()> {
     let world = World::start().await?;
-    world.first_deployment().await?;
-    // The last step of the way back is given so long.
-    let change = json!({
-        "project": {"name": "projects/user", "rolloutPolicy": {"stepTimeout": "12s"}},
-        "updateMask": {"paths": ["rollout_policy.step_timeout"]},
-        "requestedBy": "ann",
-    });
-    world.caller().grpcurl("ProjectService/UpdateProject", &change).await?;
+    let mut project = world.definition();
+    project["rolloutPolicy"] = json!({"steps": [{"percent": 33, "hold": true}], "stepTimeout": "30s"});
+    world.first_deployment_of(project).await?;
+    let name = world.begin_shift().await?;
+    eventually("it to wait at a third", || async {
+        let deployment = world.deployment(&name).await?;
+        ensure!(deployment["pause"]["pausedBy"] == "rollout policy", "{deployment}");
+        Ok(())
+    })
+    .await?;
     let behaviours = json!([
         {"match": "0-0-4", "behaviour": "unhealthy"},
         {"match": "0-0-5", "behaviour": "crash", "delay_ms": 50},
     ]);
     sicken_the_running_version(&world, behaviours).await?;
-    let name = world.begin_shift().await?;
+    let promote = json!({"name": name, "requestedBy": "ann"});
+    world.caller().grpcurl("DeploymentService/PromoteDeployment", &promote).await?;
     let deployment = world.ended(&name).await?;
     assert_eq!(deployment["phase"], "DEPLOYMENT_PHASE_FAILED", "{deployment}");
     let reason = text(&deployment["reason"]);

@@ -90,6 +90,19 @@ impl Many {
         self.ended(names, progress).await
     }
 
+    /// The same, but so many at once: a lab answers no more calls than one process can.
+    pub async fn deploy_in_turns(&mut self, version: &str, at_once: usize, progress: impl Fn(usize)) -> Result<()> {
+        let all = std::mem::take(&mut self.projects);
+        let mut ended = 0;
+        for turn in all.chunks(at_once) {
+            self.projects = turn.to_vec();
+            ended += self.deploy_all(version, |_| {}).await?.len();
+            progress(ended);
+        }
+        self.projects = all;
+        Ok(())
+    }
+
     async fn ended(&self, mut names: Vec<String>, progress: impl Fn(usize)) -> Result<Vec<Deployment>> {
         /// As long as AWS's limits make so many deployments take, and a good deal more.
         const PATIENCE: Duration = Duration::from_mins(60);

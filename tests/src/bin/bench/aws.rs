@@ -16,6 +16,8 @@ const MANY: usize = 200;
 const IDLE_SERVICES: usize = 1_000;
 /// How much higher the limits are while those are set up, of which nothing is measured.
 const SET_UP: &str = "aws_limits = 50.0\n";
+/// How many of them are set up at once.
+const SET_UP_AT_ONCE: usize = 50;
 /// How long idle observation is measured.
 const IDLE: Duration = Duration::from_secs(120);
 
@@ -177,7 +179,7 @@ pub(crate) async fn many() -> Result<()> {
 pub(crate) async fn idle() -> Result<()> {
     let mut many = Many::start(IDLE_SERVICES, SET_UP).await?;
     many.lab.settings(json!({"tick_ms": 1_000})).await?;
-    many.deploy_all("0.0.1", progress("set up", IDLE_SERVICES)).await?;
+    many.deploy_in_turns("0.0.1", SET_UP_AT_ONCE, progress("set up", IDLE_SERVICES)).await?;
     many.lab.settings(json!({"throttle": true})).await?;
     observed(&many, &format!("idle observation of {IDLE_SERVICES} services")).await?;
     many.replace_deployer("").await?;

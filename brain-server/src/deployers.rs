@@ -5,6 +5,7 @@
 //! the deployment's own state says, because until then the former process may be acting.
 
 use crate::{
+    SERVER,
     agents::{Connected, Connection},
     directory::Directory,
     project::{CommandError, Project},
@@ -286,7 +287,7 @@ impl Hub {
         warn!(agent = %lease.agent, project = %key.0, deployment = key.1, "the lease ran out");
         let hub = self.handle.clone();
         self.tasks.spawn(async move {
-            let answer = project.fact("brain-server".into(), key.1, Fact::LeaseEnded).await;
+            let answer = project.fact(SERVER.to_owned(), key.1, Fact::LeaseEnded).await;
             match answer.await {
                 Ok(Err(CommandError::Store(_))) => hub.send(ToHub::EndOfLeaseFailed(key, lease)).await,
                 // Nobody holds it: it was to be handed out anew already.

@@ -209,13 +209,19 @@ impl Deployment {
         self.promoted = self.promoted.max(until);
         let mut effects = if self.paused.is_some() { self.go_on(at) } else { Vec::new() };
         if self.cursor < self.promoted && self.current_step().is_some_and(Step::only_waits) {
-            effects = vec![self.interrupt()];
-            effects.extend(self.advance(at));
-            if self.wants_deployer() {
-                effects.push(Effect::HandOut);
-            }
+            effects = self.pass_over(at);
         }
         Ok(effects)
+    }
+
+    /// Goes on past a step that somebody waits at: whoever does so leaves it, and the next step is handed out.
+    pub(super) fn pass_over(&mut self, at: Timestamp) -> Vec<Effect> {
+        let mut effects = vec![self.interrupt()];
+        effects.extend(self.advance(at));
+        if self.wants_deployer() {
+            effects.push(Effect::HandOut);
+        }
+        effects
     }
 
     fn cancel(&mut self, spec: &ProjectSpec, rollback: bool, used: &ControlUsed) -> Vec<Effect> {

@@ -50,12 +50,7 @@ impl Deployment {
     fn left_unwell(&mut self, why: &str, at: Timestamp) -> Vec<Effect> {
         let first = self.reason.take().map(|first| format!("{first}; ")).unwrap_or_default();
         self.reason = Some(format!("{first}the old version is back, and not all of it is healthy: {why}"));
-        let mut effects = vec![self.interrupt()];
-        effects.extend(self.advance(at));
-        if self.wants_deployer() {
-            effects.push(Effect::HandOut);
-        }
-        effects
+        self.pass_over(at)
     }
 
     /// Only where the new version's tasks were awaited, and nothing else was missing, is it at fault. A gate that waits has

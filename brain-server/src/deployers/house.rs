@@ -1,6 +1,7 @@
 //! Housekeeping by deployers: looks, and leases that are never prolonged.
 
 use super::{DeployersHandle, Hub, LOOK_WITHIN, Leftover, ToHub};
+use crate::SERVER;
 use brain_core::{
     assignment::agent_for,
     deployment::Lease,
@@ -102,7 +103,7 @@ impl Hub {
         }
         self.tasks.spawn(async move {
             let news = HouseNews::Ended { lease, removed: Vec::new() };
-            if let Err(error) = project.keep_house("brain-server".to_owned(), news).await {
+            if let Err(error) = project.keep_house(SERVER.to_owned(), news).await {
                 // A deployment ends it too, and the next start counts it anew.
                 warn!(project = %project.id, %error, "the end of housekeeping was not stored");
             }

@@ -1,6 +1,7 @@
 //! Who observes which project's production, and whose production nobody has seen for too long.
 
 use super::{Hub, messages};
+use crate::SERVER;
 use brain_core::{
     assignment::agent_for,
     id::{AgentName, ProjectId},
@@ -20,8 +21,6 @@ use tokio::time::Instant;
 const LOOK_OVER: Duration = Duration::from_secs(1);
 /// Projects of which that is said at a time: with ten thousand and no deployer it is no haste.
 const SAID_AT_ONCE: usize = 256;
-/// Who is named in the log.
-const SERVER: &str = "brain-server";
 
 /// The assignments of projects to the deployers that observe them.
 pub(super) struct Observing {

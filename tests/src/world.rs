@@ -184,6 +184,16 @@ impl World {
         Ok(text(&answer["production"]["summary"]))
     }
 
+    /// Waits until that is the line of what runs.
+    pub async fn runs(&self, summary: &str) -> Result<()> {
+        eventually(&format!("production reads {summary}"), || async {
+            let production = self.production().await?;
+            ensure!(production == summary, "{production:?}");
+            Ok(())
+        })
+        .await
+    }
+
     /// Fails unless the floor held from the first sample with three healthy tasks on, and no live task lost its host.
     pub async fn unharmed(&self) -> Result<()> {
         let record = self.lab.record().await?;

@@ -157,17 +157,8 @@ async fn bad_version(behaviour: Value) -> Result<Value> {
         let expected = if name.contains("0-0-5") { 0 } else { 3 };
         assert_eq!((&service["desired"], &service["running"]), (&json!(expected), &json!(expected)), "{name}");
     }
-    production_reads(&world, "0.0.4: 100%").await?;
+    world.runs("0.0.4: 100%").await?;
     Ok(deployment)
-}
-
-async fn production_reads(world: &World, expected: &str) -> Result<()> {
-    eventually(&format!("production reads {expected}"), || async {
-        let production = world.production().await?;
-        ensure!(production == expected, "{production:?}");
-        Ok(())
-    })
-    .await
 }
 
 #[tokio::test]
@@ -205,7 +196,7 @@ async fn a_version_that_starts_slowly_arrives_within_its_grace_period() -> Resul
     let name = world.begin_shift().await?;
     let deployment = world.succeeded(&name).await?;
     assert_eq!(deployment["taskFailures"], json!([]), "none of its tasks was ended");
-    production_reads(&world, "0.0.5: 100%").await?;
+    world.runs("0.0.5: 100%").await?;
     world.unharmed().await
 }
 
@@ -225,7 +216,7 @@ async fn a_version_that_had_no_time_to_start_arrives_once_its_project_gives_it_s
     ensure!(answer.to_string().contains("seconds of health check grace: 0 → 300"), "{answer}");
     let again = world.deploy("flowcommerce/user:0.0.5").await?;
     world.succeeded(&again).await?;
-    production_reads(&world, "0.0.5: 100%").await?;
+    world.runs("0.0.5: 100%").await?;
     world.unharmed().await
 }
 
@@ -276,12 +267,7 @@ async fn a_fix_takes_the_place_of_a_version_that_is_sick_by_itself() -> Result<(
     sicken_the_running_version(&world, json!([{"match": "0-0-4", "behaviour": "crash", "delay_ms": 50}])).await?;
     let fix = world.begin_shift().await?;
     world.succeeded(&fix).await?;
-    eventually("production reads 0.0.5: 100%", || async {
-        let production = world.production().await?;
-        ensure!(production == "0.0.5: 100%", "{production:?}");
-        Ok(())
-    })
-    .await
+    world.runs("0.0.5: 100%").await
 }
 
 #[tokio::test]
@@ -451,12 +437,7 @@ async fn a_service_that_somebody_deleted_does_not_hold_the_next_version_up() -> 
     let told = drift(&deployment);
     let gone = |told: &String| told.starts_with("told service user-ecs-service-0-0-4-") && told.contains("deleted");
     assert!(told.iter().any(gone), "{told:?}");
-    eventually("production reads 0.0.5: 100%", || async {
-        let production = world.production().await?;
-        ensure!(production == "0.0.5: 100%", "{production:?}");
-        Ok(())
-    })
-    .await
+    world.runs("0.0.5: 100%").await
 }
 
 #[tokio::test]

@@ -19,15 +19,6 @@ async fn control(world: &World, method: &str, name: &str, more: Value) -> Result
     Ok(answer["deployment"].clone())
 }
 
-async fn runs(world: &World, summary: &str) -> Result<()> {
-    eventually(&format!("production reads {summary}"), || async {
-        let production = world.production().await?;
-        ensure!(production == summary, "{production:?}");
-        Ok(())
-    })
-    .await
-}
-
 async fn paused(world: &World, name: &str) -> Result<Value> {
     eventually("the deployment to be paused", || async {
         let deployment = world.deployment(name).await?;
@@ -59,7 +50,7 @@ async fn a_canary_bakes_holds_and_goes_on_when_promoted() -> Result<()> {
     let shift = world.begin_shift().await?;
     let held = paused(&world, &shift).await?;
     assert_eq!(held["pause"]["pausedBy"], "rollout policy");
-    runs(&world, "0.0.4: 67% 0.0.5: 33%").await?;
+    world.runs("0.0.4: 67% 0.0.5: 33%").await?;
     let steps = held["steps"].as_array().cloned().unwrap_or_default();
     let bake = steps.iter().find(|step| text(&step["description"]).starts_with("watch user-ecs-service-0-0-5"));
     assert!(bake.is_some_and(|bake| bake["endTime"].is_string()), "the bake is over: {steps:?}");
@@ -154,7 +145,7 @@ async fn a_deployment_cancelled_with_a_rollback_brings_the_old_version_back() ->
     control(&world, "CancelDeployment", &shift, json!({"rollback": true})).await?;
     let late = control(&world, "PauseDeployment", &shift, json!({})).await.expect_err("it is over").to_string();
     assert!(late.contains("FailedPrecondition") && late.contains("DEPLOYMENT_ENDED"), "{late}");
-    runs(&world, "0.0.4: 100%").await?;
+    world.runs("0.0.4: 100%").await?;
     assert_eq!(world.lab.fingerprint().await?["groups"], before["groups"]);
     world.unharmed().await
 }
@@ -171,7 +162,7 @@ async fn a_deployment_cancelled_as_it_stands_is_left_so_and_a_rollback_goes_on_f
     control(&world, "CancelDeployment", &shift, json!({})).await?;
     let ended = world.ended(&shift).await?;
     assert_eq!(ended["phase"], "DEPLOYMENT_PHASE_CANCELLED");
-    runs(&world, "0.0.4: 67% 0.0.5: 33%").await?;
+    world.runs("0.0.4: 67% 0.0.5: 33%").await?;
     let request = json!({"parent": "projects/user", "version": "0.0.4", "requestId": "back", "requestedBy": "ann"});
     let back = world.caller().grpcurl("DeploymentService/RollbackProject", &request).await?;
     let name = text(&back["deployment"]["name"]);
@@ -179,7 +170,7 @@ async fn a_deployment_cancelled_as_it_stands_is_left_so_and_a_rollback_goes_on_f
     let repeated = world.caller().grpcurl("DeploymentService/RollbackProject", &request).await?;
     assert_eq!(repeated["deployment"]["name"], json!(name));
     world.succeeded(&name).await?;
-    runs(&world, "0.0.4: 100%").await?;
+    world.runs("0.0.4: 100%").await?;
     world.unharmed().await
 }
 
@@ -199,7 +190,7 @@ async fn a_rollback_that_cancelled_a_deployment_goes_back_no_further_when_its_re
     world.ended(&next).await?;
     let repeated = roll_back().await?;
     assert_eq!(repeated["deployment"]["name"], json!(next), "0.0.4 would be one release more");
-    runs(&world, "0.0.5: 100%").await
+    world.runs("0.0.5: 100%").await
 }
 
 #[tokio::test]
@@ -221,7 +212,7 @@ async fn a_project_goes_back_to_the_release_before_and_refuses_when_there_is_non
     let why: Vec<(String, String)> = asked.map(|event| (text(&event["causedBy"]), text(&event["reason"]))).collect();
     assert_eq!(why, [("ann".to_owned(), "0.0.5 leaks".to_owned())]);
     world.succeeded(&text(&back["deployment"]["name"])).await?;
-    runs(&world, "0.0.4: 100%").await?;
+    world.runs("0.0.4: 100%").await?;
     world.unharmed().await
 }
 
@@ -259,6 +250,6 @@ async fn where_the_policy_says_so_a_failed_step_waits_for_a_person() -> Result<(
     control(&world, "CancelDeployment", &shift, json!({"rollback": true})).await?;
     let ended = world.ended(&shift).await?;
     assert_eq!(ended["phase"], "DEPLOYMENT_PHASE_CANCELLED");
-    runs(&world, "0.0.4: 100%").await?;
+    world.runs("0.0.4: 100%").await?;
     world.unharmed().await
 }

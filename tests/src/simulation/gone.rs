@@ -4,7 +4,7 @@
 use super::{END_WITHIN, Faults, House, Referee, Way, create_projects, deploy};
 use anyhow::{Context, Result, ensure};
 use brain_core::{deployment::Phase, state::ProjectState, traffic::LoadBalancerKind};
-use brain_deployer::{cloud::ServiceStatus, simulated::World};
+use brain_deployer::simulated::World;
 use brain_proto::{
     channel,
     v1::{
@@ -68,12 +68,7 @@ async fn shift_and_go_back(house: &House, people: &Channel) -> Result<()> {
     let holds = |state: &ProjectState| state.active().is_some_and(|active| active.paused.is_some());
     until(referee, "the hold", holds).await?;
     let (old, now) = (serving(house, "0-0-4")?, house.now().0);
-    house.cloud.with(|world| {
-        if let Some(service) = world.services.get_mut(&old) {
-            (service.shown.status, service.shown.desired) = (ServiceStatus::Draining, 0);
-            service.deleted_ms = Some(now);
-        }
-    });
+    house.cloud.with(|world| world.delete_service(&old, now));
     referee.note(format!("somebody deletes {old}"));
     let requested_by = "bob".to_owned();
     client

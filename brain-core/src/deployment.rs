@@ -10,7 +10,7 @@
 //! | Cancelled | a person ended it; the reason says whether the old version is back | never |
 //!
 //! Running and RollingBack may be paused, by a person, a hold of the plan, or a failure where the policy says so: then no
-//! deployer acts and no time counts.
+//! deployer acts and no time counts. At a hold one watches.
 
 use crate::{
     dependency::Dependency,
@@ -31,6 +31,7 @@ mod ending;
 mod fact;
 mod failure;
 mod findings;
+mod hold;
 mod lease;
 mod request;
 #[cfg(test)]
@@ -338,7 +339,7 @@ impl Deployment {
                         Vec::new()
                     }
                     Outcome::Watched { why, cause, well } => {
-                        (self.waiting, self.waiting_cause) = (Some(why), cause);
+                        (self.waiting, self.waiting_cause) = (Some(why).filter(|why| !why.is_empty()), cause);
                         self.seen(spec, well, cause, at)
                     }
                     Outcome::Read { why, cause, reading } => {
@@ -358,6 +359,7 @@ impl Deployment {
                         self.remember_drift(drift);
                         Vec::new()
                     }
+                    Outcome::Done { .. } if self.holds() => return Err(IllegalEvent::NotPromoted),
                     Outcome::Done { task_failures, service_events } => {
                         self.remember_events(service_events);
                         self.step_done(spec, task_failures, at)
@@ -426,13 +428,7 @@ impl Deployment {
             match self.current_step() {
                 None => return self.end(self.phase_at_end(), at),
                 Some(step) if passed && step.only_waits() => {}
-                Some(Step::Hold) => {
-                    self.counts_from = None;
-                    self.begin_step(at);
-                    let why = "the rollout policy asks for a person's promotion".to_owned();
-                    self.paused = Some(Pause { by: POLICY.to_owned(), why, since: at, failed: false, line: false });
-                    return vec![self.interrupt()];
-                }
+                Some(Step::Hold) => return self.hold(at),
                 Some(_) => {
                     self.counts_from = Some(at);
                     self.begin_step(at);

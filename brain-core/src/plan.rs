@@ -21,12 +21,14 @@ mod known;
 mod shifting;
 #[cfg(test)]
 mod tests;
+mod watching;
 mod weighing;
 
 pub use back::{rollback, rollback_again};
 pub use known::{Known, serving_at};
 use known::{beginning, counts_of};
 use shifting::{Shifting, old_services, stage_counts, unproven};
+pub use watching::Watching;
 use weighing::{Places, Weighing};
 
 /// The steps of a deployment or of its rollback.
@@ -206,7 +208,7 @@ pub enum Step {
         #[serde(default, skip_serializing_if = "is_zero")]
         max_task_failures: u32,
     },
-    /// A person has promoted the deployment.
+    /// A person has promoted the deployment. What the steps before have seen of the new version is watched meanwhile.
     Hold,
     /// Empty instances are given back.
     ReturnCapacity {

@@ -83,8 +83,10 @@ fn deployment(project: &ProjectState) -> Option<Sentence> {
         } else {
             ("", "somebody to promote, resume or cancel it", "whoever deploys the project")
         };
+        // Whoever watches at a hold tells what is not well.
+        let seen = latest.waiting.as_ref().map(|seen| format!("; {seen}")).unwrap_or_default();
         return Some(Sentence {
-            text: format!("{image} deploy is paused{with} by {by}{why}"),
+            text: format!("{image} deploy is paused{with} by {by}{why}{seen}"),
             since: *since,
             waits_for: waits_for.into(),
             freed_by: freed_by.into(),

@@ -27,6 +27,8 @@ const SHORTEST: u32 = 8;
 const SHORTEST_OVERDUE: u32 = 32;
 /// Longest pause, in intervals.
 const LONGEST: u32 = 4;
+/// Pause, in intervals, where only a person ends the wait.
+const SELDOM: u32 = 8;
 /// Projects and kinds whose waits are kept.
 const KEPT_MAX: usize = 20_000;
 
@@ -47,6 +49,11 @@ impl Learned {
             (self.before + self.after) / 2
         }
     }
+}
+
+/// The pause between two looks while a person is waited for.
+pub(crate) fn seldom(interval: Duration) -> Duration {
+    (interval * SELDOM).min(NOTICED_WITHIN)
 }
 
 /// What was learned of all projects.
@@ -158,6 +165,7 @@ mod tests {
                 assert!(waits.pause("projects/user", kind, secs(waited), INTERVAL) <= NOTICED_WITHIN);
             }
         }
+        assert_eq!([seldom(INTERVAL), seldom(secs(0.1))], [NOTICED_WITHIN, secs(0.8)]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::{
     metrics::stepped,
     reporter::{Leave, Observation, Reporter, StepKey},
     step::{self, Act, Context, Findings, Observed, looks::Kind, watch::Watch},
-    waits::Waits,
+    waits::{self, Waits},
 };
 use brain_core::{
     deployment::{Cause, Outcome, TASK_FAILURES_KEPT, TaskFailure},
@@ -67,6 +67,7 @@ pub(crate) async fn run(mut work: Work, reporter: Arc<Reporter>, lease: Arc<Leas
             work.context.first_shifted.get_or_insert((work.now)());
         }
         work.context.old_serves = old_serves(&work.plan, &step, work.key.step);
+        work.context.watching = work.plan.watched_at(usize::try_from(work.key.step).unwrap_or(usize::MAX));
         let mut runner = StepRunner::new(&work, &step, &reporter, &lease, &leave);
         let place = work.place.map(|place| place.step(usize::try_from(work.key.step).unwrap_or(usize::MAX)));
         let ended = trace::within(place, runner.run()).await;
@@ -280,6 +281,9 @@ impl<'a> StepRunner<'a> {
         if let Step::Bake { duration, .. } = self.step {
             pause = self.context.watch.left(*duration).map_or(pause, |left| pause.min(left));
         }
+        if matches!(self.step, Step::Hold) {
+            pause = waits::seldom(*interval);
+        }
         self.sleep(pause).await
     }
 
@@ -342,13 +346,14 @@ impl<'a> StepRunner<'a> {
         Ok(None)
     }
 
-    /// Waits an error out, or fails the step with it once it was `refused` for long enough.
+    /// Waits an error out, or fails the step with it once it was `refused` for long enough. At a hold there is nothing to do that
+    /// could be refused, and who cannot look has found nothing.
     async fn error(&mut self, error: CloudError, refused: bool, pause: Duration) -> Result<Option<Ended>, Leave> {
         let CloudError { action, code, message, kind } = &error;
         warn!(step = %self.step, %error, "an AWS call did not succeed");
         let refusal = || format!("AWS refuses {action} with {code}: {message}");
         let back = self.work.key.rollback;
-        if refused && !back {
+        if refused && !back && !matches!(self.step, Step::Hold) {
             return self.fail(refusal(), Cause::Surroundings).await;
         }
         let why = match kind {
@@ -397,7 +402,8 @@ impl<'a> StepRunner<'a> {
     }
 
     async fn tell_waiting(&mut self, why: String, outcome: Outcome) -> Result<(), Leave> {
-        if self.waiting.as_ref() == Some(&why) {
+        // Whose wait has told nothing yet, there is nothing to take back.
+        if self.waiting.as_deref().unwrap_or_default() == why {
             return Ok(());
         }
         self.waiting = Some(why);

@@ -49,7 +49,7 @@ impl Deployment {
     /// Whether a deployer is to act on it.
     #[must_use]
     pub fn wants_deployer(&self) -> bool {
-        !self.phase.is_final() && self.paused.is_none() && self.awaits.is_empty() && !self.held
+        !self.phase.is_final() && !self.stands_still() && self.awaits.is_empty() && !self.held
     }
 
     /// Whether this deployment was the answer to the request of that id.
@@ -85,8 +85,12 @@ impl Deployment {
                 vec![self.interrupt()]
             }
             Control::Resume if self.paused.is_none() => return Ok(Vec::new()),
-            // Nothing but a promotion ends a hold.
-            Control::Resume if self.holds() => self.promote(None, false, at)?,
+            // Nothing but a promotion ends a hold; and no version that has failed in one is promoted by going on.
+            Control::Resume if self.waits_for_promotion() => self.promote(None, false, at)?,
+            Control::Resume if self.holds() => {
+                self.go_on(at);
+                self.hold(at)
+            }
             Control::Resume => self.go_on(at),
             Control::Promote { step: Some(step), .. } if self.rollback.is_none() && step < self.cursor => {
                 return Ok(Vec::new());
@@ -218,7 +222,7 @@ impl Deployment {
     pub(super) fn pass_over(&mut self, at: Timestamp) -> Vec<Effect> {
         let mut effects = vec![self.interrupt()];
         effects.extend(self.advance(at));
-        if self.wants_deployer() {
+        if self.wants_deployer() && !effects.contains(&Effect::HandOut) {
             effects.push(Effect::HandOut);
         }
         effects
@@ -236,11 +240,5 @@ impl Deployment {
         let rolling_back = self.reason.take().map(|first| format!("{first}; the rollback was "));
         self.reason = Some(format!("{}{reason}; all services stay as they are", rolling_back.unwrap_or_default()));
         self.end(Phase::Cancelled, *at)
-    }
-
-    /// Whether it stands at a hold.
-    #[must_use]
-    pub fn holds(&self) -> bool {
-        matches!(self.current_step(), Some(Step::Hold))
     }
 }

@@ -70,7 +70,8 @@ pub enum Outcome {
         #[serde(default, skip_serializing_if = "Cause::is_version")]
         cause: Cause,
     },
-    /// A bake has seen the service well, or not: then it begins again. It waits on.
+    /// A bake has seen the service well, or not: then it begins again. It waits on, as does a hold, of which `why` tells only
+    /// what is not well.
     Watched {
         why: String,
         #[serde(default, skip_serializing_if = "Cause::is_version")]
@@ -165,6 +166,9 @@ pub enum IllegalEvent {
     /// It is paused.
     #[error("the deployment is paused")]
     Paused,
+    /// It stands at a hold, which neither a deployer nor time ends.
+    #[error("the deployment waits for somebody to promote it")]
+    NotPromoted,
     /// It may not begin yet.
     #[error("the deployment waits for other projects, for approvals, or for what forbids it")]
     Awaits,

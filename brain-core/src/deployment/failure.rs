@@ -19,6 +19,9 @@ impl Deployment {
         if self.lease.is_none() {
             return Err(IllegalEvent::NotLeased);
         }
+        if self.holds() {
+            return Err(IllegalEvent::NotPromoted);
+        }
         let seconds = self.step_limit().as_secs();
         let cause = self.cause_of_timeout();
         let unwell = self.is_back_and_unwell();
@@ -118,6 +121,8 @@ impl Deployment {
     pub(super) fn roll_back(&mut self, spec: &ProjectSpec, reason: String, at: Timestamp) -> Vec<Effect> {
         let plan = plan::rollback(spec, self.policy(spec), &self.plan, self.cursor);
         self.reason = Some(reason);
+        // A hold ends with the version that failed in it.
+        self.paused = None;
         if plan.steps.is_empty() {
             let phase = if self.cancelled { Phase::Cancelled } else { Phase::Failed };
             return self.end(phase, at);

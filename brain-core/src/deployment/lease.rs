@@ -21,11 +21,12 @@ impl Deployment {
         self.lease.is_some() && self.generation == generation
     }
 
-    /// When the current step has taken too long. Time without a deployer does not count: nobody could have acted.
+    /// When the current step has taken too long. Time without a deployer does not count: nobody could have acted. A hold takes as
+    /// long as it takes.
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
         self.lease.as_ref()?;
-        if !self.wants_deployer() {
+        if self.holds() || !self.wants_deployer() {
             return None;
         }
         let before = self.current_step_times().map(|times| times.leased).unwrap_or_default();
@@ -59,7 +60,7 @@ impl Deployment {
         if self.lease.as_ref().is_some_and(|held| *held != lease) {
             return Err(IllegalEvent::AlreadyLeased);
         }
-        if self.paused.is_some() {
+        if self.stands_still() {
             return Err(IllegalEvent::Paused);
         }
         if self.held || !self.awaits.is_empty() {
@@ -70,6 +71,10 @@ impl Deployment {
         self.former = None;
         self.generation += 1;
         self.counts_from = Some(at);
+        if self.holds() {
+            // Whoever watches from now on tells only what is not well.
+            self.waiting = None;
+        }
         if self.phase == Phase::Pending {
             self.phase = Phase::Running;
         }
@@ -85,13 +90,13 @@ impl Deployment {
         self.lease = None;
         self.counts_from = None;
         self.waiting = None;
-        Ok(if self.paused.is_some() { Vec::new() } else { vec![Effect::HandOut] })
+        Ok(if self.stands_still() { Vec::new() } else { vec![Effect::HandOut] })
     }
 
     /// Whether its time went on while nobody was there.
     #[must_use]
     pub fn counts_time(&self) -> bool {
-        self.lease.is_some() && self.counts_from.is_some() && !self.phase.is_final()
+        self.lease.is_some() && self.counts_from.is_some() && !self.phase.is_final() && !self.holds()
     }
 
     /// Neither the time that the step may take nor that for which a service was seen well goes on without a server: no

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 mod beginning;
 mod evidence;
 mod giving_back;
+mod hold;
 mod lease;
 mod line;
 mod notices;

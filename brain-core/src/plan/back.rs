@@ -94,7 +94,7 @@ fn back_to(spec: &ProjectSpec, policy: &RolloutPolicy, failed: &Plan, cursor: us
 
 impl Plan {
     /// The service of the version that it brings; `None` of a way back.
-    fn makes(&self) -> Option<&str> {
+    pub(super) fn makes(&self) -> Option<&str> {
         self.steps.iter().find_map(|step| match step {
             Step::Service { service, .. } => Some(service.as_str()),
             _ => None,

@@ -353,6 +353,7 @@ impl Session<'_> {
             first_shifted: None,
             shifted: None,
             old_serves: true,
+            watching: None,
             step_began_ms: 0,
             failures_since_ms: 0,
             stopped_seen_ms: Arc::default(),

@@ -12,7 +12,7 @@ use brain_core::{
     drift::{Drift, Remedy, SetUp},
     gate::Services,
     names::ResourceNames,
-    plan::Step,
+    plan::{Step, Watching},
     project::{ProjectSpec, Target},
     time::Timestamp,
     traffic::LoadBalancerKind,
@@ -59,7 +59,7 @@ pub enum Observed {
     Wait(String),
     /// The same, while the service is watched, which was seen well or not: then that begins again.
     Watched {
-        /// Why.
+        /// Why; of a hold empty while all is well.
         why: String,
         /// What is at fault.
         cause: Cause,
@@ -138,6 +138,8 @@ pub struct Context {
     pub shifted: Option<Timestamp>,
     /// Whether the services that a gate compares with still serve.
     pub old_serves: bool,
+    /// What a hold watches; `None`: nothing, or it is another step.
+    pub watching: Option<Watching>,
     /// When the step began, milliseconds since 1970.
     pub step_began_ms: i64,
     /// Tasks that failed since then are the step's own, milliseconds since 1970: those too that failed in the steps before it
@@ -215,8 +217,7 @@ pub async fn observe(context: &Context, step: &Step) -> Result<Observed> {
         Step::Gate { gate, new, old, max_task_failures } => {
             gate::gate(context, gate, Services { new, old }, *max_task_failures).await
         }
-        // The server alone passes a hold; no deployer is leased one.
-        Step::Hold => Ok(wait("somebody to promote the deployment")),
+        Step::Hold => shift::hold(context).await,
         Step::ReturnCapacity { instances } => capacity::return_capacity(context, *instances).await,
     }
 }

@@ -32,8 +32,9 @@ struct Found {
 }
 
 impl Evidence {
-    /// A look has found this, part of it for the first time.
-    pub(super) fn found(&self, failures: &[TaskFailure], events: &[ServiceEvent]) {
+    /// A look has found this, part of it for the first time. Answers how many tasks are known to have failed, those that AWS has
+    /// forgotten since among them.
+    pub(super) fn found(&self, failures: &[TaskFailure], events: &[ServiceEvent]) -> usize {
         let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let found = &mut *guard;
         for failure in failures {
@@ -46,6 +47,7 @@ impl Evidence {
                 found.events.push(event.clone());
             }
         }
+        found.known_tasks.len()
     }
 
     /// What the step's gate has read.
@@ -106,7 +108,7 @@ mod tests {
     fn many_failures_are_told_in_parts_of_which_the_last_report_takes_one() {
         let evidence = Evidence::default();
         let failures: Vec<TaskFailure> = (0..45).map(failure).collect();
-        evidence.found(&failures, &[]);
+        assert_eq!(evidence.found(&failures, &[]), 45);
         let told: Vec<usize> = evidence.news(true).iter().map(|(failures, _)| failures.len()).collect();
         assert_eq!(told, [20, 20], "the other 5 are told with the end");
         for round in 0..200 {

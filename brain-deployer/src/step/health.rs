@@ -115,19 +115,28 @@ pub async fn production(cloud: &dyn Cloud, names: &ResourceNames, project: &str)
         return Ok(Look { began, services: Vec::new() });
     }
     let weights = weights(cloud, names, project).await?;
-    // Nothing is decided by this look: as many instances in service as tasks run, with none on its way, are those tasks'.
+    let health = glance(cloud, names, began, &services).await?;
+    Ok(Look { began, services: states(services, &health, names, weights) })
+}
+
+/// The health of services that were seen when a look began, where nothing is decided by it: as many instances in service as
+/// tasks run, with none on its way, are those tasks'.
+pub(super) async fn glance(
+    cloud: &dyn Cloud,
+    names: &ResourceNames,
+    began: Instant,
+    services: &[Service],
+) -> Result<Health> {
     let settled = |service: &Service| service.running == service.desired && service.pending == 0;
     let mut in_service = None;
     if services.iter().all(settled) {
-        let seen = InService::look(cloud, names, &services).await?;
-        if seen.are_as_many_as_tasks(&services) {
-            let health = Health::all(began, &services);
-            return Ok(Look { began, services: states(services, &health, names, weights) });
+        let seen = InService::look(cloud, names, services).await?;
+        if seen.are_as_many_as_tasks(services) {
+            return Ok(Health::all(began, services));
         }
         in_service = Some(seen);
     }
-    let health = by_task(cloud, names, began, &services, in_service).await?;
-    Ok(Look { began, services: states(services, &health, names, weights) })
+    by_task(cloud, names, began, services, in_service).await
 }
 
 /// What is so of the project's services.

@@ -5,7 +5,7 @@ use crate::{
     cloud::{Launch, NewGroup, Service, ServiceStatus},
     config::Credentials,
     prometheus::Prometheus,
-    simulated::{Act, Client, Director, ServiceState, SimulatedCloud, Treatment, World},
+    simulated::{Act, Client, Director, ServiceState, SimulatedCloud, TaskStage, Treatment, World},
 };
 use brain_core::{
     names::ResourceNames,
@@ -66,6 +66,7 @@ impl Sample {
             first_shifted: None,
             shifted: None,
             old_serves: true,
+            watching: None,
             step_began_ms: 0,
             failures_since_ms: 0,
             stopped_seen_ms: Arc::default(),
@@ -119,6 +120,16 @@ impl Sample {
     pub(super) fn deleted(&self, name: &str) {
         let now = (self.context.now)().0;
         self.cloud.with(|world| world.delete_service(name, now));
+    }
+
+    /// A task of a service ends by itself.
+    pub(super) fn fails(&self, service: &str) {
+        let now = (self.context.now)().0;
+        self.cloud.with(|world| {
+            let mut running = world.tasks.iter().filter(|(_, task)| task.stage == TaskStage::Running);
+            let task = running.find(|(_, task)| task.service == service).map(|(id, _)| id.clone()).unwrap();
+            world.kill_task(&task, now);
+        });
     }
 
     /// Time passes, and what is seen next is looked at anew.

@@ -18,6 +18,7 @@ use crate::cloud::{Result, Service, ServiceStatus};
 use brain_core::{
     deployment::{Cause, TaskFailure},
     drift::{Drift, Remedy},
+    plan::Watching,
     time::Timestamp,
 };
 use std::time::Duration;
@@ -125,13 +126,13 @@ pub(super) async fn verify(
     // Those of another version than the new one say nothing of the new one.
     let (task_failures, service_events) =
         if watched { (failures.clone(), events(context, &service)) } else { (Vec::new(), Vec::new()) };
-    context.evidence.found(&task_failures, &service_events);
+    let failed = context.evidence.found(&task_failures, &service_events);
     let findings = Findings { task_failures, service_events, production: look };
     if reached {
         return Ok(Observed::Done(findings));
     }
-    if watched && failures.len() >= max_task_failures as usize {
-        return Ok(too_many(name, findings));
+    if watched && failed >= max_task_failures as usize {
+        return Ok(too_many(name, failed, findings));
     }
     let seen = Seen { live, well, failures: &failures, fresh_ms: context.step_began_ms.saturating_sub(SAID_BEFORE_MS) };
     Ok(not_yet(&service, healthy, &seen))
@@ -146,16 +147,14 @@ pub(super) async fn found(context: &Context, name: &str, max_task_failures: u32)
     let stopped = context.stopped_of(name, suspicion(context, service), true).await?;
     let task_failures = failures(context.failures_since_ms, &stopped);
     let service_events = events(context, service);
-    context.evidence.found(&task_failures, &service_events);
-    let many = task_failures.len() >= max_task_failures as usize;
+    let failed = context.evidence.found(&task_failures, &service_events);
     let findings = Findings { task_failures, service_events, production: None };
-    Ok(if many { Err(too_many(name, findings)) } else { Ok(findings) })
+    Ok(if failed >= max_task_failures as usize { Err(too_many(name, failed, findings)) } else { Ok(findings) })
 }
 
-fn too_many(name: &str, findings: Findings) -> Observed {
-    let failures = &findings.task_failures;
-    let last = failures.last().map(|failure| failure.reason.clone()).unwrap_or_default();
-    Observed::Blocked(format!("{} tasks of {name} failed; the last one: {last}", failures.len()), findings)
+fn too_many(name: &str, failed: usize, findings: Findings) -> Observed {
+    let last = findings.task_failures.last().map(|failure| failure.reason.clone()).unwrap_or_default();
+    Observed::Blocked(format!("{failed} tasks of {name} failed; the last one: {last}"), findings)
 }
 
 /// A task on its way out holds its port until it is gone.
@@ -203,6 +202,10 @@ fn not_yet(service: &Service, healthy: u32, seen: &Seen<'_>) -> Observed {
 /// The health of the services. Of the old version it is known already where tasks have only gone since it was seen: whether
 /// more of them may go is decided by a look of its own.
 async fn health_of(context: &Context, began: Instant, services: &[Service], watched: bool) -> Result<Health> {
+    if context.watching.is_some() {
+        // A hold decides nothing by it, and may last for days.
+        return health::glance(&*context.cloud, &context.names, began, services).await;
+    }
     if !watched && context.looks.still_well(services) {
         return Ok(Health::all(began, services));
     }
@@ -233,6 +236,24 @@ fn unwell(context: &Context, why: &str, name: &str, duration: Duration, cause: C
     context.watch.unwell();
     let why = format!("{why}; the {} s in which {name} is watched begin again", duration.as_secs());
     Observed::Watched { why, cause, well: false }
+}
+
+/// A person is waited for, and the new version is watched meanwhile. Tasks that fail may fail the step; that fewer are healthy than
+/// are to be is told, and fails nothing.
+pub(super) async fn hold(context: &Context) -> Result<Observed> {
+    let watched = |why: String, well: bool| Observed::Watched { why, cause: Cause::Version, well };
+    let Some(Watching { service, healthy, max_task_failures }) = &context.watching else {
+        return Ok(watched(String::new(), true));
+    };
+    // However many are healthy in the place of those that failed.
+    if let Err(failed) = found(context, service, *max_task_failures).await? {
+        return Ok(failed);
+    }
+    Ok(match verify(context, service, *healthy, *max_task_failures, false).await? {
+        Observed::Done(_) => watched(String::new(), true),
+        Observed::Wait(why) | Observed::NoRoom(why) => watched(why, false),
+        other => other,
+    })
 }
 
 /// Time for which a service does not show until it is taken to be gone: what was just made shows within seconds.
@@ -337,6 +358,29 @@ mod tests {
         });
         sample.later(1).await;
         assert_eq!(scaled(&sample, "new", 0).await, "scale new from 1 to 0", "it serves nobody");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn at_a_hold_tasks_that_fail_count_though_others_are_healthy_in_their_place() {
+        let mut sample = Sample::new();
+        sample.group(3).await;
+        sample.service("old", 2);
+        sample.service("new", 1);
+        sample.later(60).await;
+        assert_eq!(told(hold(&sample.context).await).await, "", "there is nothing to watch");
+        sample.context.watching = Some(Watching { service: "new".to_owned(), healthy: 1, max_task_failures: 2 });
+        assert_eq!(told(hold(&sample.context).await).await, "");
+        sample.fails("new");
+        sample.later(1).await;
+        let exit = "the last one: Essential container in task exited (exit code 137)";
+        let unwell = format!("0 of 1 tasks healthy, 0 running; 1 failed, {exit}");
+        assert_eq!(told(hold(&sample.context).await).await, unwell);
+        // ECS remembers what has stopped for an hour.
+        sample.later(4_000).await;
+        assert_eq!(told(hold(&sample.context).await).await, "");
+        sample.fails("new");
+        sample.later(30).await;
+        assert_eq!(told(hold(&sample.context).await).await, format!("blocked: 2 tasks of new failed; {exit}"));
     }
 
     #[test]

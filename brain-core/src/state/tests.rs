@@ -7,6 +7,7 @@ use crate::{
 
 mod definition;
 mod dry_run;
+mod held;
 mod left;
 mod trace;
 mod unobserved;

@@ -205,6 +205,16 @@ impl World {
         Ok(())
     }
 
+    /// Stops the tasks of a version's service by hand, "0-0-5" of 0.0.5.
+    pub async fn stop_tasks_of(&self, version: &str) -> Result<()> {
+        let stop = format!(
+            "e = boto3.client('ecs'); c = 'user-ecs-cluster'; \
+             [s] = [s for s in e.list_services(cluster=c)['serviceArns'] if '{version}' in s]; \
+             [e.stop_task(cluster=c, task=t) for t in e.list_tasks(cluster=c, serviceName=s)['taskArns']]"
+        );
+        self.lab.boto3(&stop).await
+    }
+
     /// Kills the deployer (kill -9) and starts another process of the same name.
     pub async fn replace_deployer(&mut self) -> Result<()> {
         self.replace_deployer_with("").await

@@ -288,8 +288,6 @@ async fn a_bad_version_is_taken_back_though_the_one_before_is_sick_too() -> Resu
         {"match": "0-0-5", "behaviour": "crash", "delay_ms": 50},
     ]);
     sicken_the_running_version(&world, behaviours).await?;
-    let promote = json!({"name": name, "requestedBy": "ann"});
-    world.caller().grpcurl("DeploymentService/PromoteDeployment", &promote).await?;
     let deployment = world.ended(&name).await?;
     assert_eq!(deployment["phase"], "DEPLOYMENT_PHASE_FAILED", "{deployment}");
     let reason = text(&deployment["reason"]);

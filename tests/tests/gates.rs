@@ -96,10 +96,7 @@ async fn a_version_whose_tasks_crash_while_a_gate_holds_has_failed_whatever_the_
     let shift = world.begin_shift().await?;
     waits(&world, &shift, "no data").await?;
     world.lab.settings(json!({"behaviours": [{"match": "0-0-5", "behaviour": "crash", "delay_ms": 50}]})).await?;
-    let stop_its_task = "e = boto3.client('ecs'); c = 'user-ecs-cluster'; \
-                         [s] = [s for s in e.list_services(cluster=c)['serviceArns'] if '0-0-5' in s]; \
-                         [e.stop_task(cluster=c, task=t) for t in e.list_tasks(cluster=c, serviceName=s)['taskArns']]";
-    world.lab.boto3(stop_its_task).await?;
+    world.stop_tasks_of("0-0-5").await?;
     let deployment = world.ended(&shift).await?;
     ensure!(deployment["phase"] == "DEPLOYMENT_PHASE_FAILED", "{deployment}");
     let reason = text(&deployment["reason"]);

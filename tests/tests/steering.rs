@@ -69,6 +69,58 @@ async fn a_canary_bakes_holds_and_goes_on_when_promoted() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_canary_whose_tasks_begin_to_crash_while_it_is_held_is_rolled_back() -> Result<()> {
+    let mut world = world_with(json!({"steps": [{"percent": 33, "hold": true}]})).await?;
+    let shift = world.begin_shift().await?;
+    paused(&world, &shift).await?;
+    // Whoever watched it dies; the next one does.
+    world.replace_deployer().await?;
+    world.lab.settings(json!({"behaviours": [{"match": "0-0-5", "behaviour": "crash", "delay_ms": 50}]})).await?;
+    world.stop_tasks_of("0-0-5").await?;
+    let ended = world.ended(&shift).await?;
+    assert_eq!(ended["phase"], "DEPLOYMENT_PHASE_FAILED", "{ended}");
+    let reason = text(&ended["reason"]);
+    ensure!(reason.contains("tasks of user-ecs-service-0-0-5") && reason.contains("exit code 1"), "{reason}");
+    let failures = ended["taskFailures"].as_array().cloned().unwrap_or_default();
+    ensure!(failures.iter().filter(|failure| failure["exitCode"] == 1).count() >= 3, "{failures:?}");
+    ensure!(ended["failureCause"] == "FAILURE_CAUSE_VERSION" && ended["pause"].is_null(), "{ended}");
+    world.runs("0.0.4: 100%").await
+}
+
+#[tokio::test]
+async fn a_hold_says_what_is_not_well_and_waits_on_until_somebody_decides() -> Result<()> {
+    let world = world_with(json!({"steps": [{"percent": 33, "hold": true}]})).await?;
+    let shift = world.begin_shift().await?;
+    paused(&world, &shift).await?;
+    let slow = json!({"match": "0-0-5", "behaviour": "slow", "delay_ms": 600_000});
+    world.lab.settings(json!({"behaviours": [slow]})).await?;
+    world.stop_tasks_of("0-0-5").await?;
+    let held = eventually("the hold to say what is missing", || async {
+        let deployment = world.deployment(&shift).await?;
+        ensure!(text(&deployment["waiting"]).starts_with("0 of 1 tasks healthy"), "{}", deployment["waiting"]);
+        Ok(deployment)
+    })
+    .await?;
+    assert_eq!((&held["pause"]["pausedBy"], held["stepDeadlineTime"].is_null()), (&json!("rollout policy"), true));
+    let board = world.caller().buf("BoardService/GetBoard", &json!({})).await?;
+    let sentence = &board["projects"][0]["sentences"][0];
+    let said = text(&sentence["text"]);
+    assert!(said.contains("deploy is paused by rollout policy") && said.contains("; 0 of 1 tasks healthy"), "{said}");
+    assert_eq!(sentence["waitsFor"], "somebody to promote, resume or cancel it");
+    // It is well again, and nothing is missing any more.
+    world.lab.settings(json!({"behaviours": []})).await?;
+    world.stop_tasks_of("0-0-5").await?;
+    eventually("the hold to be well", || async {
+        let deployment = world.deployment(&shift).await?;
+        ensure!(text(&deployment["waiting"]).is_empty() && deployment["endTime"].is_null(), "{deployment}");
+        Ok(())
+    })
+    .await?;
+    control(&world, "PromoteDeployment", &shift, json!({})).await?;
+    world.succeeded(&shift).await.map(drop)
+}
+
+#[tokio::test]
 async fn a_bake_begins_again_when_a_task_of_the_new_version_is_lost() -> Result<()> {
     // Long beside what a machine that is busy takes to start the script that loses the task.
     const BAKE: SignedDuration = SignedDuration::from_secs(12);
@@ -85,11 +137,7 @@ async fn a_bake_begins_again_when_a_task_of_the_new_version_is_lost() -> Result<
     })
     .await?;
     let lost = Timestamp::now();
-    let stop = "c = boto3.client('ecs'); k = 'user-ecs-cluster'; \
-         s = [a for a in c.list_services(cluster=k)['serviceArns'] if '0-0-5' in a][0].split('/')[-1]; \
-         d = c.describe_tasks(cluster=k, tasks=c.list_tasks(cluster=k)['taskArns'])['tasks']; \
-         [c.stop_task(cluster=k, task=t['taskArn']) for t in d if t['group'] == 'service:' + s]";
-    world.lab.boto3(stop).await?;
+    world.stop_tasks_of("0-0-5").await?;
     let deployment = world.succeeded(&shift).await?;
     let end: Timestamp = text(&bake(&deployment)["endTime"]).parse()?;
     let after = end.duration_since(lost);

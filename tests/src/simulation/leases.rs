@@ -39,7 +39,7 @@ impl Leases {
         {
             let deployment = Some((active.number, active.generation));
             if leases {
-                return self.give(deployment, lease, active.paused.is_some().then(Instant::now));
+                return self.give(deployment, lease, (!active.wants_deployer()).then(Instant::now));
             }
             let same = |given: &Given| given.deployment == deployment && given.lease == *lease;
             if self.latest.as_ref().is_some_and(same) {

@@ -19,8 +19,8 @@ use brain_core::{
 use brain_proto::{
     name,
     v1::{
-        DeployerServiceConnectResponse, DeployerWelcome, DeploymentRevoked, HousekeepingFound, LeasesRenewed,
-        PlanAnswer, PlanRequest, deployer_service_connect_response::Message,
+        DeployerServiceConnectResponse, DeployerWelcome, DeployersConnected, DeploymentRevoked, HousekeepingFound,
+        LeasesRenewed, PlanAnswer, PlanRequest, deployer_service_connect_response::Message,
     },
 };
 pub(crate) use handle::{DeployerView, ToHub};
@@ -43,7 +43,7 @@ mod house;
 mod messages;
 mod observing;
 
-/// How often leases are looked at and changed lists are sent.
+/// How often leases are looked at, and changed lists and numbers are sent.
 const TICK: Duration = Duration::from_millis(100);
 /// Time that a deployer has to look at a project, of which housekeeping sees more than a plan.
 const LOOK_WITHIN: Duration = Duration::from_secs(60);
@@ -95,6 +95,8 @@ struct Deployer {
     connection: DeployerConnection,
     /// When it was last heard of.
     heard: Instant,
+    /// How many deployers there are, as it was told; 0: it was not yet.
+    told: u32,
 }
 
 struct HeldLease {
@@ -241,10 +243,24 @@ impl Hub {
                 self.pending.insert(project.clone());
             }
         }
-        self.deployers.insert(agent, Deployer { instance, connection, heard: Instant::now() });
+        self.deployers.insert(agent, Deployer { instance, connection, heard: Instant::now(), told: 0 });
+        // Before anything is handed to it. The others hear of it at the next tick, once for all that come together.
+        self.send_counts(|told| told == 0);
         self.lists_changed = true;
         self.send_lists();
         self.hand_out_pending();
+    }
+
+    /// Tells deployers how many there are, who share AWS's limits: of those whose number is another one, the `chosen`.
+    fn send_counts(&mut self, chosen: impl Fn(u32) -> bool) {
+        let count = u32::try_from(self.deployers.len()).unwrap_or(u32::MAX);
+        for (agent, deployer) in &mut self.deployers {
+            if deployer.told != count && chosen(deployer.told) {
+                deployer.told = count;
+                let message = Some(Message::DeployersConnected(DeployersConnected { count }));
+                deployer.connection.send(agent, DeployerServiceConnectResponse { message });
+            }
+        }
     }
 
     fn renew(&mut self, agent: &AgentName, stream: u64, sequence: u64) {
@@ -277,6 +293,7 @@ impl Hub {
                 self.end_lease(key, held.lease);
             }
         }
+        self.send_counts(|_| true);
         self.hand_out_pending();
         self.send_lists();
         self.look_over(now);

@@ -28,7 +28,7 @@ mod network;
 mod tagging;
 mod watch;
 
-pub use limits::Limits;
+pub use limits::{AllLimits, Limits};
 use limits::{Crowded, Use};
 
 /// Time to connect, for one try, and for a whole call.

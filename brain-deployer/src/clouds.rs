@@ -1,13 +1,16 @@
 //! One set of AWS clients for each region and role, made when it is first needed.
 
 use crate::{
-    aws::{Aws, Limits, own_account},
+    aws::{AllLimits, Aws, own_account},
     cloud::Cloud,
 };
 use anyhow::Context;
 use async_trait::async_trait;
 use std::{collections::HashMap, sync::Arc, time::Duration};
-use tokio::{sync::Mutex, time::timeout};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
 use tracing::warn;
 
 /// Longest wait for AWS's word on whose the deployer's own credentials are: whoever asks for a cloud renews leases beside it.
@@ -18,21 +21,24 @@ const OWN_WITHIN: Duration = Duration::from_secs(2);
 pub trait Clouds: Send + Sync {
     /// The cloud of a region, as `role` sees it; empty: as the deployer's own credentials do.
     async fn get(&self, region: &str, role: &str) -> Arc<dyn Cloud>;
+
+    /// So many deployers, this one among them, share what AWS lets be called. `joins`: this one has just come to the others,
+    /// and does not know what they have called. Of no matter to clouds without limits.
+    fn shared_by(&self, _deployers: u32, _joins: bool) {}
 }
 
 /// AWS.
 #[derive(Debug)]
 pub struct AwsClouds {
-    /// The part of AWS's default limits that is for this process.
-    limits: f64,
+    limits: AllLimits,
     inner: Mutex<Inner>,
 }
 
 impl AwsClouds {
-    /// None yet. `limits`: the part of AWS's default limits that is for this process.
+    /// None yet. `part`: of AWS's default limits, what all deployers have together.
     #[must_use]
-    pub fn new(limits: f64) -> Self {
-        Self { limits, inner: Mutex::default() }
+    pub fn new(part: f64) -> Self {
+        Self { limits: AllLimits::new(part), inner: Mutex::default() }
     }
 }
 
@@ -40,8 +46,6 @@ impl AwsClouds {
 struct Inner {
     /// By region and role.
     clouds: HashMap<(String, String), Arc<Aws>>,
-    /// By region and account; an empty account is the deployer's own.
-    limits: HashMap<(String, String), Arc<Limits>>,
     /// The account of the deployer's own credentials, once a role made it matter.
     own: Option<String>,
 }
@@ -55,11 +59,13 @@ impl Clouds for AwsClouds {
             return Arc::clone(cloud) as Arc<dyn Cloud>;
         }
         let account = inner.account_of(role, region).await;
-        let limits = inner.limits.entry((region.to_owned(), account));
-        let limits = Arc::clone(limits.or_insert_with(|| Arc::new(Limits::new(self.limits))));
-        let cloud = Arc::new(Aws::connect(region, role, limits).await);
+        let cloud = Arc::new(Aws::connect(region, role, self.limits.of(region, account)).await);
         inner.clouds.insert(key, Arc::clone(&cloud));
         cloud
+    }
+
+    fn shared_by(&self, deployers: u32, joins: bool) {
+        self.limits.share(deployers, joins, Instant::now());
     }
 }
 

@@ -24,7 +24,7 @@ pub struct Config {
     pub agent: AgentName,
     /// Pause between two looks at a step that waits.
     pub step_interval: Duration,
-    /// The part of AWS's default limits that the account has for this deployer.
+    /// The part of AWS's default limits that brain's deployers have together.
     pub aws_limits: f64,
     /// Registry credentials that projects name.
     pub credentials: Credentials,
@@ -63,8 +63,8 @@ pub struct Settings {
     pub agent: Option<String>,
     /// Pause between two looks at a step that waits.
     pub step_interval: Option<String>,
-    /// The part of AWS's default limits that the account has for this deployer: 0.5 where two share it, 2.0 where AWS has doubled
-    /// them; 1.0 unless told otherwise.
+    /// The part of AWS's default limits that brain's deployers have together, and share by themselves: 2.0 where AWS has doubled
+    /// them, 0.5 where other tools need the rest; 1.0 unless told otherwise.
     pub aws_limits: Option<f64>,
     /// Registry credentials by name.
     #[serde(default)]

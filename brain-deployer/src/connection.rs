@@ -25,9 +25,9 @@ use brain_proto::{
     channel::{self, Pauses},
     convert::{drift_to_proto, duration_from_proto, plan_from_proto, spec_from_proto, timestamp_from_proto},
     v1::{
-        self, DeployerHello, DeployerServiceConnectRequest, DeployerServiceConnectResponse, DeploymentAssignment,
-        DeploymentRevoked, HousekeepingEnded, HousekeepingFound, HousekeepingRequest, HousekeepingRevoked, PlanAnswer,
-        PlanRequest, RenewLeases, deployer_service_client::DeployerServiceClient,
+        self, DeployerHello, DeployerServiceConnectRequest, DeployerServiceConnectResponse, DeployersConnected,
+        DeploymentAssignment, DeploymentRevoked, HousekeepingEnded, HousekeepingFound, HousekeepingRequest,
+        HousekeepingRevoked, PlanAnswer, PlanRequest, RenewLeases, deployer_service_client::DeployerServiceClient,
         deployer_service_connect_request::Message as ToServer, deployer_service_connect_response::Message,
     },
 };
@@ -119,6 +119,7 @@ async fn stream(
         reporter,
         lease: Arc::new(lease),
         observers,
+        joined: false,
         workers: HashMap::new(),
         tasks,
         end,
@@ -155,6 +156,8 @@ struct Session<'a> {
     reporter: Arc<Reporter>,
     lease: Arc<LeaseClock>,
     observers: Observers,
+    /// It was told on this stream how many deployers there are.
+    joined: bool,
     /// By project: one thing at a time is done to it.
     workers: HashMap<String, Worker>,
     tasks: TaskTracker,
@@ -199,6 +202,11 @@ impl Session<'_> {
             Some(Message::Acknowledged(mut acknowledged)) => {
                 acknowledged.stale &= !self.deployer.outside.deaf;
                 self.reporter.acknowledged(acknowledged);
+            }
+            Some(Message::DeployersConnected(DeployersConnected { count })) => {
+                let joins = !std::mem::replace(&mut self.joined, true);
+                self.deployer.outside.clouds.shared_by(count, joins);
+                self.observers.shared_by(count);
             }
             Some(Message::Observe(observe)) => self.observers.set(observe.projects),
             Some(Message::Assignment(assignment)) => self.take_up(assignment).await,

@@ -20,7 +20,10 @@ use brain_proto::{
 use futures::{StreamExt, stream::FuturesUnordered};
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
@@ -35,7 +38,7 @@ const AT_ONCE: usize = 8;
 /// Shortest interval, whatever the server says.
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// Time that each project adds to the age at which whole looks are old. Each asks a load balancer once, and a tenth of AWS's
-/// limit allows nearly one such call a second.
+/// limit allows nearly one such call a second, to all deployers together.
 const AGE_FOR_EACH: Duration = Duration::from_millis(1_250);
 /// How much older than that a look still counts, as long as counts say that all is as it was: others may need the calls for a
 /// while, as hundreds of deployments at once do.
@@ -51,6 +54,8 @@ pub(crate) struct Observers {
     tasks: TaskTracker,
     end: CancellationToken,
     places: HashMap<Place, watch::Sender<Arc<[Observed]>>>,
+    /// Deployers that share AWS's limits, this one among them.
+    sharers: Arc<AtomicU32>,
 }
 
 /// A project to observe.
@@ -76,7 +81,12 @@ impl Observers {
         tasks: TaskTracker,
         end: CancellationToken,
     ) -> Self {
-        Self { clouds, reporter, tasks, end, places: HashMap::new() }
+        Self { clouds, reporter, tasks, end, places: HashMap::new(), sharers: Arc::new(AtomicU32::new(1)) }
+    }
+
+    /// So many deployers share AWS's limits from now on.
+    pub(crate) fn shared_by(&self, deployers: u32) {
+        self.sharers.store(deployers.max(1), Ordering::Relaxed);
     }
 
     /// Observes these projects from now on, and no others.
@@ -104,10 +114,11 @@ impl Observers {
 
     fn start(&self, (region, role): Place, projects: watch::Receiver<Arc<[Observed]>>) {
         let (clouds, reporter, end) = (Arc::clone(&self.clouds), Arc::clone(&self.reporter), self.end.clone());
+        let sharers = Arc::clone(&self.sharers);
         self.tasks.spawn(async move {
             let observe = async {
                 let cloud = clouds.get(&region, &role).await;
-                idle(observe(&*cloud, &reporter, projects)).await;
+                idle(observe(&*cloud, &reporter, projects, &sharers)).await;
             };
             end.run_until_cancelled(observe).await;
         });
@@ -116,9 +127,15 @@ impl Observers {
 
 /// Observes the projects of one place until the stream ends or no project is left there. Rounds go on while whole looks wait
 /// for their turn.
-async fn observe(cloud: &dyn Cloud, reporter: &Reporter, projects: watch::Receiver<Arc<[Observed]>>) {
+async fn observe(
+    cloud: &dyn Cloud,
+    reporter: &Reporter,
+    projects: watch::Receiver<Arc<[Observed]>>,
+    sharers: &AtomicU32,
+) {
     let mut place = Looking {
         reporter,
+        sharers,
         list: Arc::default(),
         seen: HashMap::new(),
         waiting: VecDeque::new(),
@@ -195,6 +212,7 @@ async fn look(cloud: &dyn Cloud, reporter: &Reporter, observed: Observed, counts
 /// The looks at one place.
 struct Looking<'a> {
     reporter: &'a Reporter,
+    sharers: &'a AtomicU32,
     list: Arc<[Observed]>,
     /// Projects that a whole look has seen and that none has failed to see since.
     seen: HashMap<String, Seen>,
@@ -225,11 +243,11 @@ impl Looking<'_> {
                 return Ok(());
             }
         };
-        let many = u32::try_from(list.len()).unwrap_or(u32::MAX);
+        let sharers = self.sharers.load(Ordering::Relaxed);
         for observed in list.iter() {
             let counts = counts.remove(&observed.names.cluster);
             let project = &observed.of.project;
-            let age = observed.interval.max(AGE_FOR_EACH * many);
+            let age = old_at(observed.interval, list.len(), sharers);
             let due = due(observed, self.seen.get(project), counts.as_ref(), age);
             if due != Due::Now && self.seen.get(project).is_some_and(|seen| seen.at.elapsed() < counts_for(age)) {
                 self.reporter.seen_again(&observed.of).await?;
@@ -303,6 +321,12 @@ enum Due {
     Now,
 }
 
+/// The age at which a whole look is old, where one deployer of so many looks at so many projects.
+fn old_at(interval: Duration, projects: usize, sharers: u32) -> Duration {
+    let each = AGE_FOR_EACH.saturating_mul(sharers);
+    interval.max(each.saturating_mul(u32::try_from(projects).unwrap_or(u32::MAX)))
+}
+
 /// How long a whole look counts, where one is old at that age. What nobody has looked at for longer is told no more.
 fn counts_for(age: Duration) -> Duration {
     age + age.min(LATE_MAX)
@@ -348,10 +372,11 @@ mod tests {
 
     #[test]
     fn a_look_counts_until_its_turn_has_come_again_and_not_for_long_beyond() {
-        let counts = |projects| counts_for(Duration::from_secs(15).max(AGE_FOR_EACH * projects));
-        assert_eq!(counts(10), Duration::from_secs(30));
-        assert_eq!(counts(1_000), Duration::from_secs(1_250) + LATE_MAX);
+        let counts = |projects, sharers| counts_for(old_at(Duration::from_secs(15), projects, sharers));
+        assert_eq!(counts(10, 1), Duration::from_secs(30));
+        assert_eq!(counts(1_000, 1), Duration::from_secs(1_250) + LATE_MAX);
+        assert_eq!(counts(500, 2), counts(1_000, 1), "each has half of the projects, and half of the calls");
         // All of them are looked at in that time with what idle looks may use: one call to the load balancer a second.
-        assert!(counts(1_000) > Duration::from_secs(1_000 * 11 / 10));
+        assert!(counts(1_000, 1) > Duration::from_secs(1_000 * 11 / 10));
     }
 }

@@ -20,7 +20,8 @@ pub struct Outside {
 }
 
 impl Outside {
-    /// AWS, and the machine's network and clock. `aws_limits`: the part of AWS's default limits that is for this process.
+    /// AWS, and the machine's network and clock. `aws_limits`: the part of AWS's default limits that brain's
+    /// deployers have together.
     #[must_use]
     pub fn real(aws_limits: f64) -> Self {
         let now = || Timestamp(jiff::Timestamp::now().as_millisecond());

@@ -1,15 +1,20 @@
 //! AWS's limits of calls: one token bucket for each class of calls of an account and region, shared by everything that this
-//! process does there. It delays calls and refuses those that would wait too long; it never sends one.
+//! process does there; other deployers have theirs (`sharing`). It delays calls and refuses those that would wait too long; it
+//! never sends one.
 //!
 //! The buckets are our own and not governor's: a refused call has to tell how many wait before it, an answer of AWS slows a
 //! bucket, and time is an argument. Governor has none of these.
 
+pub use sharing::AllLimits;
+use sharing::Sharing;
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::time::Instant;
+
+mod sharing;
 
 /// Longest wait of a call that looks. A look that waits longer is old news for the step that asked.
 const LOOK_PATIENCE: Duration = Duration::from_secs(10);
@@ -111,6 +116,17 @@ impl Class {
             Self::Other => (20.0, 5.0),
         }
     }
+
+    /// What is used of it: calls at once, and calls a second. Half a call cannot be sent, so each bucket holds a whole one, be
+    /// its part ever so small: it fills at that part's pace.
+    fn used(self, purpose: Use, part: f64) -> (f64, f64) {
+        let part = match purpose {
+            Use::Wanted => part * USED,
+            Use::Idle => part * USED * IDLE,
+        };
+        let (burst, per_second) = self.limit();
+        ((burst * part).max(1.0), per_second * part)
+    }
 }
 
 /// A call that would wait too long.
@@ -123,9 +139,17 @@ pub(super) struct Crowded {
 /// The buckets of an account and region.
 #[derive(Debug)]
 pub struct Limits {
-    /// The part of AWS's default limits that is for this process.
+    /// The part of AWS's default limits that all deployers have together.
     part: f64,
-    buckets: Mutex<BTreeMap<(Class, Use), Bucket>>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    sharing: Sharing,
+    /// How often that has changed. Places in the buckets from before are void.
+    changes: u64,
+    buckets: BTreeMap<(Class, Use), Bucket>,
 }
 
 /// What a call is for.
@@ -138,9 +162,21 @@ pub(super) enum Use {
 }
 
 impl Limits {
-    /// Full buckets of this part of AWS's default limits.
-    pub fn new(part: f64) -> Self {
-        Self { part, buckets: Mutex::default() }
+    /// Those of an account of which nothing is called yet.
+    fn new(part: f64, sharing: Sharing) -> Self {
+        Self { part, inner: Mutex::new(Inner { sharing, changes: 0, buckets: BTreeMap::new() }) }
+    }
+
+    /// The limits are shared in another way from `now` on.
+    fn share(&self, sharing: Sharing, now: Instant) {
+        let mut inner = self.lock();
+        inner.sharing = sharing;
+        inner.changes += 1;
+        let part = sharing.part_of(self.part);
+        for ((class, purpose), bucket) in &mut inner.buckets {
+            bucket.fill(now);
+            bucket.change(class.used(*purpose, part), sharing.joins);
+        }
     }
 
     /// Waits for the turn of a call, or refuses it when that is too far.
@@ -154,22 +190,32 @@ impl Limits {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
             // What is kept of it is its own share; the common bucket counts it too.
-            tokio::time::sleep(self.reserve_idle(action, Instant::now())?).await;
+            self.pass(action, Use::Idle, IDLE_PATIENCE).await?;
         }
-        let wait = self.reserve(action, Instant::now())?;
-        if !wait.is_zero() {
+        self.pass(action, Use::Wanted, patience(action)).await
+    }
+
+    /// Waits for a token of one bucket.
+    async fn pass(&self, action: &str, purpose: Use, patience: Duration) -> Result<(), Crowded> {
+        let asked = Instant::now();
+        loop {
+            let changes = self.lock().changes;
+            let wait = self.reserve(action, purpose, patience.saturating_sub(asked.elapsed()), Instant::now())?;
+            if wait.is_zero() {
+                return Ok(());
+            }
             tokio::time::sleep(wait).await;
+            // Otherwise its place was one of another pace.
+            if self.lock().changes == changes {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
-    /// Whether those whom somebody waits for leave something.
+    /// Whether those whom somebody waits for leave something, and a whole call at least.
     fn has_room(&self, action: &str, now: Instant) -> bool {
-        self.with(action, Use::Wanted, now, |bucket| bucket.tokens >= bucket.burst * LEFT_BY_IDLE)
-    }
-
-    fn reserve_idle(&self, action: &str, now: Instant) -> Result<Duration, Crowded> {
-        self.with(action, Use::Idle, now, |bucket| bucket.take(IDLE_PATIENCE))
+        let left = |bucket: &mut Bucket| bucket.tokens >= (bucket.burst * LEFT_BY_IDLE).max(1.0);
+        self.with(action, Use::Wanted, now, left)
     }
 
     /// AWS has throttled a call: others use the limit too, or it is lower here.
@@ -178,27 +224,34 @@ impl Limits {
     }
 
     /// How long a call waits that asks now.
-    fn reserve(&self, action: &str, now: Instant) -> Result<Duration, Crowded> {
-        let looks = ["Describe", "List", "Get"].iter().any(|prefix| action.starts_with(prefix));
-        let patience = if looks { LOOK_PATIENCE } else { ACT_PATIENCE };
-        self.with(action, Use::Wanted, now, |bucket| bucket.take(patience))
+    fn reserve(&self, action: &str, purpose: Use, patience: Duration, now: Instant) -> Result<Duration, Crowded> {
+        self.with(action, purpose, now, |bucket| bucket.take(patience))
     }
 
     fn with<T>(&self, action: &str, purpose: Use, now: Instant, run: impl FnOnce(&mut Bucket) -> T) -> T {
         let class = Class::of(action);
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.lock();
+        let Inner { sharing, changes: _, buckets } = &mut *inner;
         let bucket = buckets.entry((class, purpose)).or_insert_with(|| {
-            let (burst, per_second) = class.limit();
-            // What changes something hardly waits: a bucket that never holds a whole call would let none pass.
-            let (burst, per_second) = ((burst * self.part).max(1.0 / USED), per_second * self.part);
-            match purpose {
-                Use::Wanted => Bucket::full((burst, per_second), now),
-                Use::Idle => Bucket::full((burst * IDLE, per_second * IDLE), now),
+            let used = class.used(purpose, sharing.part_of(self.part));
+            match sharing.since {
+                None => Bucket::full(used, now),
+                Some(since) => Bucket::empty(used, since),
             }
         });
         bucket.fill(now);
         run(bucket)
     }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How long a call waits at most that somebody waits for.
+fn patience(action: &str) -> Duration {
+    let looks = ["Describe", "List", "Get"].iter().any(|prefix| action.starts_with(prefix));
+    if looks { LOOK_PATIENCE } else { ACT_PATIENCE }
 }
 
 /// Tokens; fewer than none when calls wait for theirs.
@@ -213,8 +266,17 @@ struct Bucket {
 
 impl Bucket {
     fn full((burst, per_second): (f64, f64), now: Instant) -> Self {
-        let burst = burst * USED;
-        Self { burst, per_second: per_second * USED, tokens: burst, filled: now, slow_until: now }
+        Self { burst, per_second, tokens: burst, filled: now, slow_until: now }
+    }
+
+    fn empty(used: (f64, f64), since: Instant) -> Self {
+        Self { tokens: 0.0, ..Self::full(used, since) }
+    }
+
+    /// Has another burst and pace from now on. Those who wait ask again when they wake, so nothing is kept for them.
+    fn change(&mut self, (burst, per_second): (f64, f64), emptied: bool) {
+        (self.burst, self.per_second) = (burst, per_second);
+        self.tokens = if emptied { 0.0 } else { self.tokens.clamp(0.0, burst) };
     }
 
     fn fill(&mut self, now: Instant) {
@@ -254,14 +316,26 @@ impl Bucket {
 mod tests {
     use super::*;
 
+    impl Limits {
+        /// Those of a deployer that shares them with nobody.
+        fn alone(part: f64) -> Self {
+            Self::new(part, Sharing::default())
+        }
+
+        /// How long a call that somebody waits for waits that asks now.
+        pub(super) fn ask(&self, action: &str, now: Instant) -> Result<Duration, Crowded> {
+            self.reserve(action, Use::Wanted, patience(action), now)
+        }
+    }
+
     /// When each of so many calls that ask now is sent, in seconds from now; `None` for a refused one.
     fn sent(limits: &Limits, action: &str, calls: usize, now: Instant) -> Vec<Option<f64>> {
-        (0..calls).map(|_| limits.reserve(action, now).ok().map(|wait| wait.as_secs_f64())).collect()
+        (0..calls).map(|_| limits.ask(action, now).ok().map(|wait| wait.as_secs_f64())).collect()
     }
 
     #[test]
     fn calls_stay_within_burst_and_pace_at_any_moment() {
-        let (limits, began) = (Limits::new(1.0), Instant::now());
+        let (limits, began) = (Limits::alone(1.0), Instant::now());
         let mut all = Vec::new();
         for second in 0..60 {
             let now = began + Duration::from_secs(second);
@@ -280,7 +354,7 @@ mod tests {
     fn a_part_of_the_limits_is_as_many_calls_and_never_none() {
         let began = Instant::now();
         for (part, changes) in [(0.01, 1), (0.5, 23), (1.0, 46), (2.0, 92)] {
-            let limits = Limits::new(part);
+            let limits = Limits::alone(part);
             let taken = sent(&limits, "UpdateService", 200, began).into_iter().flatten().count();
             assert!((changes - 1..=changes + 1).contains(&taken), "{part}: {taken} at once");
             let later =
@@ -291,14 +365,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn idle_observation_uses_a_tenth_and_stands_back() {
-        let (limits, began) = (Limits::new(1.0), Instant::now());
+        let (limits, began) = (Limits::alone(1.0), Instant::now());
         let mut sent = 0;
         while began.elapsed() < Duration::from_mins(1) {
             sent += u32::from(limits.turn("DescribeServices", Use::Idle).await.is_ok());
         }
         assert!((100..=10 + 2 * 61).contains(&sent), "{sent} calls in a minute are about a tenth of 1,200");
-        assert_eq!(limits.reserve("DescribeServices", Instant::now()), Ok(Duration::ZERO), "nobody else waits for it");
-        while limits.reserve("ListTasks", Instant::now()) == Ok(Duration::ZERO) {}
+        assert_eq!(limits.ask("DescribeServices", Instant::now()), Ok(Duration::ZERO), "nobody else waits for it");
+        while limits.ask("ListTasks", Instant::now()) == Ok(Duration::ZERO) {}
         let asked = Instant::now();
         limits.turn("DescribeServices", Use::Idle).await.unwrap();
         let waited = asked.elapsed().as_secs_f64();
@@ -307,16 +381,16 @@ mod tests {
 
     #[test]
     fn a_refused_look_tells_how_many_wait_before_it() {
-        let (limits, now) = (Limits::new(1.0), Instant::now());
+        let (limits, now) = (Limits::alone(1.0), Instant::now());
         let sent = sent(&limits, "DescribeInstanceHealth", 200, now);
         assert_eq!(sent.iter().flatten().count(), 36 + 90, "nine tenths of the burst, and of ten seconds");
-        assert_eq!(limits.reserve("DescribeInstanceHealth", now), Err(Crowded { before: 90 }));
-        assert_eq!(limits.reserve("DescribeServices", now), Ok(Duration::ZERO));
+        assert_eq!(limits.ask("DescribeInstanceHealth", now), Err(Crowded { before: 90 }));
+        assert_eq!(limits.ask("DescribeServices", now), Ok(Duration::ZERO));
     }
 
     #[test]
     fn a_change_is_never_sent_long_after_the_lease_was_asked() {
-        let (limits, now) = (Limits::new(1.0), Instant::now());
+        let (limits, now) = (Limits::alone(1.0), Instant::now());
         let sent = sent(&limits, "CreateLoadBalancer", 20, now);
         assert_eq!(sent.iter().flatten().count(), 9, "nine tenths of the burst");
         assert!(sent.iter().flatten().all(|at| *at <= ACT_PATIENCE.as_secs_f64()), "{sent:?}");
@@ -324,13 +398,13 @@ mod tests {
 
     #[test]
     fn a_throttling_answer_slows_its_class_for_a_while_and_no_other() {
-        let (limits, now) = (Limits::new(1.0), Instant::now());
+        let (limits, now) = (Limits::alone(1.0), Instant::now());
         let spent = sent(&limits, "ListTasks", 90, now);
         assert!(spent.iter().all(|at| *at == Some(0.0)));
         limits.throttled("DescribeTasks", now);
-        let wait = limits.reserve("DescribeServices", now).unwrap();
+        let wait = limits.ask("DescribeServices", now).unwrap();
         assert!((0.11..0.12).contains(&wait.as_secs_f64()), "half of 18 a second: {wait:?}");
-        assert_eq!(limits.reserve("DescribeVpcs", now), Ok(Duration::ZERO));
+        assert_eq!(limits.ask("DescribeVpcs", now), Ok(Duration::ZERO));
         let later = sent(&limits, "ListTasks", 90, now + SLOWED * 2);
         assert!(later.iter().all(|at| *at == Some(0.0)), "it recovers: {later:?}");
     }

@@ -26,6 +26,7 @@ mod notifications;
 mod peers;
 mod planning;
 mod server;
+mod sharing;
 mod steering;
 mod traces;
 mod unobserved;

@@ -17,11 +17,13 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 mod act;
 mod application;
+mod chance;
 mod pace;
 mod ports;
 mod world;
 
 pub use act::Act;
+pub use chance::Chance;
 pub use pace::Pace;
 pub use world::{Behaviour, HostState, ServiceState, TaskStage, TaskState, World};
 

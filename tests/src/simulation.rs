@@ -24,7 +24,7 @@ use brain_core::{
     id::ProjectId,
     traffic::LoadBalancerKind,
 };
-use brain_deployer::simulated::{Behaviour, World};
+use brain_deployer::simulated::{Behaviour, Chance, World};
 use brain_proto::{
     channel,
     convert::{duration_to_proto, spec_from_proto},
@@ -147,6 +147,7 @@ async fn play(setting: Setting) -> Result<Ended> {
     let behaviour = setting.behaviour.unwrap_or(drawn);
     let mut world = World::default();
     world.images.insert(digest(5), behaviour);
+    world.chance = Chance::of_seed(setting.seed);
     // Then nothing is to be deployed at all, nor touched.
     world.small_hosts = setting.chaos && setting.deliberate.is_none() && random.u32(0..12) == 0;
     let referee = Arc::new(Referee::new(Faults::new(setting.seed, setting.deliberate, setting.chosen)));

@@ -1,12 +1,14 @@
 //! What there is in the account, and its control loop: scheduler, agents, scaling and health checks.
 
-use super::Pace;
+use super::{Chance, Pace};
 use crate::cloud::{
     Application, Front, Group, HostStatus, LaunchSettings, LaunchTemplate, LoadBalancer, RequestRule, SecurityGroup,
-    Service, ServiceEvent, ServiceStatus, Stopped, Tags, Targets, TaskDefinition,
+    Service, ServiceStatus, Stopped, Tags, Targets, TaskDefinition,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+
+mod schedule;
 
 /// Time for which stopped tasks are remembered.
 const REMEMBERED_MS: i64 = 3_600_000;
@@ -14,8 +16,6 @@ const REMEMBERED_MS: i64 = 3_600_000;
 const REQUESTS: f64 = 60.0;
 /// Memory of an instance that is too small for any task.
 const SMALL_MIB: u32 = 256;
-/// Events that ECS keeps of a service.
-const EVENTS_KEPT: usize = 100;
 /// Time for which a task that leaks is well.
 const LEAKED_MS: i64 = 45_000;
 /// Tasks that turn sick do so one after the other, so far apart.
@@ -129,6 +129,9 @@ pub struct World {
     /// Services whose version has turned sick, with how their tasks behave since.
     #[serde(default)]
     pub sick: BTreeMap<String, Behaviour>,
+    /// What AWS chooses as it likes.
+    #[serde(default)]
+    pub chance: Chance,
     made: u64,
 }
 
@@ -252,16 +255,13 @@ impl World {
         for host in self.hosts.values_mut().filter(|host| host.joins_ms <= now_ms) {
             host.joined = true;
         }
-        for task in self.tasks.values_mut() {
+        for task in self.tasks.values_mut().filter(|task| task.stage != TaskStage::Ended) {
             let service = self.services.get(&task.service);
             let grace_ms = service.map_or(0, |service| i64::from(service.shown.health_check_grace_seconds) * 1_000);
             task.tick(now_ms, &self.pace, grace_ms);
         }
         self.tasks.retain(|_, task| task.stage != TaskStage::Ended || now_ms - task.since_ms < REMEMBERED_MS);
-        let names: Vec<String> = self.services.keys().cloned().collect();
-        for name in names {
-            self.schedule(&name, now_ms);
-        }
+        self.schedule(now_ms);
         for service in self.services.values_mut() {
             if service.deleted_ms.is_some_and(|deleted| now_ms - deleted >= self.pace.deleted_ms) {
                 service.shown.status = ServiceStatus::Inactive;
@@ -287,79 +287,12 @@ impl World {
             }
             // A lower desired count lets AWS choose, and it asks nobody.
             while group.instances.len() > group.desired as usize {
-                ended.push(group.instances.remove(0));
+                ended.push(group.instances.remove(self.chance.choose(group.instances.len())));
             }
         }
         for instance in ended {
             self.end_host(&instance, now_ms);
         }
-    }
-
-    fn schedule(&mut self, name: &str, now_ms: i64) {
-        let Some(service) = self.services.get(name) else { return };
-        let (desired, cluster) = (service.shown.desired as usize, service.cluster.clone());
-        let sick = self.sick.get(name).copied();
-        let behaviour = sick.unwrap_or_else(|| self.behaviour(&service.shown.task_definition));
-        let live =
-            |task: &TaskState| task.service == name && matches!(task.stage, TaskStage::Pending | TaskStage::Running);
-        let mut here: Vec<String> =
-            self.tasks.iter().filter(|(_, task)| live(task)).map(|(id, _)| id.clone()).collect();
-        let (mut started, mut event) = (Vec::new(), None);
-        while here.len() < desired {
-            let Some(instance) = self.free_host(&cluster) else {
-                event = Some(format!("(service {name}) was unable to place a task: a port is in use on every host"));
-                break;
-            };
-            self.made += 1;
-            let id = format!("task-{:04}", self.made);
-            let task = TaskState {
-                service: name.to_owned(),
-                instance,
-                stage: TaskStage::Pending,
-                since_ms: now_ms,
-                created_ms: now_ms,
-                behaviour,
-                healthy: false,
-                stopped: None,
-            };
-            started.push(format!("(service {name}) has started 1 tasks: (task {id})."));
-            self.tasks.insert(id.clone(), task);
-            here.push(id);
-        }
-        while here.len() > desired {
-            let Some(id) = here.pop() else { break };
-            if let Some(task) = self.tasks.get_mut(&id) {
-                task.stop("ServiceSchedulerInitiated", "Scaling activity initiated by (deployment 1)", None, now_ms);
-            }
-        }
-        let count = |stage: TaskStage| {
-            let of = |task: &&TaskState| task.service == name && task.stage == stage;
-            u32::try_from(self.tasks.values().filter(of).count()).unwrap_or(u32::MAX)
-        };
-        let (running, pending) = (count(TaskStage::Running), count(TaskStage::Pending));
-        if let Some(service) = self.services.get_mut(name) {
-            (service.shown.running, service.shown.pending) = (running, pending);
-            for message in started {
-                service.shown.events.insert(0, ServiceEvent { at_ms: now_ms, message });
-            }
-            // ECS repeats an event only after hours.
-            let fresh = event.filter(|event| service.shown.events.first().is_none_or(|last| last.message != *event));
-            if let Some(message) = fresh {
-                service.shown.events.insert(0, ServiceEvent { at_ms: now_ms, message });
-            }
-            service.shown.events.truncate(EVENTS_KEPT);
-        }
-    }
-
-    fn free_host(&self, cluster: &str) -> Option<String> {
-        let free = |(instance, host): &(&String, &HostState)| {
-            host.cluster == cluster
-                && host.joined
-                && host.status == HostStatus::Active
-                && !host.small
-                && self.tasks_on(instance).next().is_none()
-        };
-        self.hosts.iter().find(free).map(|(instance, _)| instance.clone())
     }
 
     fn behaviour(&self, definition: &str) -> Behaviour {

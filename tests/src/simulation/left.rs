@@ -4,7 +4,7 @@
 use super::{Faults, House, Referee, Setting, create_projects, deploy, digest, past, settle, weights};
 use anyhow::{Context, Result, bail, ensure};
 use brain_core::deployment::Phase;
-use brain_deployer::simulated::{Behaviour, World};
+use brain_deployer::simulated::{Behaviour, Chance, World};
 use brain_proto::{
     channel,
     v1::{
@@ -32,6 +32,7 @@ async fn play(seed: u64) -> Result<()> {
     let bad = [Behaviour::Crashes, Behaviour::NeverHealthy, Behaviour::CannotBePulled][random.usize(0..3)];
     let mut world = World::default();
     world.images.insert(digest(5), bad);
+    world.chance = Chance::of_seed(seed);
     past::leave(&mut world);
     let referee = Arc::new(Referee::new(Faults::new(seed, None, None)));
     let house = House::new(world, Arc::clone(&referee), Duration::from_secs(90));

@@ -277,10 +277,10 @@ impl Director for Referee {
         let ended = match act {
             Act::SetDesired { service, desired } => return self.check_floor(service, *desired, world),
             Act::Terminate { instance } | Act::Replace { instance } => vec![instance.clone()],
+            // AWS chooses which of them go, and it asks nobody.
             Act::SetGroupDesired { name, desired } => {
                 let instances = world.groups.get(name).map(|group| group.instances.clone()).unwrap_or_default();
-                let excess = instances.len().saturating_sub(*desired as usize);
-                instances.into_iter().take(excess).collect()
+                if instances.len() > *desired as usize { instances } else { Vec::new() }
             }
             _ => return,
         };

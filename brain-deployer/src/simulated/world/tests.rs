@@ -96,6 +96,54 @@ fn tasks_of_a_service_that_a_person_deletes_are_stopped() {
     assert_eq!(world.services["user"].shown.running, 0);
 }
 
+/// Seeds among which there is each choice.
+const SEEDS: u64 = 40;
+
+/// The task that goes once the service is lowered by one, with its instance.
+fn scaled_in(chance: Chance) -> (String, String) {
+    let mut world = World { chance, ..serving() };
+    healthy(&mut world, 0, MINUTE_MS);
+    world.services.get_mut("user").unwrap().shown.desired = 2;
+    assert!(healthy(&mut world, MINUTE_MS, 2 * MINUTE_MS).contains(&2));
+    let mut stopped = world.tasks.iter().filter(|(_, task)| task.stopped.is_some());
+    let (id, task) = stopped.next().unwrap();
+    assert_eq!(stopped.next(), None);
+    (id.clone(), task.instance.clone())
+}
+
+#[test]
+fn where_a_task_comes_and_which_one_goes_is_chosen_by_a_seed() {
+    let fixed = ("task-0006".to_owned(), "i-0003".to_owned());
+    assert_eq!(scaled_in(Chance::default()), fixed, "without one it is the newest, on the last host");
+    assert_eq!(scaled_in(Chance::of_seed(7)), scaled_in(Chance::of_seed(7)));
+    let gone: BTreeSet<(String, String)> = (0..SEEDS).map(|seed| scaled_in(Chance::of_seed(seed))).collect();
+    let tasks: BTreeSet<&str> = gone.iter().map(|(task, _)| task.as_str()).collect();
+    let instances: BTreeSet<&str> = gone.iter().map(|(_, instance)| instance.as_str()).collect();
+    assert_eq!((tasks.len(), instances.len()), (3, 3), "{gone:?}");
+    assert!(gone.len() > 3, "the tasks are not on the same hosts each time: {gone:?}");
+}
+
+/// Tasks of a service that has waited for room, once a host of another one is lost and replaced.
+fn got_the_room(chance: Chance) -> u32 {
+    let mut world = World { chance, ..serving() };
+    healthy(&mut world, 0, MINUTE_MS);
+    let mut late = world.services["user"].clone();
+    late.shown.desired = 1;
+    world.services.insert("late".into(), late);
+    healthy(&mut world, MINUTE_MS, MINUTE_MS + 10_000);
+    assert_eq!(world.services["late"].shown.running, 0);
+    world.kill_host("i-0001", MINUTE_MS + 10_000);
+    healthy(&mut world, MINUTE_MS + 10_000, 3 * MINUTE_MS);
+    world.services["late"].shown.running
+}
+
+#[test]
+fn whose_task_takes_the_room_of_a_lost_one_is_chosen_by_a_seed() {
+    assert_eq!(got_the_room(Chance::default()), 1, "without one it is the first service's");
+    let got: BTreeSet<u32> = (0..SEEDS).map(|seed| got_the_room(Chance::of_seed(seed))).collect();
+    assert_eq!(got, BTreeSet::from([0, 1]));
+}
+
 #[test]
 fn a_task_that_is_never_healthy_is_spared_for_its_services_grace_period() {
     let mut world = serving();

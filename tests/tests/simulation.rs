@@ -232,6 +232,16 @@ fn requests_that_are_sent_to_tasks_which_are_not_healthy_are_caught() -> Result<
 }
 
 #[test]
+fn a_deployer_that_gives_sick_tasks_no_time_to_recover_is_caught() -> Result<()> {
+    caught(Deliberate::IgnoresRecovery, "its sick tasks had no minute to recover")
+}
+
+#[test]
+fn a_deployer_that_replaces_an_instance_which_has_joined_is_caught() -> Result<()> {
+    caught(Deliberate::ReplacesJoined, "is replaced, and it has joined")
+}
+
+#[test]
 fn a_watcher_that_loses_what_it_is_handed_anew_is_caught() -> Result<()> {
     caught(Deliberate::LosesShare, "and the server knows")
 }

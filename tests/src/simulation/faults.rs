@@ -43,6 +43,10 @@ pub enum Deliberate {
     SeesTheFirst,
     /// Sees no task that has stopped.
     SeesNoExits,
+    /// Takes sick tasks for healthy ones when it sets a count, and so gives them no time to recover.
+    IgnoresRecovery,
+    /// In place of an instance that never joins has one replaced that has joined.
+    ReplacesJoined,
 }
 
 /// One fault of a sweep, at the k-th call or act.

@@ -2,7 +2,7 @@
 //! the server for minutes, a person deletes a service by hand. Dice of their own decide, so that whatever else a seed draws stays
 //! as it is.
 
-use super::{Setting, Way, house::House, weights};
+use super::{Setting, Way, faults::Deliberate, house::House, weights};
 use anyhow::Result;
 use brain_core::traffic::LoadBalancerKind;
 use brain_deployer::simulated::Behaviour;
@@ -65,10 +65,21 @@ impl Mishap {
     }
 }
 
+/// The one without which a deployer that is wrong on purpose has nothing to be wrong about.
+fn needed(deliberate: Deliberate) -> Option<(Mishap, Moment)> {
+    match deliberate {
+        Deliberate::IgnoresRecovery => Some((Mishap::Sickness, Moment::During)),
+        Deliberate::ReplacesJoined => Some((Mishap::BadBoot, Moment::First)),
+        _ => None,
+    }
+}
+
 /// The mishaps of one run.
 pub(super) struct Mishaps {
     house: Arc<House>,
     kind: LoadBalancerKind,
+    /// Whether whatever turns sick does so in part, and may recover.
+    in_part: bool,
     drawn: BTreeMap<Mishap, Moment>,
     inner: Mutex<Inner>,
 }
@@ -81,7 +92,7 @@ struct Inner {
 }
 
 impl Mishaps {
-    /// Those of a seed. A deployer that is wrong on purpose has none: it is caught by what it does.
+    /// Those of a seed. A deployer that is wrong on purpose has none but the one that it needs: it is caught by what it does.
     pub(super) fn draw(house: Arc<House>, setting: Setting) -> Arc<Self> {
         let mut dice = fastrand::Rng::with_seed(setting.seed ^ 0x0005_ADDA_4EA1);
         let mut drawn = BTreeMap::new();
@@ -94,8 +105,10 @@ impl Mishaps {
                 drawn.insert(mishap, moments[dice.usize(0..moments.len())]);
             }
         }
+        drawn.extend(setting.deliberate.and_then(needed));
+        let in_part = setting.deliberate == Some(Deliberate::IgnoresRecovery);
         let inner = Inner { dice, happened: BTreeSet::new(), boots_badly: false };
-        Arc::new(Self { house, kind: weights::kind(setting), drawn, inner: Mutex::new(inner) })
+        Arc::new(Self { house, kind: weights::kind(setting), in_part, drawn, inner: Mutex::new(inner) })
     }
 
     /// Those that have happened.
@@ -152,6 +165,7 @@ impl Mishaps {
         let behaviours = [Behaviour::NeverHealthy, Behaviour::Crashes, Behaviour::Leaks];
         let behaviour = behaviours[self.pick(behaviours.len())];
         let (some, recovers, tasks) = (self.pick(3) == 0, self.pick(2) == 0, 1 + self.pick(2));
+        let (behaviour, some) = if self.in_part { (Behaviour::NeverHealthy, true) } else { (behaviour, some) };
         let Some(service) = self.serving() else { return };
         self.house.referee.sick(&service);
         let now_ms = self.house.now().0;

@@ -3,6 +3,7 @@
 mod end;
 mod floor;
 mod gates;
+mod lowering;
 mod presence;
 mod weights;
 
@@ -16,6 +17,7 @@ use brain_core::{
     deployment::{Deployment, Phase},
     drift::SetUp,
     line::{Line, Moment},
+    plan::Step,
     state::ProjectState,
     time::Timestamp,
 };
@@ -25,10 +27,11 @@ use brain_deployer::{
 };
 use floor::Health;
 use gates::Exits;
+use lowering::Lowerings;
 use presence::Presence;
 use std::{
     collections::BTreeSet,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::time::Instant;
 
@@ -47,11 +50,13 @@ pub struct Referee {
 struct Inner {
     violations: Vec<String>,
     history: Vec<String>,
-    state: Option<ProjectState>,
+    /// Shared with whoever asks for it, which is often.
+    state: Option<Arc<ProjectState>>,
     line: Line,
     leases: Leases,
     floor: u32,
     health: Health,
+    lowerings: Lowerings,
     exits: Exits,
     presence: Presence,
     /// Services whose version was sick at some time.
@@ -81,7 +86,7 @@ impl Referee {
 
     /// The project as it is stored.
     #[must_use]
-    pub fn state(&self) -> Option<ProjectState> {
+    pub fn state(&self) -> Option<Arc<ProjectState>> {
         self.lock().state.clone()
     }
 
@@ -133,11 +138,12 @@ impl Referee {
         let mut inner = self.lock();
         if let Some(deployment) = state.active() {
             inner.presence.committed(deployment);
+            inner.lowerings.committed(deployment, &state.spec);
             let before: u32 = deployment.plan.from.iter().map(|count| count.count).sum();
             inner.floor = deployment.policy(&state.spec).floor(state.spec.target.desired_count).min(before);
         }
         inner.leases.committed(&state, leases);
-        inner.state = Some(state);
+        inner.state = Some(Arc::new(state));
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -200,7 +206,7 @@ impl Referee {
         };
         let what = {
             let inner = self.lock();
-            let Some(active) = inner.state.as_ref().and_then(ProjectState::active) else { return };
+            let Some(active) = inner.state.as_deref().and_then(ProjectState::active) else { return };
             let may = active.plan.set_up == SetUp::Make || active.makes().contains(&name);
             (!may).then(|| format!("{} changes {name} (exists: {changes}) though nobody asked", act.name()))
         };
@@ -235,6 +241,13 @@ impl Referee {
         }
     }
 
+    /// Whether the step that is under way sets a count.
+    fn sets_a_count(&self) -> bool {
+        let inner = self.lock();
+        let active = inner.state.as_deref().and_then(ProjectState::active);
+        matches!(active.and_then(Deployment::current_step), Some(Step::Scale { .. }))
+    }
+
     /// Whether a service serves, or the latest deployment that a deployer has had knows it.
     fn is_named(&self, service: &str) -> bool {
         let Some(state) = self.state() else { return false };
@@ -250,7 +263,10 @@ impl Referee {
 
 impl Director for Referee {
     fn treat(&self, process: &str, call: &'static str, acting: bool) -> Treatment {
-        let treatment = self.faults.treat(process, acting, is_idle());
+        let idle = is_idle();
+        let mut treatment = self.faults.treat(process, acting, idle);
+        let hasty = self.faults.deliberate == Some(Deliberate::IgnoresRecovery);
+        treatment.credulous |= hasty && !idle && self.sets_a_count();
         if treatment.refused.is_some() || treatment.lost {
             self.note(format!("{process}: {call} fails, {:?}, lost: {}", treatment.refused, treatment.lost));
         }
@@ -273,6 +289,11 @@ impl Director for Referee {
         let removes = matches!(act, Act::DeleteService { .. } | Act::DeregisterTaskDefinition { .. });
         if world.small_hosts && !removes {
             self.violated(format!("{process} acts where there is room for no task: {}", act.name()));
+        }
+        if let Act::Replace { instance } = act
+            && world.hosts.get(instance).is_some_and(|host| host.joined)
+        {
+            self.violated(format!("{instance} is replaced, and it has joined"));
         }
         let ended = match act {
             Act::SetDesired { service, desired } => return self.check_floor(service, *desired, world),
@@ -331,6 +352,11 @@ impl Deliberate {
                 let busy = world.services.iter().find(|(_, service)| service.shown.desired > 0);
                 if let Some((name, _)) = busy {
                     acts = vec![Act::DeleteService { name: name.clone() }];
+                }
+            }
+            (Self::ReplacesJoined, Act::Replace { .. }) => {
+                if let Some((joined, _)) = world.hosts.iter().find(|(_, host)| host.joined) {
+                    acts = vec![Act::Replace { instance: joined.clone() }];
                 }
             }
             (Self::RegistersTwice, Act::RegisterTaskDefinition { .. }) => acts.push(act.clone()),

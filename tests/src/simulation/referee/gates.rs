@@ -63,7 +63,7 @@ impl Referee {
         let now = Timestamp(BEGIN_MS).plus(self.begun.elapsed());
         let wrong = {
             let inner = self.lock();
-            let Some(before) = inner.state.as_ref().and_then(ProjectState::active) else { return };
+            let Some(before) = inner.state.as_deref().and_then(ProjectState::active) else { return };
             let Some(after) = state.deployment(before.number).filter(|after| after.rollback.is_none()) else { return };
             let mut passed = before.cursor.max(after.promoted)..after.cursor;
             passed.find_map(|index| inner.exits.wrong(after, index, now))

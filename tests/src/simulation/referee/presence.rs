@@ -11,7 +11,13 @@ const SHORT: Duration = Duration::from_secs(20);
 const MARGIN: Duration = Duration::from_secs(1);
 
 /// Deployment, attempt of its rollback, and index of a step.
-type Place = (u64, u32, usize);
+pub(super) type Place = (u64, u32, usize);
+
+/// The step that is under way.
+pub(super) fn place(deployment: &Deployment) -> Place {
+    let attempts = deployment.rollback.as_ref().map_or(0, |rollback| rollback.attempts);
+    (deployment.number, attempts, deployment.cursor)
+}
 
 /// The step that is under way.
 #[derive(Debug, Default)]
@@ -26,8 +32,7 @@ pub(super) struct Presence {
 impl Presence {
     /// A deployment is so from now on.
     pub(super) fn committed(&mut self, deployment: &Deployment) {
-        let attempts = deployment.rollback.as_ref().map_or(0, |rollback| rollback.attempts);
-        let place = (deployment.number, attempts, deployment.cursor);
+        let place = place(deployment);
         if self.step.is_none_or(|(known, _)| known != place) {
             (self.step, self.away) = (Some((place, Instant::now())), Duration::ZERO);
         }
@@ -61,7 +66,7 @@ impl Referee {
     pub fn timed_out(&self) {
         let wrong = {
             let inner = self.lock();
-            let Some(active) = inner.state.as_ref().and_then(ProjectState::active) else { return };
+            let Some(active) = inner.state.as_deref().and_then(ProjectState::active) else { return };
             let step = active.current_step();
             let limit = active.active_plan().step_timeout + step.map(Step::least).unwrap_or_default();
             let step = step.map(ToString::to_string).unwrap_or_default();

@@ -38,11 +38,14 @@ impl Lowerings {
     /// A deployment is so from now on.
     pub(super) fn committed(&mut self, deployment: &Deployment, spec: &ProjectSpec) {
         let Some(Step::Scale { service, desired, floor, idle }) = deployment.current_step() else { return };
-        let place = place(deployment);
-        if self.0.get(service).is_some_and(|asked| asked.place == place) {
+        let (place, known) = (place(deployment), self.0.get(service));
+        if known.is_some_and(|known| known.place == place) {
             return;
         }
-        let (desired, floor, idle, at) = (*desired, *floor, *idle, Instant::now());
+        // Whoever does not know yet that the deployment has begun this anew may still act by its begin before.
+        let again = known.filter(|known| known.place.0 == place.0 && known.desired == *desired);
+        let at = again.map_or_else(Instant::now, |known| known.at);
+        let (desired, floor, idle) = (*desired, *floor, *idle);
         let recovers_within = RECOVERS_WITHIN.min(spec.rollout_policy.step_timeout / 2);
         self.0.insert(service.clone(), Asked { place, desired, floor, idle, recovers_within, at });
     }

@@ -67,8 +67,8 @@ pub struct Aws {
     arns: application::Arns,
     /// Versions of launch templates by id and number, which never change.
     versions: Mutex<HashMap<(String, i64), crate::cloud::LaunchSettings>>,
-    /// Security groups by VPC and name, and when they were seen.
-    groups: Mutex<HashMap<(String, String), (Instant, crate::cloud::SecurityGroup)>>,
+    /// Ids of security groups by VPC and name, and when they were seen.
+    groups: Mutex<HashMap<(String, String), (Instant, String)>>,
     /// Services by cluster, and when they were listed.
     listed: Mutex<HashMap<String, (Instant, Vec<String>)>>,
     /// VPC and subnets by what was asked for, and when.

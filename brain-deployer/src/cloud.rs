@@ -17,12 +17,16 @@ use thiserror::Error;
 
 mod application;
 mod balancer;
+mod group;
 mod instances;
+mod network;
 mod tagging;
 
 pub use application::{Application, ApplicationPort, Forward, Front, NewTargets, RequestRule, TargetCheck, Targets};
 pub use balancer::{BalancerPort, CHECKS, Listener, LoadBalancer, health_check_text};
+pub use group::{Group, GroupPort, Launch, LaunchSettings, LaunchTemplate, NewGroup};
 pub use instances::InstancePort;
+pub use network::{EVERY_PROTOCOL, Network, NetworkPort, Rule, SecurityGroup};
 pub use tagging::{TagPort, Tagged};
 
 /// Tag with the project's id, on everything that brain makes.
@@ -93,102 +97,6 @@ pub fn is_idle() -> bool {
 
 /// Result of a call.
 pub type Result<T, E = CloudError> = std::result::Result<T, E>;
-
-/// VPC and subnets of a target.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Network {
-    /// VPC.
-    pub vpc: String,
-    /// Its network.
-    pub cidr: String,
-    /// Subnets to use.
-    pub subnets: Vec<String>,
-}
-
-/// An ingress rule: TCP, one port, from one network.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Rule {
-    /// Port.
-    pub port: u16,
-    /// Network.
-    pub cidr: String,
-}
-
-/// A security group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "named by the fields")]
-pub struct SecurityGroup {
-    pub id: String,
-    pub rules: BTreeSet<Rule>,
-    pub tags: Tags,
-}
-
-/// What instances are launched from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "named by the fields")]
-pub struct LaunchSettings {
-    pub image: String,
-    pub instance_type: String,
-    pub instance_profile: String,
-    pub security_groups: Vec<String>,
-    /// Base64.
-    pub user_data: String,
-}
-
-/// A launch template.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "named by the fields")]
-pub struct LaunchTemplate {
-    pub id: String,
-    pub tags: Tags,
-    pub default_version: i64,
-    /// The latest version and its settings.
-    pub latest: (i64, LaunchSettings),
-}
-
-/// An auto-scaling group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "named by the fields")]
-pub struct Group {
-    pub desired: u32,
-    pub max: u32,
-    pub instances: Vec<String>,
-    /// Those of them that are not in service: on their way in or out, or standing by.
-    #[serde(default)]
-    pub passing: BTreeSet<String>,
-    pub subnets: Vec<String>,
-    pub rebalances: bool,
-    /// Classic load balancers that its instances are registered with.
-    #[serde(default)]
-    pub load_balancers: Vec<String>,
-    pub tags: Tags,
-    /// What its instances are launched from; `None` where that is neither template nor configuration.
-    pub launch: Option<Launch>,
-    /// Id of that template: another template of the same name is not the group's.
-    pub template_id: Option<String>,
-}
-
-/// What instances are launched from, by name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "as AWS names them")]
-pub enum Launch {
-    Template(String),
-    Configuration(String),
-}
-
-/// What a new group is made of.
-#[derive(Debug, Clone)]
-#[allow(missing_docs, reason = "named by the fields")]
-pub struct NewGroup {
-    pub name: String,
-    pub launch: Launch,
-    /// Classic load balancer that its instances are attached to; `None`: ECS registers them with a target group.
-    pub load_balancer: Option<String>,
-    pub subnets: Vec<String>,
-    pub desired: u32,
-    pub max: u32,
-    pub tags: Tags,
-}
 
 /// An instance that has joined a cluster.
 #[derive(Debug, Clone)]
@@ -378,56 +286,6 @@ pub enum AlarmState {
     Ok,
     Alarm,
     InsufficientData,
-}
-
-/// EC2's network.
-#[async_trait]
-pub trait NetworkPort: Send + Sync {
-    /// VPC and subnets: the given ones, or the account's defaults. `Err` of the inner result: why there are none.
-    async fn network(&self, vpc: Option<&str>, subnets: &[String]) -> Result<Result<Network, String>>;
-    /// The group of that name.
-    async fn security_group(&self, vpc: &str, name: &str) -> Result<Option<SecurityGroup>>;
-    /// Makes a group.
-    async fn create_security_group(&self, vpc: &str, name: &str, tags: &Tags) -> Result<()>;
-    /// Adds rules.
-    async fn allow(&self, group: &str, rules: &[Rule]) -> Result<()>;
-}
-
-/// Launch templates and auto-scaling groups.
-#[async_trait]
-pub trait GroupPort: Send + Sync {
-    /// AWS's ECS-optimized machine image.
-    async fn ecs_image(&self) -> Result<String>;
-    /// The launch template of that name.
-    async fn launch_template(&self, name: &str) -> Result<Option<LaunchTemplate>>;
-    /// Makes one.
-    async fn create_launch_template(&self, name: &str, settings: &LaunchSettings, tags: &Tags) -> Result<()>;
-    /// Adds a version to one.
-    async fn create_launch_template_version(&self, id: &str, settings: &LaunchSettings) -> Result<()>;
-    /// Makes a version the default.
-    async fn set_default_version(&self, id: &str, version: i64) -> Result<()>;
-    /// The launch configuration of that name.
-    async fn launch_configuration(&self, name: &str) -> Result<Option<LaunchSettings>>;
-    /// Makes one.
-    async fn create_launch_configuration(&self, name: &str, settings: &LaunchSettings) -> Result<()>;
-    /// Sets what a group launches its instances from, from the next one on.
-    async fn set_group_launch(&self, group: &str, launch: &Launch) -> Result<()>;
-    /// The group of that name.
-    async fn group(&self, name: &str) -> Result<Option<Group>>;
-    /// Makes one.
-    async fn create_group(&self, group: &NewGroup) -> Result<()>;
-    /// Raises the upper bound.
-    async fn set_group_max(&self, name: &str, max: u32) -> Result<()>;
-    /// Has the group register its instances with a classic load balancer, those too that are there already.
-    async fn attach_load_balancer(&self, name: &str, balancer: &str) -> Result<()>;
-    /// Keeps the group from moving instances between zones, which would end live tasks.
-    async fn suspend_rebalancing(&self, name: &str) -> Result<()>;
-    /// Sets the number of instances.
-    async fn set_group_desired(&self, name: &str, desired: u32) -> Result<()>;
-    /// Ends one instance and lowers the number by it.
-    async fn terminate(&self, instance: &str) -> Result<()>;
-    /// Ends one instance, in whose place the group starts another.
-    async fn replace(&self, instance: &str) -> Result<()>;
 }
 
 /// ECS.

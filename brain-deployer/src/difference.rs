@@ -1,11 +1,26 @@
 //! Differences in words: "field: is → will be".
 
-use crate::cloud::{Launch, LaunchSettings, Listener};
+use crate::cloud::{Launch, LaunchSettings, Listener, Rule};
 use std::fmt::Display;
 
 /// A field that is one way and is to be another.
 pub(crate) fn difference(field: &str, is: impl Display, will_be: impl Display) -> String {
     format!("{field}: {is} → {will_be}")
+}
+
+/// What somebody has added.
+pub(crate) fn unknown(what: impl Display) -> String {
+    format!("{what}: not in the definition")
+}
+
+/// A rule of brain's that is not there.
+pub(crate) fn missing_rule(rule: &Rule) -> String {
+    let port = rule.port.map(|port| format!(" for port {port}")).unwrap_or_default();
+    difference(&format!("rule{port}"), "none", &rule.source)
+}
+
+pub(crate) fn unknown_rule(rule: &Rule) -> String {
+    unknown(format_args!("rule {rule}"))
 }
 
 pub(crate) fn listener_text(listener: &Listener) -> String {

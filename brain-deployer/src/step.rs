@@ -28,12 +28,14 @@ use std::{
 };
 
 pub(crate) mod application;
+mod balancer;
 pub(crate) mod capacity;
 pub(crate) mod evidence;
 mod failures;
 mod gate;
 pub mod health;
 pub(crate) mod looks;
+mod network;
 mod preflight;
 mod resource;
 #[cfg(test)]
@@ -187,9 +189,9 @@ pub async fn observe(context: &Context, step: &Step) -> Result<Observed> {
         Step::Preflight { instances, max_instances, serving } => {
             preflight::preflight(context, *instances, *max_instances, *serving).await
         }
-        Step::SecurityGroup => setup::security_group(context).await,
+        Step::SecurityGroup => network::security_group(context).await,
         Step::LoadBalancer => match context.target().load_balancer_kind {
-            LoadBalancerKind::Classic => setup::load_balancer(context).await,
+            LoadBalancerKind::Classic => balancer::load_balancer(context).await,
             LoadBalancerKind::Application => application::load_balancer(context).await,
         },
         Step::Rule { group, settled } => application::rule(context, *group, *settled).await,

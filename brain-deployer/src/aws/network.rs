@@ -1,15 +1,17 @@
 //! VPCs, subnets and security groups.
 
-use super::{Aws, collect_tags, port};
-use crate::cloud::{Network, NetworkPort, Result, Rule, SecurityGroup, TAG_PROJECT, Tags};
+use super::{Aws, collect_tags};
+use crate::cloud::{EVERY_PROTOCOL, Network, NetworkPort, Result, Rule, SecurityGroup, TAG_PROJECT, Tags};
 use async_trait::async_trait;
-use aws_sdk_ec2::types::{Filter, IpPermission, IpRange, ResourceType, Tag, TagSpecification};
+use aws_sdk_ec2::types::{
+    Filter, IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, Tag, TagSpecification, UserIdGroupPair,
+};
 use std::{sync::PoisonError, time::Duration};
 use tokio::time::Instant;
 
 /// How long VPC and subnets are used again. A VPC's network does not change, and new subnets are for new resources.
 const NETWORK_FOR: Duration = Duration::from_mins(60);
-/// How long a security group that was found is used again: the set-up steps of one deployment.
+/// How long the id of a security group that was found is used again: the set-up steps of one deployment.
 const GROUP_FOR: Duration = Duration::from_secs(10);
 
 #[async_trait]
@@ -32,25 +34,33 @@ impl NetworkPort for Aws {
     }
 
     async fn security_group(&self, vpc: &str, name: &str) -> Result<Option<SecurityGroup>> {
-        let key = (vpc.to_owned(), name.to_owned());
-        let known = self.groups.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-        if let Some((_, group)) = known.filter(|(at, _)| at.elapsed() < GROUP_FOR) {
-            return Ok(Some(group));
-        }
         let at = Instant::now();
         let request = self.ec2.describe_security_groups();
         let request = request.filters(filter("vpc-id", vpc)).filters(filter("group-name", name));
         let answer = self.call("DescribeSecurityGroups", request.send()).await?;
         let found = answer.security_groups().first().map(|group| SecurityGroup {
             id: group.group_id().unwrap_or_default().to_owned(),
-            rules: group.ip_permissions().iter().flat_map(rules).collect(),
+            rules: group.ip_permissions().iter().flat_map(|permission| rules(permission, group.owner_id())).collect(),
             tags: collect_tags(group.tags().iter().map(|tag| (tag.key(), tag.value()))),
         });
+        let key = (vpc.to_owned(), name.to_owned());
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         // Somebody else's may be taken away or given to brain at any moment.
-        if let Some(group) = found.as_ref().filter(|group| group.tags.contains_key(TAG_PROJECT)) {
-            self.groups.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (at, group.clone()));
+        match found.as_ref().filter(|group| group.tags.contains_key(TAG_PROJECT)) {
+            Some(group) => drop(groups.insert(key, (at, group.id.clone()))),
+            None => drop(groups.remove(&key)),
         }
+        drop(groups);
         Ok(found)
+    }
+
+    async fn security_group_id(&self, vpc: &str, name: &str) -> Result<Option<String>> {
+        let key = (vpc.to_owned(), name.to_owned());
+        let known = self.groups.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        if let Some((_, id)) = known.filter(|(at, _)| at.elapsed() < GROUP_FOR) {
+            return Ok(Some(id));
+        }
+        Ok(self.security_group(vpc, name).await?.map(|group| group.id))
     }
 
     async fn create_security_group(&self, vpc: &str, name: &str, tags: &Tags) -> Result<()> {
@@ -69,19 +79,19 @@ impl NetworkPort for Aws {
     }
 
     async fn allow(&self, group: &str, rules: &[Rule]) -> Result<()> {
-        let permission = |rule: &Rule| {
-            IpPermission::builder()
-                .ip_protocol("tcp")
-                .from_port(rule.port.into())
-                .to_port(rule.port.into())
-                .ip_ranges(IpRange::builder().cidr_ip(&rule.cidr).build())
-                .build()
-        };
         let request = self.ec2.authorize_security_group_ingress().group_id(group);
         let request = request.set_ip_permissions(Some(rules.iter().map(permission).collect()));
-        let allowed = self.call("AuthorizeSecurityGroupIngress", request.send()).await.map(drop);
-        self.groups.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, (_, known)| known.id != group);
-        allowed
+        self.call("AuthorizeSecurityGroupIngress", request.send()).await.map(drop)
+    }
+
+    async fn revoke(&self, group: &str, rules: &[Rule]) -> Result<()> {
+        let request = self.ec2.revoke_security_group_ingress().group_id(group);
+        let request = request.set_ip_permissions(Some(rules.iter().map(permission).collect()));
+        match self.call("RevokeSecurityGroupIngress", request.send()).await {
+            // Somebody was faster; what is left of them is seen next.
+            Err(error) if error.code == "InvalidPermission.NotFound" => Ok(()),
+            revoked => revoked.map(drop),
+        }
     }
 }
 
@@ -120,12 +130,76 @@ pub(super) fn filter(name: &str, value: &str) -> Filter {
     Filter::builder().name(name).values(value).build()
 }
 
-/// The single-port TCP rules among a permission's.
-fn rules(permission: &IpPermission) -> Vec<Rule> {
-    let (Some(from), Some(to)) = (permission.from_port(), permission.to_port()) else { return Vec::new() };
-    if permission.ip_protocol() != Some("tcp") || from != to {
-        return Vec::new();
+/// The rules of a permission of a group of that account: one for each source.
+fn rules(permission: &IpPermission, owner: Option<&str>) -> Vec<Rule> {
+    let group = |pair: &UserIdGroupPair| {
+        let id = pair.group_id()?;
+        let other = pair.user_id().filter(|account| Some(*account) != owner);
+        Some(other.map_or_else(|| id.to_owned(), |account| format!("{account}/{id}")))
+    };
+    let mut sources: Vec<String> =
+        permission.ip_ranges().iter().filter_map(|range| range.cidr_ip().map(ToOwned::to_owned)).collect();
+    sources.extend(permission.ipv6_ranges().iter().filter_map(|range| range.cidr_ipv6().map(ToOwned::to_owned)));
+    sources.extend(permission.user_id_group_pairs().iter().filter_map(group));
+    sources.extend(permission.prefix_list_ids().iter().filter_map(|list| list.prefix_list_id().map(ToOwned::to_owned)));
+    let rule = |source| Rule {
+        port: permission.from_port(),
+        source,
+        last: permission.to_port().filter(|last| Some(*last) != permission.from_port()),
+        protocol: permission.ip_protocol().unwrap_or(EVERY_PROTOCOL).to_owned(),
+    };
+    sources.into_iter().map(rule).collect()
+}
+
+/// The permission that is one rule.
+fn permission(rule: &Rule) -> IpPermission {
+    let Rule { port, source, last, protocol } = rule;
+    let permission = IpPermission::builder().ip_protocol(protocol).set_from_port(*port).set_to_port(last.or(*port));
+    let permission = match source.split_once('/') {
+        _ if source.starts_with("pl-") => {
+            permission.prefix_list_ids(PrefixListId::builder().prefix_list_id(source).build())
+        }
+        _ if source.starts_with("sg-") => {
+            permission.user_id_group_pairs(UserIdGroupPair::builder().group_id(source).build())
+        }
+        Some((account, group)) if group.starts_with("sg-") => {
+            permission.user_id_group_pairs(UserIdGroupPair::builder().user_id(account).group_id(group).build())
+        }
+        _ if source.contains(':') => permission.ipv6_ranges(Ipv6Range::builder().cidr_ipv6(source).build()),
+        _ => permission.ip_ranges(IpRange::builder().cidr_ip(source).build()),
+    };
+    permission.build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rule_is_read_and_written_as_ec2_has_it() {
+        let ports = |protocol: &str, from: i32, to: i32| {
+            IpPermission::builder().ip_protocol(protocol).from_port(from).to_port(to)
+        };
+        let (group, list) =
+            (UserIdGroupPair::builder().group_id("sg-1"), PrefixListId::builder().prefix_list_id("pl-1"));
+        let permissions = [
+            (ports("tcp", 22, 22).ip_ranges(IpRange::builder().cidr_ip("0.0.0.0/0").build()), "tcp 22 from 0.0.0.0/0"),
+            (
+                ports("udp", 8_000, 8_100).ipv6_ranges(Ipv6Range::builder().cidr_ipv6("::/0").build()),
+                "udp 8000 to 8100 from ::/0",
+            ),
+            (ports("tcp", 80, 80).user_id_group_pairs(group.clone().build()), "tcp 80 from sg-1"),
+            (ports("tcp", 80, 80).user_id_group_pairs(group.user_id("2").build()), "tcp 80 from 2/sg-1"),
+            (IpPermission::builder().ip_protocol("-1").prefix_list_ids(list.build()), "everything from pl-1"),
+        ];
+        for (permission, text) in permissions {
+            let asked = permission.build();
+            let read = rules(&asked, Some("1"));
+            assert_eq!(read.iter().map(ToString::to_string).collect::<Vec<_>>(), [text]);
+            assert_eq!(super::permission(&read[0]), asked, "{text}");
+        }
+        let own = UserIdGroupPair::builder().group_id("sg-1").user_id("1").build();
+        let read = rules(&ports("tcp", 80, 80).user_id_group_pairs(own).build(), Some("1"));
+        assert_eq!(read[0].source, "sg-1", "the group's own account is not named");
     }
-    let ranges = permission.ip_ranges().iter().filter_map(|range| range.cidr_ip());
-    ranges.map(|cidr| Rule { port: port(from), cidr: cidr.to_owned() }).collect()
 }

@@ -3,11 +3,10 @@
 use super::Call;
 use crate::{
     cloud::{
-        Alarm, BalancerPort, CHECKS, Cloud, Cluster, Group, GroupPort, Host, InstancePort, Launch, LaunchSettings,
-        LaunchTemplate, Listener, LoadBalancer, Network, NetworkPort, NewGroup, Result, Rule, SecurityGroup, Service,
-        TagPort, Tagged, Tags, TaskDefinition, WatchPort, health_check_text,
+        Alarm, Cloud, Cluster, Group, GroupPort, Host, InstancePort, Launch, LaunchSettings, LaunchTemplate,
+        LoadBalancer, NewGroup, Result, SecurityGroup, Service, TagPort, Tagged, Tags, TaskDefinition, WatchPort,
     },
-    difference::{difference, launch_text, listener_text, settings_differences},
+    difference::{difference, launch_text, settings_differences},
 };
 use async_trait::async_trait;
 use brain_core::{
@@ -20,7 +19,9 @@ use std::{
 };
 
 mod application;
+mod balancer;
 mod containers;
+mod network;
 
 /// Stands for the id of what is not made yet.
 const NEW: &str = "(new)";
@@ -95,117 +96,6 @@ impl InstancePort for Stage {
 
     async fn launched(&self, project: &str, instances: &[String]) -> Result<BTreeMap<String, i64>> {
         self.cloud.launched(project, instances).await
-    }
-}
-
-#[async_trait]
-impl NetworkPort for Stage {
-    async fn network(&self, vpc: Option<&str>, subnets: &[String]) -> Result<Result<Network, String>> {
-        self.cloud.network(vpc, subnets).await
-    }
-
-    async fn security_group(&self, vpc: &str, name: &str) -> Result<Option<SecurityGroup>> {
-        if let Some(group) = self.made().security_group.clone() {
-            return Ok(Some(group));
-        }
-        let found = self.cloud.security_group(vpc, name).await?;
-        self.made().security_group.clone_from(&found);
-        Ok(found)
-    }
-
-    async fn create_security_group(&self, vpc: &str, name: &str, tags: &Tags) -> Result<()> {
-        let mut made = self.made();
-        made.note("CreateSecurityGroup", name, vec![difference("vpc", "none", vpc)]);
-        made.security_group = Some(SecurityGroup { id: NEW.to_owned(), rules: BTreeSet::new(), tags: tags.clone() });
-        Ok(())
-    }
-
-    async fn allow(&self, group: &str, rules: &[Rule]) -> Result<()> {
-        let mut made = self.made();
-        let text = |rule: &Rule| difference(&format!("rule for port {}", rule.port), "none", &rule.cidr);
-        made.note("AuthorizeSecurityGroupIngress", group, rules.iter().map(text).collect());
-        if let Some(group) = &mut made.security_group {
-            group.rules.extend(rules.iter().cloned());
-        }
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl BalancerPort for Stage {
-    async fn load_balancer(&self, name: &str) -> Result<Option<LoadBalancer>> {
-        if let Some(balancer) = self.made().load_balancer.clone() {
-            return Ok(Some(balancer));
-        }
-        let found = self.cloud.load_balancer(name).await?;
-        self.made().load_balancer.clone_from(&found);
-        Ok(found)
-    }
-
-    async fn create_load_balancer(
-        &self,
-        name: &str,
-        listener: &Listener,
-        subnets: &[String],
-        group: &str,
-        tags: &Tags,
-    ) -> Result<()> {
-        let mut made = self.made();
-        let differences = vec![
-            difference("listener", "none", listener_text(listener)),
-            difference("subnets", "none", subnets.join(", ")),
-            difference("security group", "none", group),
-        ];
-        made.note("CreateLoadBalancer", name, differences);
-        made.load_balancer = Some(LoadBalancer {
-            listeners: [listener.clone()].into(),
-            health_check: "AWS's default".to_owned(),
-            draining: false,
-            cross_zone: false,
-            tags: tags.clone(),
-        });
-        Ok(())
-    }
-
-    async fn create_listener(&self, name: &str, listener: &Listener) -> Result<()> {
-        let mut made = self.made();
-        let differences = vec![difference("listener", "none", listener_text(listener))];
-        made.note("CreateLoadBalancerListeners", name, differences);
-        if let Some(balancer) = &mut made.load_balancer {
-            balancer.listeners.insert(listener.clone());
-        }
-        Ok(())
-    }
-
-    async fn set_health_check(&self, name: &str, target: &str) -> Result<()> {
-        let mut made = self.made();
-        let is = made.load_balancer.as_ref().map(|balancer| balancer.health_check.clone()).unwrap_or_default();
-        let check = health_check_text(target, CHECKS);
-        made.note("ConfigureHealthCheck", name, vec![difference("health check", is, &check)]);
-        if let Some(balancer) = &mut made.load_balancer {
-            balancer.health_check = check;
-        }
-        Ok(())
-    }
-
-    async fn set_attributes(&self, name: &str) -> Result<()> {
-        let mut made = self.made();
-        let mut differences = Vec::new();
-        if let Some(balancer) = &mut made.load_balancer {
-            for (field, on) in
-                [("connection draining", &mut balancer.draining), ("cross-zone balancing", &mut balancer.cross_zone)]
-            {
-                if !std::mem::replace(on, true) {
-                    differences.push(difference(field, "off", "on"));
-                }
-            }
-        }
-        made.note("ModifyLoadBalancerAttributes", name, differences);
-        Ok(())
-    }
-
-    async fn healthy_instances(&self, name: &str) -> Result<BTreeSet<String>> {
-        self.cloud.healthy_instances(name).await
     }
 }
 

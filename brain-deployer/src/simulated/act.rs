@@ -14,6 +14,7 @@ use crate::cloud::{
 pub enum Act {
     CreateSecurityGroup { name: String, tags: Tags },
     Allow { group: String, rules: Vec<Rule> },
+    Revoke { group: String, rules: Vec<Rule> },
     CreateLoadBalancer { name: String, listener: Listener, tags: Tags },
     CreateListener { name: String, listener: Listener },
     SetHealthCheck { name: String, target: String },
@@ -58,6 +59,7 @@ impl Act {
         match self {
             Self::CreateSecurityGroup { .. } => "CreateSecurityGroup",
             Self::Allow { .. } => "AuthorizeSecurityGroupIngress",
+            Self::Revoke { .. } => "RevokeSecurityGroupIngress",
             Self::CreateLoadBalancer { .. } => "CreateLoadBalancer",
             Self::CreateListener { .. } => "CreateLoadBalancerListeners",
             Self::SetHealthCheck { .. } => "ConfigureHealthCheck",
@@ -132,9 +134,11 @@ impl Act {
                 new(world.security_groups.insert(name, group), "InvalidGroup.Duplicate")
             }
             Self::Allow { group, rules } => {
-                let mut groups = world.security_groups.values_mut();
-                let group = groups.find(|other| other.id == group).ok_or("InvalidGroup.NotFound")?;
-                group.rules.extend(rules);
+                world.security_group(&group)?.rules.extend(rules);
+                Ok(())
+            }
+            Self::Revoke { group, rules } => {
+                world.security_group(&group)?.rules.retain(|rule| !rules.contains(rule));
                 Ok(())
             }
             Self::CreateLoadBalancer { name, listener, tags } => {
@@ -348,6 +352,11 @@ impl World {
     /// Id of the template; there is one.
     fn template_id(&self) -> Option<String> {
         self.templates.values().next().map(|template| template.id.clone())
+    }
+
+    /// The security group of an id.
+    fn security_group(&mut self, id: &str) -> Result<&mut SecurityGroup, &'static str> {
+        self.security_groups.values_mut().find(|group| group.id == id).ok_or("InvalidGroup.NotFound")
     }
 
     /// The tags of a resource.

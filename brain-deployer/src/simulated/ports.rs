@@ -29,12 +29,20 @@ impl NetworkPort for Client {
         self.look("DescribeSecurityGroups", |world| world.security_groups.get(name).cloned()).await
     }
 
+    async fn security_group_id(&self, vpc: &str, name: &str) -> Result<Option<String>> {
+        Ok(self.security_group(vpc, name).await?.map(|group| group.id))
+    }
+
     async fn create_security_group(&self, _: &str, name: &str, tags: &Tags) -> Result<()> {
         self.act(Act::CreateSecurityGroup { name: name.to_owned(), tags: tags.clone() }).await
     }
 
     async fn allow(&self, group: &str, rules: &[Rule]) -> Result<()> {
         self.act(Act::Allow { group: group.to_owned(), rules: rules.to_vec() }).await
+    }
+
+    async fn revoke(&self, group: &str, rules: &[Rule]) -> Result<()> {
+        self.act(Act::Revoke { group: group.to_owned(), rules: rules.to_vec() }).await
     }
 }
 

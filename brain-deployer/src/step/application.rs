@@ -1,6 +1,6 @@
 //! Set-up of an application load balancer: the balancer, two target groups, a listener, and the one rule that is brain's.
 
-use super::{Context, Observed, blocked, preflight, resource::Resource, setup, wait};
+use super::{Context, Observed, blocked, network::places, preflight, resource::Resource, wait};
 use crate::{
     cloud::{Behind, Forward, Front, NewTargets, RequestRule, Result, TAG_PROJECT, Tagged, TargetCheck},
     difference::difference,
@@ -58,7 +58,7 @@ pub(super) async fn load_balancer(context: &Context) -> Result<Observed> {
     let name = &context.names.load_balancer;
     let resource = Resource::new(context, "load balancer", name);
     let Some(found) = context.cloud.application(name).await? else {
-        let (subnets, group) = match setup::places(context).await? {
+        let (subnets, group) = match places(context).await? {
             Ok(places) => places,
             Err(observed) => return Ok(observed),
         };

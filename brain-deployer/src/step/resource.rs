@@ -74,6 +74,19 @@ impl<'a> Resource<'a> {
         }
     }
 
+    /// Whether what others have added is to be taken away now, and what is then told of that. Only a person who asks for the
+    /// repair has it taken away: a set-up is complete without that.
+    pub(super) fn removes(&mut self, differences: impl IntoIterator<Item = String>) -> Option<Vec<Drift>> {
+        let repairs = self.context.set_up == SetUp::Repair;
+        let remedy = if repairs { Remedy::Repaired } else { Remedy::Told };
+        let told: Vec<Drift> = differences.into_iter().map(|difference| self.drift(difference, remedy)).collect();
+        if repairs {
+            return Some(told);
+        }
+        self.told.extend(told);
+        None
+    }
+
     /// What is told of what a deployment sets in any case, since it is what it is there for.
     pub(super) fn sets(&self, difference: String) -> Vec<Drift> {
         match self.mode() {

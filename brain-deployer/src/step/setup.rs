@@ -1,132 +1,15 @@
-//! Set-up: what a project has once. Each step looks at it again at every deployment: what is missing is made, and what
-//! differs is mended or told, as the plan says.
+//! Set-up: what a project has once, here its instances and its cluster. Each step looks at it again at every deployment:
+//! what is missing is made, and what differs is mended or told, as the plan says.
 
-use super::{Context, Observed, blocked, preflight, resource::Resource, wait};
+use super::{Context, Observed, blocked, network::places, preflight, resource::Resource, wait};
 use crate::{
-    cloud::{CHECKS, Group, Launch, LaunchSettings, Listener, NewGroup, Result, Rule, Tagged, health_check_text},
-    difference::{difference, launch_text, listener_text, settings_differences},
+    cloud::{Group, Launch, LaunchSettings, NewGroup, Result, Tagged},
+    difference::{difference, launch_text, settings_differences},
     user_data,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use brain_core::{drift::Drift, names, project::LaunchKind};
-use std::collections::BTreeSet;
 use tokio::time::Instant;
-
-const SSH: u16 = 22;
-const EVERYWHERE: &str = "0.0.0.0/0";
-
-/// HTTP from everywhere, SSH from where the target says, and the host port from within the VPC, where the load balancer is.
-/// Rules that others added are theirs.
-pub(super) async fn security_group(context: &Context) -> Result<Observed> {
-    let target = context.target();
-    let network = match context.cloud.network(target.vpc_id.as_deref(), &target.subnet_ids).await? {
-        Ok(network) => network,
-        Err(why) => return Ok(blocked(why)),
-    };
-    let name = &context.names.security_group;
-    let mut resource = Resource::new(context, "security group", name);
-    let Some(group) = context.cloud.security_group(&network.vpc, name).await? else {
-        return Ok(resource.make(|context| async move {
-            let name = &context.names.security_group;
-            context.cloud.create_security_group(&network.vpc, name, &context.tags()).await
-        }));
-    };
-    if let Some(claim) = resource.claim(&group.tags, Tagged::SecurityGroup { id: group.id.clone() }, context.tags()) {
-        return Ok(claim);
-    }
-    let rule = |port: u16, cidr: &str| Rule { port, cidr: cidr.to_owned() };
-    let own = [network.cidr.clone()];
-    let ssh = if target.ssh_cidrs.is_empty() { own.as_slice() } else { &target.ssh_cidrs };
-    let mut wanted: BTreeSet<Rule> = ssh.iter().map(|cidr| rule(SSH, cidr)).collect();
-    wanted.insert(rule(target.listener_port, EVERYWHERE));
-    wanted.insert(rule(target.host_port, &network.cidr));
-    let missing: Vec<Rule> = wanted.difference(&group.rules).cloned().collect();
-    if missing.is_empty() {
-        return Ok(resource.done());
-    }
-    let differences =
-        missing.iter().map(|rule| difference(&format!("rule for port {}", rule.port), "none", &rule.cidr));
-    let Some(drift) = resource.mends(differences) else { return Ok(resource.done()) };
-    let what = format!("add {} rules to security group {name}", missing.len());
-    let allow = |context: Context| async move { context.cloud.allow(&group.id, &missing).await };
-    Ok(context.ready(what, allow).telling(drift))
-}
-
-/// The classic load balancer: listener, health check, connection draining, cross-zone.
-pub(super) async fn load_balancer(context: &Context) -> Result<Observed> {
-    let target = context.target();
-    let name = &context.names.load_balancer;
-    let listener = Listener {
-        port: target.listener_port,
-        instance_port: target.host_port,
-        certificate: target.certificate_arn.clone(),
-    };
-    let mut resource = Resource::new(context, "load balancer", name);
-    let Some(found) = context.cloud.load_balancer(name).await? else {
-        let (subnets, group) = match places(context).await? {
-            Ok((network, group)) => (network, group),
-            Err(observed) => return Ok(observed),
-        };
-        return Ok(resource.make(|context| async move {
-            let name = &context.names.load_balancer;
-            context.cloud.create_load_balancer(name, &listener, &subnets, &group, &context.tags()).await
-        }));
-    };
-    if let Some(claim) = resource.claim(&found.tags, Tagged::LoadBalancer { name: name.clone() }, context.tags()) {
-        return Ok(claim);
-    }
-    if !found.listeners.contains(&listener) {
-        if let Some(other) = found.listeners.iter().find(|other| other.port == listener.port) {
-            return Ok(blocked(format!(
-                "the load balancer {name} forwards port {} to {}, not to {}: remove that listener, or set target.listener_port",
-                other.port, other.instance_port, listener.instance_port
-            )));
-        }
-        if let Some(drift) = resource.mends([difference("listener", "none", listener_text(&listener))]) {
-            let add = |context: Context| async move {
-                context.cloud.create_listener(&context.names.load_balancer, &listener).await
-            };
-            return Ok(context.ready(format!("add a listener to load balancer {name}"), add).telling(drift));
-        }
-    }
-    let check = match &target.health_check_path {
-        Some(path) => format!("HTTP:{}{path}", target.host_port),
-        None => format!("TCP:{}", target.host_port),
-    };
-    let wanted = health_check_text(&check, CHECKS);
-    if found.health_check != wanted
-        && let Some(drift) = resource.mends([difference("health check", &found.health_check, &wanted)])
-    {
-        let what = format!("set the health check of {name} to {check}");
-        let set = |context: Context| async move {
-            context.cloud.set_health_check(&context.names.load_balancer, &check).await
-        };
-        return Ok(context.ready(what, set).telling(drift));
-    }
-    let attributes = [("connection draining", found.draining), ("cross-zone balancing", found.cross_zone)];
-    let off = attributes.iter().filter(|(_, on)| !on).map(|(attribute, _)| difference(attribute, "off", "on"));
-    if (!found.draining || !found.cross_zone)
-        && let Some(drift) = resource.mends(off)
-    {
-        let what = format!("switch draining and cross-zone of {name} on");
-        let set = |context: Context| async move { context.cloud.set_attributes(&context.names.load_balancer).await };
-        return Ok(context.ready(what, set).telling(drift));
-    }
-    Ok(resource.done())
-}
-
-/// Subnets and the project's security group.
-pub(super) async fn places(context: &Context) -> Result<Result<(Vec<String>, String), Observed>> {
-    let target = context.target();
-    let network = match context.cloud.network(target.vpc_id.as_deref(), &target.subnet_ids).await? {
-        Ok(network) => network,
-        Err(why) => return Ok(Err(blocked(why))),
-    };
-    Ok(match context.cloud.security_group(&network.vpc, &context.names.security_group).await? {
-        Some(group) => Ok((network.subnets, group.id)),
-        None => Err(wait(format!("security group {} does not show yet", context.names.security_group))),
-    })
-}
 
 /// What instances are launched from, with the user data that joins them to the cluster.
 pub(super) async fn launch(context: &Context) -> Result<Observed> {

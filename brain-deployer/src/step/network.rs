@@ -1,0 +1,88 @@
+//! Set-up of the network: the project's security group, and where its resources are placed.
+
+use super::{Context, Observed, blocked, resource::Resource, wait};
+use crate::{
+    cloud::{Network, Result, Rule, Tagged},
+    difference::{missing_rule, unknown_rule},
+};
+use std::{collections::BTreeSet, net::Ipv4Addr};
+
+const SSH: u16 = 22;
+const EVERYWHERE: &str = "0.0.0.0/0";
+
+/// HTTP from everywhere, SSH from where the target says, and the host port from within the VPC, where the load balancer is.
+/// Rules that others have added are told, and taken away where that is asked for.
+pub(super) async fn security_group(context: &Context) -> Result<Observed> {
+    let target = context.target();
+    let network = match context.cloud.network(target.vpc_id.as_deref(), &target.subnet_ids).await? {
+        Ok(network) => network,
+        Err(why) => return Ok(blocked(why)),
+    };
+    let name = &context.names.security_group;
+    let mut resource = Resource::new(context, "security group", name);
+    let Some(group) = context.cloud.security_group(&network.vpc, name).await? else {
+        return Ok(resource.make(|context| async move {
+            let name = &context.names.security_group;
+            context.cloud.create_security_group(&network.vpc, name, &context.tags()).await
+        }));
+    };
+    if let Some(claim) = resource.claim(&group.tags, Tagged::SecurityGroup { id: group.id.clone() }, context.tags()) {
+        return Ok(claim);
+    }
+    let wanted = rules(context, &network);
+    let missing: Vec<Rule> = wanted.difference(&group.rules).cloned().collect();
+    if !missing.is_empty()
+        && let Some(drift) = resource.mends(missing.iter().map(missing_rule))
+    {
+        let what = format!("add {} rules to security group {name}", missing.len());
+        let allow = |context: Context| async move { context.cloud.allow(&group.id, &missing).await };
+        return Ok(context.ready(what, allow).telling(drift));
+    }
+    let others: Vec<Rule> = group.rules.difference(&wanted).cloned().collect();
+    if !others.is_empty()
+        && let Some(drift) = resource.removes(others.iter().map(unknown_rule))
+    {
+        let what = format!("take {} rules from security group {name}", others.len());
+        let revoke = |context: Context| async move { context.cloud.revoke(&group.id, &others).await };
+        return Ok(context.ready(what, revoke).telling(drift));
+    }
+    Ok(resource.done())
+}
+
+/// What the project's security group is to let in.
+fn rules(context: &Context, network: &Network) -> BTreeSet<Rule> {
+    let target = context.target();
+    let own = [network.cidr.clone()];
+    let ssh = if target.ssh_cidrs.is_empty() { own.as_slice() } else { &target.ssh_cidrs };
+    let mut wanted: BTreeSet<Rule> = ssh.iter().map(|cidr| Rule::tcp(SSH, &as_stored(cidr))).collect();
+    wanted.insert(Rule::tcp(target.listener_port, EVERYWHERE));
+    wanted.insert(Rule::tcp(target.host_port, &network.cidr));
+    wanted
+}
+
+/// An IPv4 network as EC2 stores it, without the bits of a host: "10.1.2.3/8" is "10.0.0.0/8".
+fn as_stored(cidr: &str) -> String {
+    let network = || {
+        let (address, length) = cidr.split_once('/')?;
+        let (address, length): (Ipv4Addr, u32) = (address.parse().ok()?, length.parse().ok()?);
+        let mask = u32::MAX.checked_shl(32_u32.checked_sub(length)?).unwrap_or(0);
+        Some(format!("{}/{length}", Ipv4Addr::from_bits(address.to_bits() & mask)))
+    };
+    network().unwrap_or_else(|| cidr.to_owned())
+}
+
+/// Subnets and the project's security group.
+pub(super) async fn places(context: &Context) -> Result<Result<(Vec<String>, String), Observed>> {
+    let target = context.target();
+    let network = match context.cloud.network(target.vpc_id.as_deref(), &target.subnet_ids).await? {
+        Ok(network) => network,
+        Err(why) => return Ok(Err(blocked(why))),
+    };
+    Ok(match context.cloud.security_group_id(&network.vpc, &context.names.security_group).await? {
+        Some(id) => Ok((network.subnets, id)),
+        None => Err(wait(format!("security group {} does not show yet", context.names.security_group))),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Differences in words: "field: is → will be".
 
-use crate::cloud::{Launch, LaunchSettings, Listener, Rule};
+use crate::cloud::{DRAINING_SECONDS, Launch, LaunchSettings, Listener, LoadBalancer, Rule};
 use std::fmt::Display;
 
 /// A field that is one way and is to be another.
@@ -26,6 +26,26 @@ pub(crate) fn unknown_rule(rule: &Rule) -> String {
 pub(crate) fn listener_text(listener: &Listener) -> String {
     let certificate = listener.certificate.as_ref().map(|arn| format!(" with {arn}")).unwrap_or_default();
     format!("{} to {}{certificate}", listener.port, listener.instance_port)
+}
+
+/// Names in a line.
+pub(crate) fn listed<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
+    let names: Vec<&str> = names.into_iter().map(String::as_str).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+/// Attributes of a classic load balancer that are not as brain sets them.
+pub(crate) fn attribute_differences(is: &LoadBalancer) -> Vec<String> {
+    let mut differences = Vec::new();
+    if !is.draining {
+        differences.push(difference("connection draining", "off", "on"));
+    } else if is.draining_seconds != DRAINING_SECONDS {
+        differences.push(difference("seconds of draining", is.draining_seconds, DRAINING_SECONDS));
+    }
+    if !is.cross_zone {
+        differences.push(difference("cross-zone balancing", "off", "on"));
+    }
+    differences
 }
 
 pub(crate) fn launch_text(launch: &Launch) -> String {

@@ -17,6 +17,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 mod act;
 mod application;
+mod balancer;
 mod chance;
 mod pace;
 mod ports;

@@ -1,17 +1,15 @@
 //! Classic load balancers.
 
-use super::{Aws, collect_tags, port};
+use super::{Aws, collect_tags, count, port, signed};
 use crate::cloud::{
-    BalancerPort, CHECKS, ErrorKind, Listener, LoadBalancer, Result, TAG_PROJECT, Tags, health_check_text,
+    BalancerPort, CHECKS, DRAINING_SECONDS, ErrorKind, Listener, LoadBalancer, Result, TAG_PROJECT, Tags,
+    health_check_text,
 };
 use async_trait::async_trait;
 use aws_sdk_elasticloadbalancing::types::{
     ConnectionDraining, CrossZoneLoadBalancing, HealthCheck, Listener as AwsListener, LoadBalancerAttributes, Tag,
 };
 use std::{collections::BTreeSet, sync::PoisonError};
-
-/// Seconds that requests under way may take when an instance is taken out.
-const DRAINING_SECONDS: i32 = 30;
 
 #[async_trait]
 impl BalancerPort for Aws {
@@ -28,18 +26,20 @@ impl BalancerPort for Aws {
         let attributes = self.balancing.describe_load_balancer_attributes().load_balancer_name(name);
         let attributes = self.call("DescribeLoadBalancerAttributes", attributes.send()).await?;
         let attributes = attributes.load_balancer_attributes();
+        let draining = attributes.and_then(|attributes| attributes.connection_draining());
         let made = found.created_time().map(|at| at.to_string()).unwrap_or_default();
         let tags = self.balancer_tags(name, made).await?;
         let listeners = found.listener_descriptions().iter().filter_map(|described| described.listener());
         Ok(Some(LoadBalancer {
             listeners: listeners.map(listener_of).collect(),
             health_check: found.health_check().map(told).unwrap_or_default(),
-            draining: attributes
-                .and_then(|attributes| attributes.connection_draining())
-                .is_some_and(|draining| draining.enabled()),
+            draining: draining.is_some_and(|draining| draining.enabled()),
+            draining_seconds: count(draining.and_then(|draining| draining.timeout()).unwrap_or_default()),
             cross_zone: attributes
                 .and_then(|attributes| attributes.cross_zone_load_balancing())
                 .is_some_and(|cross_zone| cross_zone.enabled()),
+            security_groups: found.security_groups().iter().cloned().collect(),
+            subnets: found.subnets().iter().cloned().collect(),
             tags,
         }))
     }
@@ -67,6 +67,29 @@ impl BalancerPort for Aws {
         self.call("CreateLoadBalancerListeners", request.send()).await.map(drop)
     }
 
+    async fn delete_listeners(&self, name: &str, ports: &BTreeSet<u16>) -> Result<()> {
+        let request = self.balancing.delete_load_balancer_listeners().load_balancer_name(name);
+        let request = request.set_load_balancer_ports(Some(ports.iter().map(|port| i32::from(*port)).collect()));
+        self.call("DeleteLoadBalancerListeners", request.send()).await.map(drop)
+    }
+
+    async fn set_balancer_group(&self, name: &str, group: &str) -> Result<()> {
+        let request = self.balancing.apply_security_groups_to_load_balancer().load_balancer_name(name);
+        self.call("ApplySecurityGroupsToLoadBalancer", request.security_groups(group).send()).await.map(drop)
+    }
+
+    async fn attach_subnets(&self, name: &str, subnets: &[String]) -> Result<()> {
+        let request = self.balancing.attach_load_balancer_to_subnets().load_balancer_name(name);
+        let request = request.set_subnets(Some(subnets.to_vec()));
+        self.call("AttachLoadBalancerToSubnets", request.send()).await.map(drop)
+    }
+
+    async fn detach_subnets(&self, name: &str, subnets: &[String]) -> Result<()> {
+        let request = self.balancing.detach_load_balancer_from_subnets().load_balancer_name(name);
+        let request = request.set_subnets(Some(subnets.to_vec()));
+        self.call("DetachLoadBalancerFromSubnets", request.send()).await.map(drop)
+    }
+
     async fn set_health_check(&self, name: &str, target: &str) -> Result<()> {
         let [every, within, well, ill] = CHECKS;
         let check = HealthCheck::builder()
@@ -82,7 +105,7 @@ impl BalancerPort for Aws {
     }
 
     async fn set_attributes(&self, name: &str) -> Result<()> {
-        let draining = ConnectionDraining::builder().enabled(true).timeout(DRAINING_SECONDS).build();
+        let draining = ConnectionDraining::builder().enabled(true).timeout(signed(DRAINING_SECONDS)).build();
         let attributes = LoadBalancerAttributes::builder()
             .cross_zone_load_balancing(CrossZoneLoadBalancing::builder().enabled(true).build())
             .connection_draining(draining)

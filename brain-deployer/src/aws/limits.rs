@@ -75,6 +75,12 @@ impl Class {
             | "DescribeRules" => Self::BalancerLook,
             "CreateLoadBalancer" => Self::BalancerCreate,
             "CreateLoadBalancerListeners"
+            | "DeleteLoadBalancerListeners"
+            | "ApplySecurityGroupsToLoadBalancer"
+            | "AttachLoadBalancerToSubnets"
+            | "DetachLoadBalancerFromSubnets"
+            | "SetSecurityGroups"
+            | "SetSubnets"
             | "ConfigureHealthCheck"
             | "ModifyLoadBalancerAttributes"
             | "AddTags"
@@ -83,6 +89,7 @@ impl Class {
             | "ModifyTargetGroupAttributes"
             | "CreateListener"
             | "ModifyListener"
+            | "DeleteListener"
             | "CreateRule"
             | "ModifyRule" => Self::BalancerChange,
             "DescribeVpcs"

@@ -13,7 +13,14 @@ pub struct LoadBalancer {
     /// In the words of [`health_check_text`].
     pub health_check: String,
     pub draining: bool,
+    /// Seconds that requests under way may take when an instance is taken out.
+    #[serde(default = "draining_seconds")]
+    pub draining_seconds: u32,
     pub cross_zone: bool,
+    #[serde(default)]
+    pub security_groups: BTreeSet<String>,
+    #[serde(default)]
+    pub subnets: BTreeSet<String>,
     pub tags: Tags,
 }
 
@@ -31,6 +38,13 @@ pub struct Listener {
 /// How brain has instances checked: seconds between two checks, seconds that one may take, and checks in a row until an
 /// instance counts as well, or as ill.
 pub const CHECKS: [i32; 4] = [10, 5, 2, 2];
+
+/// Seconds for which brain lets requests under way go on when an instance is taken out.
+pub const DRAINING_SECONDS: u32 = 30;
+
+fn draining_seconds() -> u32 {
+    DRAINING_SECONDS
+}
 
 /// A health check in words.
 #[must_use]
@@ -54,9 +68,17 @@ pub trait BalancerPort: Send + Sync {
     ) -> Result<()>;
     /// Adds a listener.
     async fn create_listener(&self, name: &str, listener: &Listener) -> Result<()>;
+    /// Removes the listeners on these ports.
+    async fn delete_listeners(&self, name: &str, ports: &BTreeSet<u16>) -> Result<()>;
+    /// Gives it that security group, and no other.
+    async fn set_balancer_group(&self, name: &str, group: &str) -> Result<()>;
+    /// Adds subnets.
+    async fn attach_subnets(&self, name: &str, subnets: &[String]) -> Result<()>;
+    /// Removes subnets.
+    async fn detach_subnets(&self, name: &str, subnets: &[String]) -> Result<()>;
     /// Sets the health check to a target, `HTTP:6041/path` or `TCP:6041`, by [`CHECKS`].
     async fn set_health_check(&self, name: &str, target: &str) -> Result<()>;
-    /// Switches connection draining and cross-zone balancing on.
+    /// Switches connection draining, for [`DRAINING_SECONDS`], and cross-zone balancing on.
     async fn set_attributes(&self, name: &str) -> Result<()>;
     /// Instances in service.
     async fn healthy_instances(&self, name: &str) -> Result<BTreeSet<String>>;

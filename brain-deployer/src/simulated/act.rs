@@ -3,10 +3,10 @@
 use super::world::ServiceState;
 use super::{error, world::World};
 use crate::cloud::{
-    CHECKS, ErrorKind, Forward, Group, HostStatus, Launch, LaunchSettings, LaunchTemplate, Listener, LoadBalancer,
-    NewGroup, NewService, NewTargets, Result, Rule, SecurityGroup, Service, ServiceStatus, Tagged, Tags, TargetCheck,
-    TaskDefinition, health_check_text,
+    ErrorKind, Forward, Group, HostStatus, Launch, LaunchSettings, LaunchTemplate, Listener, NewGroup, NewService,
+    NewTargets, Result, Rule, SecurityGroup, Service, ServiceStatus, Tagged, Tags, TargetCheck, TaskDefinition,
 };
+use std::collections::BTreeSet;
 
 /// A call that changes something; see the ports.
 #[derive(Debug, Clone)]
@@ -15,8 +15,12 @@ pub enum Act {
     CreateSecurityGroup { name: String, tags: Tags },
     Allow { group: String, rules: Vec<Rule> },
     Revoke { group: String, rules: Vec<Rule> },
-    CreateLoadBalancer { name: String, listener: Listener, tags: Tags },
+    CreateLoadBalancer { name: String, listener: Listener, subnets: Vec<String>, group: String, tags: Tags },
     CreateListener { name: String, listener: Listener },
+    DeleteListeners { name: String, ports: BTreeSet<u16> },
+    SetBalancerGroup { name: String, group: String },
+    AttachSubnets { name: String, subnets: Vec<String> },
+    DetachSubnets { name: String, subnets: Vec<String> },
     SetHealthCheck { name: String, target: String },
     SetAttributes { name: String },
     CreateLaunchTemplate { name: String, settings: LaunchSettings, tags: Tags },
@@ -62,6 +66,10 @@ impl Act {
             Self::Revoke { .. } => "RevokeSecurityGroupIngress",
             Self::CreateLoadBalancer { .. } => "CreateLoadBalancer",
             Self::CreateListener { .. } => "CreateLoadBalancerListeners",
+            Self::DeleteListeners { .. } => "DeleteLoadBalancerListeners",
+            Self::SetBalancerGroup { .. } => "ApplySecurityGroupsToLoadBalancer",
+            Self::AttachSubnets { .. } => "AttachLoadBalancerToSubnets",
+            Self::DetachSubnets { .. } => "DetachLoadBalancerFromSubnets",
             Self::SetHealthCheck { .. } => "ConfigureHealthCheck",
             Self::SetAttributes { .. } => "ModifyLoadBalancerAttributes",
             Self::CreateLaunchTemplate { .. } => "CreateLaunchTemplate",
@@ -114,6 +122,14 @@ impl Act {
             | Self::Terminate { .. }
             | Self::Replace { .. }
             | Self::SetDraining { .. } => self.apply_to_capacity(world, now_ms),
+            Self::CreateLoadBalancer { .. }
+            | Self::CreateListener { .. }
+            | Self::DeleteListeners { .. }
+            | Self::SetBalancerGroup { .. }
+            | Self::AttachSubnets { .. }
+            | Self::DetachSubnets { .. }
+            | Self::SetHealthCheck { .. }
+            | Self::SetAttributes { .. } => self.apply_to_balancer(world),
             Self::CreateApplication { .. }
             | Self::CreateTargets(_)
             | Self::SetTargetCheck { .. }
@@ -139,31 +155,6 @@ impl Act {
             }
             Self::Revoke { group, rules } => {
                 world.security_group(&group)?.rules.retain(|rule| !rules.contains(rule));
-                Ok(())
-            }
-            Self::CreateLoadBalancer { name, listener, tags } => {
-                let balancer = LoadBalancer {
-                    listeners: [listener].into(),
-                    health_check: String::new(),
-                    draining: false,
-                    cross_zone: false,
-                    tags,
-                };
-                new(world.balancers.insert(name, balancer), "DuplicateLoadBalancerName")
-            }
-            Self::CreateListener { name, listener } => {
-                let balancer = world.balancers.get_mut(&name).ok_or("LoadBalancerNotFound")?;
-                balancer.listeners.insert(listener);
-                Ok(())
-            }
-            Self::SetHealthCheck { name, target } => {
-                let balancer = world.balancers.get_mut(&name).ok_or("LoadBalancerNotFound")?;
-                balancer.health_check = health_check_text(&target, CHECKS);
-                Ok(())
-            }
-            Self::SetAttributes { name } => {
-                let balancer = world.balancers.get_mut(&name).ok_or("LoadBalancerNotFound")?;
-                (balancer.draining, balancer.cross_zone) = (true, true);
                 Ok(())
             }
             Self::CreateLaunchTemplate { name, settings, tags } => {

@@ -1,15 +1,12 @@
 //! Application load balancers: they forward by weight to target groups, whose targets are the hosts of services' tasks.
 
-use super::{Act, Client, TaskStage, TaskState, Treatment, World, act::new};
+use super::{Act, Client, TaskStage, TaskState, Treatment, World, act::new, balancer::DEFAULT_DRAINING_SECONDS};
 use crate::cloud::{
     Application, ApplicationPort, Forward, Front, NewTargets, RequestRule, Result, TAG_PROJECT, Tags, TargetCheck,
     Targets,
 };
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// AWS's default.
-const DRAINING_SECONDS: u32 = 300;
 
 impl World {
     /// Whether a rule forwards to a group, as ECS asks of one that a service is to be in.
@@ -44,7 +41,7 @@ impl Act {
             }
             Self::CreateTargets(NewTargets { name, check, tags, .. }) => {
                 let arn = format!("tg/{name}");
-                let targets = Targets { arn, check, draining_seconds: DRAINING_SECONDS, tags };
+                let targets = Targets { arn, check, draining_seconds: DEFAULT_DRAINING_SECONDS, tags };
                 new(world.targets.insert(name, targets), "DuplicateTargetGroupName")
             }
             Self::SetTargetCheck { name, check } => {

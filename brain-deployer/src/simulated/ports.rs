@@ -2,9 +2,9 @@
 
 use super::{Act, Client, TaskStage, TaskState, Treatment, World, error};
 use crate::cloud::{
-    Alarm, BalancerPort, Cluster, ClusterCounts, ContainerPort, ErrorKind, Group, GroupPort, Host, InstancePort,
-    Launch, LaunchSettings, LaunchTemplate, Listener, LoadBalancer, Network, NetworkPort, NewGroup, NewService, Result,
-    Rule, SecurityGroup, Service, TagPort, Tagged, Tags, Task, TaskDefinition, WatchPort,
+    Alarm, Cluster, ClusterCounts, ContainerPort, ErrorKind, Group, GroupPort, Host, InstancePort, Launch,
+    LaunchSettings, LaunchTemplate, Network, NetworkPort, NewGroup, NewService, Result, Rule, SecurityGroup, Service,
+    TagPort, Tagged, Tags, Task, TaskDefinition, WatchPort,
 };
 use async_trait::async_trait;
 use brain_core::{
@@ -19,8 +19,11 @@ const CPU_UNITS: u32 = 2_048;
 
 #[async_trait]
 impl NetworkPort for Client {
-    async fn network(&self, _: Option<&str>, _: &[String]) -> Result<Result<Network, String>> {
-        let subnets = ZONES.iter().map(|zone| zone.replace("zone", "subnet")).collect();
+    async fn network(&self, _: Option<&str>, subnets: &[String]) -> Result<Result<Network, String>> {
+        let subnets = match subnets {
+            [] => ZONES.iter().map(|zone| zone.replace("zone", "subnet")).collect(),
+            named => named.to_vec(),
+        };
         let network = Network { vpc: "vpc-1".to_owned(), cidr: "10.0.0.0/16".to_owned(), subnets };
         self.look("DescribeVpcs", |_| Ok(network)).await
     }
@@ -69,45 +72,6 @@ impl InstancePort for Client {
             running.map(|(instance, host)| (instance.clone(), host.launched_ms)).collect()
         };
         self.look("DescribeInstances", running).await
-    }
-}
-
-#[async_trait]
-impl BalancerPort for Client {
-    async fn load_balancer(&self, name: &str) -> Result<Option<LoadBalancer>> {
-        self.look("DescribeLoadBalancers", |world| world.balancers.get(name).cloned()).await
-    }
-
-    async fn create_load_balancer(
-        &self,
-        name: &str,
-        listener: &Listener,
-        _: &[String],
-        _: &str,
-        tags: &Tags,
-    ) -> Result<()> {
-        let (name, listener, tags) = (name.to_owned(), listener.clone(), tags.clone());
-        self.act(Act::CreateLoadBalancer { name, listener, tags }).await
-    }
-
-    async fn create_listener(&self, name: &str, listener: &Listener) -> Result<()> {
-        self.act(Act::CreateListener { name: name.to_owned(), listener: listener.clone() }).await
-    }
-
-    async fn set_health_check(&self, name: &str, target: &str) -> Result<()> {
-        self.act(Act::SetHealthCheck { name: name.to_owned(), target: target.to_owned() }).await
-    }
-
-    async fn set_attributes(&self, name: &str) -> Result<()> {
-        self.act(Act::SetAttributes { name: name.to_owned() }).await
-    }
-
-    async fn healthy_instances(&self, _: &str) -> Result<BTreeSet<String>> {
-        let healthy = |world: &World, treatment: &Treatment| {
-            let taken = |task: &&TaskState| task.healthy || treatment.credulous && task.stage == TaskStage::Running;
-            world.tasks.values().filter(taken).map(|task| task.instance.clone()).collect()
-        };
-        self.look_treated("DescribeInstanceHealth", healthy).await
     }
 }
 

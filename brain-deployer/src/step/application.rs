@@ -2,7 +2,9 @@
 
 use super::{Context, Observed, blocked, network::places, preflight, resource::Resource, wait};
 use crate::{
-    cloud::{Behind, Forward, Front, NewTargets, RequestRule, Result, TAG_PROJECT, Tagged, TargetCheck},
+    cloud::{
+        Behind, DRAINING_SECONDS, Forward, Front, NewTargets, RequestRule, Result, TAG_PROJECT, Tagged, TargetCheck,
+    },
     difference::difference,
 };
 use brain_core::{
@@ -11,8 +13,6 @@ use brain_core::{
     traffic::{TargetGroup, Weights},
 };
 
-/// Seconds that requests under way may take when a target is taken out.
-const DRAINING_SECONDS: u32 = 30;
 /// The last place of a rule (an AWS limit). Brain's takes every request, so those of others come before it.
 const LAST_PLACE: u32 = 50_000;
 /// Zones that an application load balancer needs (an AWS limit).

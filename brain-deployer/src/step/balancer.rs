@@ -2,11 +2,13 @@
 
 use super::{Context, Observed, blocked, network::places, resource::Resource};
 use crate::{
-    cloud::{CHECKS, Listener, Result, Tagged, health_check_text},
-    difference::{difference, listener_text},
+    cloud::{CHECKS, Listener, LoadBalancer, Result, Tagged, health_check_text},
+    difference::{attribute_differences, difference, listed, listener_text, unknown},
 };
+use std::collections::BTreeSet;
 
-/// The classic load balancer: listener, health check, connection draining, cross-zone.
+/// The classic load balancer: listener, health check, connection draining, cross-zone, security group, and the subnets that the
+/// target names.
 pub(super) async fn load_balancer(context: &Context) -> Result<Observed> {
     let target = context.target();
     let name = &context.names.load_balancer;
@@ -29,20 +31,51 @@ pub(super) async fn load_balancer(context: &Context) -> Result<Observed> {
     if let Some(claim) = resource.claim(&found.tags, Tagged::LoadBalancer { name: name.clone() }, context.tags()) {
         return Ok(claim);
     }
-    if !found.listeners.contains(&listener) {
-        if let Some(other) = found.listeners.iter().find(|other| other.port == listener.port) {
-            return Ok(blocked(format!(
-                "the load balancer {name} forwards port {} to {}, not to {}: remove that listener, or set target.listener_port",
-                other.port, other.instance_port, listener.instance_port
-            )));
-        }
-        if let Some(drift) = resource.mends([difference("listener", "none", listener_text(&listener))]) {
-            let add = |context: Context| async move {
-                context.cloud.create_listener(&context.names.load_balancer, &listener).await
-            };
-            return Ok(context.ready(format!("add a listener to load balancer {name}"), add).telling(drift));
-        }
+    let others: Vec<Listener> = found.listeners.iter().filter(|other| other.port != listener.port).cloned().collect();
+    if let Some(observed) = listens(context, &mut resource, &found, listener) {
+        return Ok(observed);
     }
+    if let Some(observed) = checks(context, &mut resource, &found) {
+        return Ok(observed);
+    }
+    if let Some(observed) = reached(context, &mut resource, &found).await? {
+        return Ok(observed);
+    }
+    if let Some(observed) = stands(context, &mut resource, &found).await? {
+        return Ok(observed);
+    }
+    if let Some(observed) = listens_besides(context, &mut resource, others) {
+        return Ok(observed);
+    }
+    Ok(resource.done())
+}
+
+/// What is to be done about a load balancer that lacks the listener; `None`: nothing, or it is told.
+fn listens(
+    context: &Context,
+    resource: &mut Resource<'_>,
+    found: &LoadBalancer,
+    listener: Listener,
+) -> Option<Observed> {
+    let name = &context.names.load_balancer;
+    if found.listeners.contains(&listener) {
+        return None;
+    }
+    if let Some(other) = found.listeners.iter().find(|other| other.port == listener.port) {
+        return Some(blocked(format!(
+            "the load balancer {name} forwards port {} to {}, not to {}: remove that listener, or set target.listener_port",
+            other.port, other.instance_port, listener.instance_port
+        )));
+    }
+    let drift = resource.mends([difference("listener", "none", listener_text(&listener))])?;
+    let add =
+        |context: Context| async move { context.cloud.create_listener(&context.names.load_balancer, &listener).await };
+    Some(context.ready(format!("add a listener to load balancer {name}"), add).telling(drift))
+}
+
+/// The same of health check and attributes.
+fn checks(context: &Context, resource: &mut Resource<'_>, found: &LoadBalancer) -> Option<Observed> {
+    let (name, target) = (&context.names.load_balancer, context.target());
     let check = match &target.health_check_path {
         Some(path) => format!("HTTP:{}{path}", target.host_port),
         None => format!("TCP:{}", target.host_port),
@@ -55,16 +88,89 @@ pub(super) async fn load_balancer(context: &Context) -> Result<Observed> {
         let set = |context: Context| async move {
             context.cloud.set_health_check(&context.names.load_balancer, &check).await
         };
-        return Ok(context.ready(what, set).telling(drift));
+        return Some(context.ready(what, set).telling(drift));
     }
-    let attributes = [("connection draining", found.draining), ("cross-zone balancing", found.cross_zone)];
-    let off = attributes.iter().filter(|(_, on)| !on).map(|(attribute, _)| difference(attribute, "off", "on"));
-    if (!found.draining || !found.cross_zone)
-        && let Some(drift) = resource.mends(off)
-    {
-        let what = format!("switch draining and cross-zone of {name} on");
-        let set = |context: Context| async move { context.cloud.set_attributes(&context.names.load_balancer).await };
-        return Ok(context.ready(what, set).telling(drift));
+    let differences = attribute_differences(found);
+    if differences.is_empty() {
+        return None;
     }
-    Ok(resource.done())
+    let drift = resource.mends(differences)?;
+    let what = format!("set draining and cross-zone of {name}");
+    let set = |context: Context| async move { context.cloud.set_attributes(&context.names.load_balancer).await };
+    Some(context.ready(what, set).telling(drift))
 }
+
+/// The same of its security groups, which say who reaches it.
+async fn reached(context: &Context, resource: &mut Resource<'_>, found: &LoadBalancer) -> Result<Option<Observed>> {
+    let group = match places(context).await? {
+        Ok((_, group)) => group,
+        Err(observed) => return Ok(Some(observed)),
+    };
+    if found.security_groups.iter().eq([&group]) {
+        return Ok(None);
+    }
+    let Some(drift) = resource.mends([difference("security groups", listed(&found.security_groups), &group)]) else {
+        return Ok(None);
+    };
+    let what = format!("give {} the security group {group} alone", context.names.load_balancer);
+    let set =
+        |context: Context| async move { context.cloud.set_balancer_group(&context.names.load_balancer, &group).await };
+    Ok(Some(context.ready(what, set).telling(drift)))
+}
+
+/// The same of its subnets, where the target names some: the VPC's own may change without that.
+async fn stands(context: &Context, resource: &mut Resource<'_>, found: &LoadBalancer) -> Result<Option<Observed>> {
+    let wanted: BTreeSet<String> = context.target().subnet_ids.iter().cloned().collect();
+    if wanted.is_empty() || found.subnets == wanted {
+        return Ok(None);
+    }
+    let differs = difference("subnets", listed(&found.subnets), listed(&wanted));
+    let Some(drift) = resource.mends([differs]) else { return Ok(None) };
+    let zones = context.cloud.zones_of(&found.subnets.union(&wanted).cloned().collect::<Vec<_>>()).await?;
+    let name = &context.names.load_balancer;
+    let missing: Vec<&String> = wanted.difference(&found.subnets).collect();
+    let others: Vec<&String> = found.subnets.difference(&wanted).collect();
+    // It has one subnet of a zone at most, and never none (AWS limits).
+    let taken = |subnet: &String| found.subnets.iter().any(|other| zones.get(other) == zones.get(subnet));
+    let free: Vec<String> = missing.iter().filter(|subnet| !taken(subnet)).map(|subnet| (*subnet).clone()).collect();
+    if !free.is_empty() {
+        let what = format!("attach {name} to {}", listed(&free));
+        let attach =
+            |context: Context| async move { context.cloud.attach_subnets(&context.names.load_balancer, &free).await };
+        return Ok(Some(context.ready(what, attach).telling(drift)));
+    }
+    // All others at once where nothing is missing; else one after the other, since what is missing takes its place.
+    let go: Vec<String> = match missing.first() {
+        None => others.into_iter().cloned().collect(),
+        Some(first) => others.into_iter().filter(|other| zones.get(*other) == zones.get(*first)).cloned().collect(),
+    };
+    if go.is_empty() || go.len() == found.subnets.len() {
+        return Ok(Some(blocked(format!(
+            "the load balancer {name} cannot leave {} for {}, in the same zone: name subnets of other zones too in \
+             target.subnet_ids",
+            listed(&found.subnets),
+            listed(&wanted)
+        ))));
+    }
+    let what = format!("detach {name} from {}", listed(&go));
+    let detach =
+        |context: Context| async move { context.cloud.detach_subnets(&context.names.load_balancer, &go).await };
+    Ok(Some(context.ready(what, detach).telling(drift)))
+}
+
+/// The same of listeners that somebody has added.
+fn listens_besides(context: &Context, resource: &mut Resource<'_>, others: Vec<Listener>) -> Option<Observed> {
+    if others.is_empty() {
+        return None;
+    }
+    let told = others.iter().map(|other| unknown(format_args!("listener {}", listener_text(other))));
+    let drift = resource.removes(told)?;
+    let ports: BTreeSet<u16> = others.iter().map(|other| other.port).collect();
+    let what = format!("remove {} listeners of {}", ports.len(), context.names.load_balancer);
+    let delete =
+        |context: Context| async move { context.cloud.delete_listeners(&context.names.load_balancer, &ports).await };
+    Some(context.ready(what, delete).telling(drift))
+}
+
+#[cfg(test)]
+mod tests;

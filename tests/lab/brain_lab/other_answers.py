@@ -3,7 +3,7 @@
 from moto.autoscaling.exceptions import AutoscalingClientError, ValidationError
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.cloudwatch.models import Dimension
-from moto.core.responses import ActionResult
+from moto.core.responses import ActionResult, EmptyResult
 from moto.elb.exceptions import DuplicateLoadBalancerName
 from moto.elb.models import FakeListener
 from moto.elb.responses import ELBResponse
@@ -42,6 +42,13 @@ def patch_elb(cloud: Cloud) -> None:
         keep_instance_protocols(self)
         return result
 
+    def delete_load_balancer_listeners(self):
+        # moto keeps a listener once for every other port that is asked for.
+        gone = {int(port) for port in self._get_param("LoadBalancerPorts", [])}
+        balancer = cloud.elb.describe_load_balancers([self._get_param("LoadBalancerName")])[0]
+        balancer.listeners = [x for x in balancer.listeners if int(x.load_balancer_port) not in gone]
+        return EmptyResult()
+
     def keep_instance_protocols(self):
         # moto says that the instance's protocol is the listener's; a 443 that ends TLS speaks HTTP behind it.
         asked = {int(a["LoadBalancerPort"]): a for a in self._get_param("Listeners", [])}
@@ -66,6 +73,7 @@ def patch_elb(cloud: Cloud) -> None:
     ELBResponse.describe_instance_health = describe_instance_health
     ELBResponse.create_load_balancer = create_load_balancer
     ELBResponse.create_load_balancer_listeners = create_load_balancer_listeners
+    ELBResponse.delete_load_balancer_listeners = delete_load_balancer_listeners
     FakeListener.instance_protocol = property(lambda self: getattr(self, "lab_instance_protocol", self.protocol))
     ELBResponse.register_instances_with_load_balancer = register_instances_with_load_balancer
     ELBResponse.deregister_instances_from_load_balancer = deregister_instances_from_load_balancer

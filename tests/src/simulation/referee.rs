@@ -192,9 +192,11 @@ impl Referee {
     /// on record before.
     fn check_set_up(&self, act: &Act, world: &World) {
         let (changes, name) = match act {
-            Act::CreateListener { name, .. } | Act::SetHealthCheck { name, .. } | Act::SetAttributes { name } => {
-                (true, format!("load balancer {name}"))
-            }
+            Act::CreateListener { name, .. }
+            | Act::SetHealthCheck { name, .. }
+            | Act::SetAttributes { name }
+            | Act::SetBalancerGroup { name, .. }
+            | Act::DeleteListeners { name, .. } => (true, format!("load balancer {name}")),
             Act::SuspendRebalancing { name } | Act::AttachLoadBalancer { name, .. } | Act::SetGroupMax { name, .. } => {
                 (true, format!("auto-scaling group {name}"))
             }

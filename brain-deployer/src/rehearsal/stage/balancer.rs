@@ -2,8 +2,8 @@
 
 use super::Stage;
 use crate::{
-    cloud::{BalancerPort, CHECKS, Listener, LoadBalancer, Result, Tags, health_check_text},
-    difference::{difference, listener_text},
+    cloud::{BalancerPort, CHECKS, DRAINING_SECONDS, Listener, LoadBalancer, Result, Tags, health_check_text},
+    difference::{attribute_differences, difference, listed, listener_text, unknown},
 };
 use async_trait::async_trait;
 use std::collections::BTreeSet;
@@ -38,7 +38,10 @@ impl BalancerPort for Stage {
             listeners: [listener.clone()].into(),
             health_check: "AWS's default".to_owned(),
             draining: false,
+            draining_seconds: 0,
             cross_zone: false,
+            security_groups: [group.to_owned()].into(),
+            subnets: subnets.iter().cloned().collect(),
             tags: tags.clone(),
         });
         Ok(())
@@ -50,6 +53,47 @@ impl BalancerPort for Stage {
         made.note("CreateLoadBalancerListeners", name, differences);
         if let Some(balancer) = &mut made.load_balancer {
             balancer.listeners.insert(listener.clone());
+        }
+        Ok(())
+    }
+
+    async fn delete_listeners(&self, name: &str, ports: &BTreeSet<u16>) -> Result<()> {
+        let mut made = self.made();
+        let mut differences = Vec::new();
+        if let Some(balancer) = &mut made.load_balancer {
+            let goes = |listener: &&Listener| ports.contains(&listener.port);
+            let gone = balancer.listeners.iter().filter(goes);
+            differences.extend(gone.map(|listener| unknown(format_args!("listener {}", listener_text(listener)))));
+            balancer.listeners.retain(|listener| !ports.contains(&listener.port));
+        }
+        made.note("DeleteLoadBalancerListeners", name, differences);
+        Ok(())
+    }
+
+    async fn set_balancer_group(&self, name: &str, group: &str) -> Result<()> {
+        let mut made = self.made();
+        let is = made.load_balancer.as_ref().map(|balancer| listed(&balancer.security_groups)).unwrap_or_default();
+        made.note("ApplySecurityGroupsToLoadBalancer", name, vec![difference("security groups", is, group)]);
+        if let Some(balancer) = &mut made.load_balancer {
+            balancer.security_groups = [group.to_owned()].into();
+        }
+        Ok(())
+    }
+
+    async fn attach_subnets(&self, name: &str, subnets: &[String]) -> Result<()> {
+        let mut made = self.made();
+        made.note("AttachLoadBalancerToSubnets", name, vec![difference("subnets", "none", listed(subnets))]);
+        if let Some(balancer) = &mut made.load_balancer {
+            balancer.subnets.extend(subnets.iter().cloned());
+        }
+        Ok(())
+    }
+
+    async fn detach_subnets(&self, name: &str, subnets: &[String]) -> Result<()> {
+        let mut made = self.made();
+        made.note("DetachLoadBalancerFromSubnets", name, vec![difference("subnets", listed(subnets), "none")]);
+        if let Some(balancer) = &mut made.load_balancer {
+            balancer.subnets.retain(|subnet| !subnets.contains(subnet));
         }
         Ok(())
     }
@@ -69,13 +113,8 @@ impl BalancerPort for Stage {
         let mut made = self.made();
         let mut differences = Vec::new();
         if let Some(balancer) = &mut made.load_balancer {
-            for (field, on) in
-                [("connection draining", &mut balancer.draining), ("cross-zone balancing", &mut balancer.cross_zone)]
-            {
-                if !std::mem::replace(on, true) {
-                    differences.push(difference(field, "off", "on"));
-                }
-            }
+            differences = attribute_differences(balancer);
+            (balancer.draining, balancer.draining_seconds, balancer.cross_zone) = (true, DRAINING_SECONDS, true);
         }
         made.note("ModifyLoadBalancerAttributes", name, differences);
         Ok(())

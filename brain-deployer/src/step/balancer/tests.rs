@@ -1,0 +1,85 @@
+use super::*;
+use crate::step::{
+    network::security_group,
+    sample::{Sample, told},
+};
+use brain_core::drift::SetUp;
+use std::sync::Arc;
+
+async fn look(sample: &Sample) -> String {
+    told(load_balancer(&sample.context).await).await
+}
+
+/// A project whose load balancer is set up, in an account that somebody has changed.
+async fn changed(change: impl FnOnce(&mut LoadBalancer)) -> Sample {
+    let mut sample = Sample::new();
+    assert_eq!(told(security_group(&sample.context).await).await, "create security group user-ecs-sg");
+    let acts = [
+        "create load balancer user-ecs-lb",
+        "set the health check of user-ecs-lb to TCP:6041",
+        "set draining and cross-zone of user-ecs-lb",
+        "done",
+    ];
+    for act in acts {
+        assert_eq!(look(&sample).await, act);
+    }
+    sample.cloud.with(|world| change(world.balancers.get_mut("user-ecs-lb").unwrap()));
+    sample.context.set_up = SetUp::Check;
+    sample
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_brain_sets_is_compared_and_set_again_where_a_person_asks_for_that() {
+    let mut sample = changed(|balancer| {
+        balancer.draining_seconds = 300;
+        balancer.security_groups.insert("sg-of-others".into());
+    })
+    .await;
+    let said = "load balancer user-ecs-lb: seconds of draining: 300 → 30, load balancer user-ecs-lb: security groups: \
+                sg-of-others, sg-user-ecs-sg → sg-user-ecs-sg";
+    assert_eq!(look(&sample).await, said);
+    sample.context.set_up = SetUp::Repair;
+    assert_eq!(look(&sample).await, "set draining and cross-zone of user-ecs-lb");
+    assert_eq!(look(&sample).await, "give user-ecs-lb the security group sg-user-ecs-sg alone");
+    assert_eq!(look(&sample).await, "done");
+}
+
+#[tokio::test(start_paused = true)]
+async fn listeners_of_others_are_removed_only_where_a_person_asks_for_that() {
+    let mut sample = changed(|balancer| {
+        for port in [22, 8080] {
+            balancer.listeners.insert(Listener { port, instance_port: port, certificate: None });
+        }
+    })
+    .await;
+    let said = "load balancer user-ecs-lb: listener 22 to 22: not in the definition, load balancer user-ecs-lb: listener \
+                8080 to 8080: not in the definition";
+    for mode in [SetUp::Make, SetUp::Check] {
+        sample.context.set_up = mode;
+        assert_eq!(look(&sample).await, said, "{mode:?}");
+    }
+    sample.context.set_up = SetUp::Repair;
+    assert_eq!(look(&sample).await, "remove 2 listeners of user-ecs-lb");
+    assert_eq!(look(&sample).await, "done");
+}
+
+#[tokio::test(start_paused = true)]
+async fn subnets_are_compared_only_where_the_target_names_some_and_never_all_taken_away() {
+    let mut sample = changed(|_| {}).await;
+    assert_eq!(look(&sample).await, "done");
+    let name = |sample: &mut Sample, subnets: &[&str]| {
+        let subnets = subnets.iter().map(|subnet| (*subnet).to_owned()).collect();
+        Arc::make_mut(&mut sample.context.spec).target.subnet_ids = subnets;
+    };
+    name(&mut sample, &["subnet-2", "subnet-3"]);
+    let said = "load balancer user-ecs-lb: subnets: subnet-1, subnet-2 → subnet-2, subnet-3";
+    assert_eq!(look(&sample).await, said);
+    sample.context.set_up = SetUp::Repair;
+    assert_eq!(look(&sample).await, "attach user-ecs-lb to subnet-3");
+    assert_eq!(look(&sample).await, "detach user-ecs-lb from subnet-1");
+    assert_eq!(look(&sample).await, "done");
+    name(&mut sample, &["subnet-4"]);
+    assert_eq!(look(&sample).await, "attach user-ecs-lb to subnet-4");
+    assert_eq!(look(&sample).await, "detach user-ecs-lb from subnet-2, subnet-3");
+    assert_eq!(look(&sample).await, "done");
+}

@@ -1,7 +1,7 @@
 //! Differences in words: "field: is → will be".
 
-use crate::cloud::{DRAINING_SECONDS, Launch, LaunchSettings, Listener, LoadBalancer, Rule};
-use std::fmt::Display;
+use crate::cloud::{BY_EC2, DRAINING_SECONDS, Group, Launch, LaunchSettings, Listener, LoadBalancer, Rule};
+use std::{collections::BTreeSet, fmt::Display};
 
 /// A field that is one way and is to be another.
 pub(crate) fn difference(field: &str, is: impl Display, will_be: impl Display) -> String {
@@ -44,6 +44,22 @@ pub(crate) fn attribute_differences(is: &LoadBalancer) -> Vec<String> {
     }
     if !is.cross_zone {
         differences.push(difference("cross-zone balancing", "off", "on"));
+    }
+    differences
+}
+
+/// What of a group is not as brain sets it besides its size; of `subnets` where some are named.
+pub(crate) fn group_differences(is: &Group, subnets: &[String]) -> Vec<String> {
+    let mut differences = Vec::new();
+    if is.min > 0 {
+        differences.push(difference("minimum", is.min, 0));
+    }
+    if is.health_check != BY_EC2 {
+        differences.push(difference("health check", &is.health_check, BY_EC2));
+    }
+    let (has, wanted): (BTreeSet<&String>, BTreeSet<&String>) = (is.subnets.iter().collect(), subnets.iter().collect());
+    if !wanted.is_empty() && has != wanted {
+        differences.push(difference("subnets", listed(has), listed(wanted)));
     }
     differences
 }

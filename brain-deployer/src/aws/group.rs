@@ -1,7 +1,7 @@
 //! Launch templates and auto-scaling groups.
 
 use super::{Aws, collect_tags, count, signed};
-use crate::cloud::{Group, GroupPort, Launch, LaunchSettings, LaunchTemplate, NewGroup, Result, Tags};
+use crate::cloud::{BY_EC2, Group, GroupPort, Launch, LaunchSettings, LaunchTemplate, NewGroup, Result, Tags};
 use async_trait::async_trait;
 use aws_sdk_autoscaling::types::{AutoScalingGroup, LaunchTemplateSpecification, LifecycleState, Tag as GroupTag};
 use aws_sdk_ec2::types::{
@@ -68,6 +68,7 @@ impl GroupPort for Aws {
         let mut groups = answer.auto_scaling_groups().iter().filter(|group| group.status().is_none());
         Ok(groups.next().map(|group| Group {
             desired: count(group.desired_capacity().unwrap_or_default()),
+            min: count(group.min_size().unwrap_or_default()),
             max: count(group.max_size().unwrap_or_default()),
             instances: group
                 .instances()
@@ -90,6 +91,7 @@ impl GroupPort for Aws {
                 .map(ToOwned::to_owned)
                 .collect(),
             rebalances: !group.suspended_processes().iter().any(|process| process.process_name() == Some(REBALANCE)),
+            health_check: group.health_check_type().unwrap_or(BY_EC2).to_owned(),
             load_balancers: group.load_balancer_names().to_vec(),
             tags: collect_tags(group.tags().iter().map(|tag| (tag.key(), tag.value()))),
             launch: launch_of(group),
@@ -146,7 +148,7 @@ impl GroupPort for Aws {
             .max_size(signed(group.max))
             .vpc_zone_identifier(group.subnets.join(","))
             .set_load_balancer_names(group.load_balancer.clone().map(|name| vec![name]))
-            .health_check_type("EC2");
+            .health_check_type(BY_EC2);
         for (key, value) in &group.tags {
             let tag = GroupTag::builder()
                 .key(key)
@@ -168,6 +170,13 @@ impl GroupPort for Aws {
         let request = self.scaling.attach_load_balancers().auto_scaling_group_name(name);
         let request = request.load_balancer_names(balancer);
         self.call("AttachLoadBalancers", request.send()).await.map(drop)
+    }
+
+    async fn settle_group(&self, name: &str, subnets: &[String]) -> Result<()> {
+        let request = self.scaling.update_auto_scaling_group().auto_scaling_group_name(name);
+        let request = request.min_size(0).health_check_type(BY_EC2);
+        let request = request.set_vpc_zone_identifier((!subnets.is_empty()).then(|| subnets.join(",")));
+        self.call("UpdateAutoScalingGroup", request.send()).await.map(drop)
     }
 
     async fn suspend_rebalancing(&self, name: &str) -> Result<()> {

@@ -33,6 +33,8 @@ pub struct LaunchTemplate {
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct Group {
     pub desired: u32,
+    #[serde(default)]
+    pub min: u32,
     pub max: u32,
     pub instances: Vec<String>,
     /// Those of them that are not in service: on their way in or out, or standing by.
@@ -40,6 +42,9 @@ pub struct Group {
     pub passing: BTreeSet<String>,
     pub subnets: Vec<String>,
     pub rebalances: bool,
+    /// By what its instances are found ill, as AWS names it.
+    #[serde(default = "by_ec2")]
+    pub health_check: String,
     /// Classic load balancers that its instances are registered with.
     #[serde(default)]
     pub load_balancers: Vec<String>,
@@ -48,6 +53,14 @@ pub struct Group {
     pub launch: Option<Launch>,
     /// Id of that template: another template of the same name is not the group's.
     pub template_id: Option<String>,
+}
+
+/// How brain has a group's instances checked: by EC2 alone. One without a task is not ill, and one whose task is ill is ECS's
+/// business.
+pub const BY_EC2: &str = "EC2";
+
+fn by_ec2() -> String {
+    BY_EC2.to_owned()
 }
 
 /// What instances are launched from, by name.
@@ -99,6 +112,8 @@ pub trait GroupPort: Send + Sync {
     async fn set_group_max(&self, name: &str, max: u32) -> Result<()>;
     /// Has the group register its instances with a classic load balancer, those too that are there already.
     async fn attach_load_balancer(&self, name: &str, balancer: &str) -> Result<()>;
+    /// Lets a group have no instance at the least, and has them checked [`BY_EC2`]; where subnets are given, it has these.
+    async fn settle_group(&self, name: &str, subnets: &[String]) -> Result<()>;
     /// Keeps the group from moving instances between zones, which would end live tasks.
     async fn suspend_rebalancing(&self, name: &str) -> Result<()>;
     /// Sets the number of instances.

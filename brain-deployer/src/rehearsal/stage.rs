@@ -3,10 +3,10 @@
 use super::Call;
 use crate::{
     cloud::{
-        Alarm, Cloud, Cluster, Group, GroupPort, Host, InstancePort, Launch, LaunchSettings, LaunchTemplate,
+        Alarm, BY_EC2, Cloud, Cluster, Group, GroupPort, Host, InstancePort, Launch, LaunchSettings, LaunchTemplate,
         LoadBalancer, NewGroup, Result, SecurityGroup, Service, TagPort, Tagged, Tags, TaskDefinition, WatchPort,
     },
-    difference::{difference, launch_text, settings_differences},
+    difference::{difference, group_differences, launch_text, settings_differences},
 };
 use async_trait::async_trait;
 use brain_core::{
@@ -192,11 +192,13 @@ impl GroupPort for Stage {
         let template_id = made.template.as_ref().map(|template| template.id.clone());
         made.group = Some(Group {
             desired,
+            min: 0,
             max,
             instances: Vec::new(),
             passing: BTreeSet::new(),
             subnets: subnets.clone(),
             rebalances: true,
+            health_check: BY_EC2.to_owned(),
             load_balancers: load_balancer.iter().cloned().collect(),
             tags,
             launch,
@@ -220,6 +222,19 @@ impl GroupPort for Stage {
         made.note("AttachLoadBalancers", name, vec![difference("load balancer", "none", balancer)]);
         if let Some(group) = &mut made.group {
             group.load_balancers.push(balancer.to_owned());
+        }
+        Ok(())
+    }
+
+    async fn settle_group(&self, name: &str, subnets: &[String]) -> Result<()> {
+        let mut made = self.made();
+        let differences = made.group.as_ref().map(|group| group_differences(group, subnets)).unwrap_or_default();
+        made.note("UpdateAutoScalingGroup", name, differences);
+        if let Some(group) = &mut made.group {
+            (group.min, group.health_check) = (0, BY_EC2.to_owned());
+            if !subnets.is_empty() {
+                group.subnets = subnets.to_vec();
+            }
         }
         Ok(())
     }

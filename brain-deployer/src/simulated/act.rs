@@ -3,8 +3,9 @@
 use super::world::ServiceState;
 use super::{error, world::World};
 use crate::cloud::{
-    ErrorKind, Forward, Group, HostStatus, Launch, LaunchSettings, LaunchTemplate, Listener, NewGroup, NewService,
-    NewTargets, Result, Rule, SecurityGroup, Service, ServiceStatus, Tagged, Tags, TargetCheck, TaskDefinition,
+    BY_EC2, ErrorKind, Forward, Group, HostStatus, Launch, LaunchSettings, LaunchTemplate, Listener, NewGroup,
+    NewService, NewTargets, Result, Rule, SecurityGroup, Service, ServiceStatus, Tagged, Tags, TargetCheck,
+    TaskDefinition,
 };
 use std::collections::BTreeSet;
 
@@ -30,6 +31,7 @@ pub enum Act {
     SetGroupLaunch { group: String, launch: Launch },
     CreateGroup(NewGroup),
     SetGroupMax { name: String, max: u32 },
+    SettleGroup { name: String, subnets: Vec<String> },
     AttachLoadBalancer { name: String, balancer: String },
     SuspendRebalancing { name: String },
     SetGroupDesired { name: String, desired: u32 },
@@ -77,7 +79,9 @@ impl Act {
             Self::SetDefaultVersion { .. } => "ModifyLaunchTemplate",
             Self::CreateLaunchConfiguration { .. } => "CreateLaunchConfiguration",
             Self::CreateGroup(_) => "CreateAutoScalingGroup",
-            Self::SetGroupMax { .. } | Self::SetGroupLaunch { .. } => "UpdateAutoScalingGroup",
+            Self::SetGroupMax { .. } | Self::SetGroupLaunch { .. } | Self::SettleGroup { .. } => {
+                "UpdateAutoScalingGroup"
+            }
             Self::AttachLoadBalancer { .. } => "AttachLoadBalancers",
             Self::SuspendRebalancing { .. } => "SuspendProcesses",
             Self::SetGroupDesired { .. } => "SetDesiredCapacity",
@@ -116,6 +120,7 @@ impl Act {
             Self::CreateGroup(_)
             | Self::SetGroupMax { .. }
             | Self::SetGroupLaunch { .. }
+            | Self::SettleGroup { .. }
             | Self::AttachLoadBalancer { .. }
             | Self::SuspendRebalancing { .. }
             | Self::SetGroupDesired { .. }
@@ -203,11 +208,13 @@ impl Act {
                 let NewGroup { name, desired, max, tags, launch, subnets, load_balancer } = group;
                 let group = Group {
                     desired,
+                    min: 0,
                     max,
                     instances: Vec::new(),
                     passing: [].into(),
                     subnets,
                     rebalances: true,
+                    health_check: BY_EC2.to_owned(),
                     load_balancers: load_balancer.into_iter().collect(),
                     tags,
                     launch: Some(launch),
@@ -223,6 +230,14 @@ impl Act {
                 let template_id = world.template_id();
                 let group = world.groups.get_mut(&group).ok_or("ValidationError")?;
                 (group.launch, group.template_id) = (Some(launch), template_id);
+                Ok(())
+            }
+            Self::SettleGroup { name, subnets } => {
+                let group = world.groups.get_mut(&name).ok_or("ValidationError")?;
+                (group.min, group.health_check) = (0, BY_EC2.to_owned());
+                if !subnets.is_empty() {
+                    group.subnets = subnets;
+                }
                 Ok(())
             }
             Self::AttachLoadBalancer { name, balancer } => {

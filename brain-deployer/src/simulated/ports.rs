@@ -126,6 +126,10 @@ impl GroupPort for Client {
         self.act(Act::AttachLoadBalancer { name: name.to_owned(), balancer: balancer.to_owned() }).await
     }
 
+    async fn settle_group(&self, name: &str, subnets: &[String]) -> Result<()> {
+        self.act(Act::SettleGroup { name: name.to_owned(), subnets: subnets.to_vec() }).await
+    }
+
     async fn suspend_rebalancing(&self, name: &str) -> Result<()> {
         self.act(Act::SuspendRebalancing { name: name.to_owned() }).await
     }

@@ -4,7 +4,7 @@
 use super::{Context, Observed, blocked, network::places, preflight, resource::Resource, wait};
 use crate::{
     cloud::{Group, Launch, LaunchSettings, NewGroup, Result, Tagged},
-    difference::{difference, launch_text, settings_differences},
+    difference::{difference, group_differences, launch_text, settings_differences},
     user_data,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -245,12 +245,31 @@ pub(super) async fn auto_scaling_group(context: &Context, instances: u32, max_in
         };
         return Ok(context.ready(what, suspend).telling(drift));
     }
+    if let Some(observed) = settled(context, &mut resource, &group) {
+        return Ok(observed);
+    }
     if let Some(observed) = attached_to(context, &mut resource, &group) {
         return Ok(observed);
     }
     // How many instances there are is asked for next.
     context.looks.seen_group(began, group);
     Ok(resource.done())
+}
+
+/// What is to be done about a group with a minimum, other health checks, or other subnets than the target names; `None`: nothing,
+/// or it is told. It no longer moves instances between zones by then, so those that it has stay where they are.
+fn settled(context: &Context, resource: &mut Resource<'_>, group: &Group) -> Option<Observed> {
+    let subnets = &context.target().subnet_ids;
+    let differences = group_differences(group, subnets);
+    if differences.is_empty() {
+        return None;
+    }
+    let drift = resource.mends(differences)?;
+    let what = format!("set minimum, health check and subnets of {}", context.names.auto_scaling_group);
+    let settle = |context: Context| async move {
+        context.cloud.settle_group(&context.names.auto_scaling_group, &context.target().subnet_ids).await
+    };
+    Some(context.ready(what, settle).telling(drift))
 }
 
 /// What is to be done about a group whose instances do not come behind the classic load balancer; `None`: nothing, or it is
@@ -310,3 +329,6 @@ pub(super) async fn cluster(context: &Context) -> Result<Observed> {
     let claim = resource.claim(&found.tags, Tagged::Cluster { arn: found.arn }, context.tags());
     Ok(claim.unwrap_or_else(|| resource.done()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -106,6 +106,16 @@ def test_a_listener_keeps_its_protocol_on_either_side(project, lab):
     assert (listener["Protocol"], listener["InstanceProtocol"]) == ("HTTPS", "HTTP")
 
 
+def test_several_listeners_go_at_once_and_the_others_stay(project, lab):
+    web = project()
+    for port in (8081, 8082, 8083):
+        lab.elb.create_load_balancer_listeners(LoadBalancerName=web.balancer, Listeners=[
+            {"Protocol": "HTTP", "LoadBalancerPort": port, "InstancePort": port}])
+    lab.elb.delete_load_balancer_listeners(LoadBalancerName=web.balancer, LoadBalancerPorts=[8081, 8083])
+    described = lab.elb.describe_load_balancers(LoadBalancerNames=[web.balancer])["LoadBalancerDescriptions"][0]
+    assert [d["Listener"]["LoadBalancerPort"] for d in described["ListenerDescriptions"]] == [80, 8082]
+
+
 def test_a_launch_template_made_twice_with_one_token_is_one_template(project, lab):
     web = project()
     asked = {"LaunchTemplateName": f"{web.name}-again", "ClientToken": web.name, "LaunchTemplateData": {"InstanceType": "t3.small"}}

@@ -197,9 +197,10 @@ impl Referee {
             | Act::SetAttributes { name }
             | Act::SetBalancerGroup { name, .. }
             | Act::DeleteListeners { name, .. } => (true, format!("load balancer {name}")),
-            Act::SuspendRebalancing { name } | Act::AttachLoadBalancer { name, .. } | Act::SetGroupMax { name, .. } => {
-                (true, format!("auto-scaling group {name}"))
-            }
+            Act::SuspendRebalancing { name }
+            | Act::AttachLoadBalancer { name, .. }
+            | Act::SetGroupMax { name, .. }
+            | Act::SettleGroup { name, .. } => (true, format!("auto-scaling group {name}")),
             Act::CreateLoadBalancer { name, .. } => (false, format!("load balancer {name}")),
             _ => match weights::set_up(act, world) {
                 Some(set_up) => set_up,

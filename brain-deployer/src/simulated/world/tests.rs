@@ -23,11 +23,13 @@ fn serving() -> World {
     world.services.insert("user".into(), ServiceState { shown, cluster, client_token, deleted_ms: None });
     let group = Group {
         desired: 3,
+        min: 0,
         max: 6,
         instances: Vec::new(),
         passing: BTreeSet::new(),
         subnets: Vec::new(),
         rebalances: false,
+        health_check: "EC2".into(),
         load_balancers: Vec::new(),
         tags: Tags::new(),
         launch: None,

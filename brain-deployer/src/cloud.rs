@@ -23,7 +23,7 @@ mod network;
 mod tagging;
 
 pub use application::{Application, ApplicationPort, Forward, Front, NewTargets, RequestRule, TargetCheck, Targets};
-pub use balancer::{BalancerPort, CHECKS, DRAINING_SECONDS, Listener, LoadBalancer, health_check_text};
+pub use balancer::{BalancerPort, CHECKS, DRAINING_SECONDS, Listener, LoadBalancer, checks_text, health_check_text};
 pub use group::{BY_EC2, Group, GroupPort, Launch, LaunchSettings, LaunchTemplate, NewGroup};
 pub use instances::InstancePort;
 pub use network::{EVERY_PROTOCOL, Network, NetworkPort, Rule, SecurityGroup};

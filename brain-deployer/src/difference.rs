@@ -1,6 +1,9 @@
 //! Differences in words: "field: is → will be".
 
-use crate::cloud::{BY_EC2, DRAINING_SECONDS, Group, Launch, LaunchSettings, Listener, LoadBalancer, Rule};
+use crate::cloud::{
+    BY_EC2, CHECKS, DRAINING_SECONDS, Front, Group, Launch, LaunchSettings, Listener, LoadBalancer, Rule, TargetCheck,
+    Targets, checks_text,
+};
 use std::{collections::BTreeSet, fmt::Display};
 
 /// A field that is one way and is to be another.
@@ -26,6 +29,27 @@ pub(crate) fn unknown_rule(rule: &Rule) -> String {
 pub(crate) fn listener_text(listener: &Listener) -> String {
     let certificate = listener.certificate.as_ref().map(|arn| format!(" with {arn}")).unwrap_or_default();
     format!("{} to {}{certificate}", listener.port, listener.instance_port)
+}
+
+/// On what a listener of an application load balancer listens.
+pub(crate) fn listens_text(port: u16, certificate: Option<&str>) -> String {
+    certificate.map_or_else(|| port.to_string(), |arn| format!("{port} with {arn}"))
+}
+
+pub(crate) fn front_text(front: &Front) -> String {
+    format!("listener {}", listens_text(front.port, front.certificate.as_deref()))
+}
+
+/// What of a target group's health check is not as it is to be.
+pub(crate) fn target_check_differences(is: &Targets, check: &TargetCheck) -> Vec<String> {
+    let mut differences = Vec::new();
+    if is.check != *check {
+        differences.push(difference("health check", &is.check, check));
+    }
+    if is.checks != CHECKS {
+        differences.push(difference("health checks", checks_text(is.checks), checks_text(CHECKS)));
+    }
+    differences
 }
 
 /// Names in a line.

@@ -2,12 +2,12 @@
 
 use super::{Aws, collect_tags, count, port, signed};
 use crate::cloud::{
-    Application, ApplicationPort, CloudError, Forward, Front, NewTargets, RequestRule, Result, TAG_PROJECT, Tags,
-    TargetCheck, Targets,
+    Application, ApplicationPort, CHECKS, CloudError, Forward, Front, NewTargets, RequestRule, Result, TAG_PROJECT,
+    Tags, TargetCheck, Targets,
 };
 use async_trait::async_trait;
 use aws_sdk_elasticloadbalancingv2::types::{
-    Action, ActionTypeEnum, Certificate, FixedResponseActionConfig, ForwardActionConfig, Listener,
+    Action, ActionTypeEnum, Certificate, FixedResponseActionConfig, ForwardActionConfig, Listener, LoadBalancer,
     LoadBalancerTypeEnum, Matcher, PathPatternConditionConfig, ProtocolEnum, Rule, RuleCondition, Tag, TargetGroup,
     TargetGroupAttribute, TargetGroupTuple, TargetHealthStateEnum, TargetTypeEnum,
 };
@@ -16,11 +16,6 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// Seconds between two health checks, and for one; checks until a target counts as well, or as ill.
-const CHECK_INTERVAL: i32 = 10;
-const CHECK_TIMEOUT: i32 = 5;
-const CHECK_HEALTHY: i32 = 2;
-const CHECK_UNHEALTHY: i32 = 2;
 /// Name of the attribute with the seconds that a target drains.
 const DRAINING: &str = "deregistration_delay.timeout_seconds";
 /// What a listener answers to what no rule takes.
@@ -64,15 +59,32 @@ impl Arns {
 #[async_trait]
 impl ApplicationPort for Aws {
     async fn application(&self, name: &str) -> Result<Option<Application>> {
-        let Some(arn) = self.application_arn(name).await? else { return Ok(None) };
+        let Some(found) = self.describe_application(name).await? else { return Ok(None) };
+        let arn = found.load_balancer_arn().unwrap_or_default().to_owned();
         let tags = self.tags_of(std::slice::from_ref(&arn)).await?.remove(&arn).unwrap_or_default();
-        Ok(Some(Application { arn, tags }))
+        let subnets = found.availability_zones().iter().filter_map(|zone| zone.subnet_id().map(ToOwned::to_owned));
+        Ok(Some(Application {
+            arn,
+            security_groups: found.security_groups().iter().cloned().collect(),
+            subnets: subnets.collect(),
+            tags,
+        }))
     }
 
     async fn create_application(&self, name: &str, subnets: &[String], group: &str, tags: &Tags) -> Result<()> {
         let request = self.applications.create_load_balancer().name(name).security_groups(group);
         let request = request.r#type(LoadBalancerTypeEnum::Application).set_subnets(Some(subnets.to_vec()));
         self.call("CreateLoadBalancer", request.set_tags(Some(aws_tags(tags))).send()).await.map(drop)
+    }
+
+    async fn set_application_group(&self, arn: &str, group: &str) -> Result<()> {
+        let request = self.applications.set_security_groups().load_balancer_arn(arn).security_groups(group);
+        self.call("SetSecurityGroups", request.send()).await.map(drop)
+    }
+
+    async fn set_application_subnets(&self, arn: &str, subnets: &[String]) -> Result<()> {
+        let request = self.applications.set_subnets().load_balancer_arn(arn).set_subnets(Some(subnets.to_vec()));
+        self.call("SetSubnets", request.send()).await.map(drop)
     }
 
     async fn targets(&self, name: &str) -> Result<Option<Targets>> {
@@ -88,6 +100,13 @@ impl ApplicationPort for Aws {
                 path: group.health_check_path().unwrap_or_default().to_owned(),
                 codes: group.matcher().and_then(|matcher| matcher.http_code()).unwrap_or_default().to_owned(),
             },
+            checks: [
+                group.health_check_interval_seconds(),
+                group.health_check_timeout_seconds(),
+                group.healthy_threshold_count(),
+                group.unhealthy_threshold_count(),
+            ]
+            .map(Option::unwrap_or_default),
             draining_seconds: draining.and_then(|draining| draining.value()?.parse().ok()).unwrap_or_default(),
             tags,
         }))
@@ -95,6 +114,7 @@ impl ApplicationPort for Aws {
 
     async fn create_targets(&self, targets: &NewTargets) -> Result<()> {
         let NewTargets { name, vpc, port, check, tags } = targets;
+        let [every, within, well, ill] = CHECKS;
         let request = self.applications.create_target_group().name(name).vpc_id(vpc).port((*port).into());
         let request = request
             .protocol(ProtocolEnum::Http)
@@ -102,20 +122,25 @@ impl ApplicationPort for Aws {
             .health_check_protocol(ProtocolEnum::Http)
             .health_check_path(&check.path)
             .matcher(Matcher::builder().http_code(&check.codes).build())
-            .health_check_interval_seconds(CHECK_INTERVAL)
-            .health_check_timeout_seconds(CHECK_TIMEOUT)
-            .healthy_threshold_count(CHECK_HEALTHY)
-            .unhealthy_threshold_count(CHECK_UNHEALTHY)
+            .health_check_interval_seconds(every)
+            .health_check_timeout_seconds(within)
+            .healthy_threshold_count(well)
+            .unhealthy_threshold_count(ill)
             .set_tags(Some(aws_tags(tags)));
         self.call("CreateTargetGroup", request.send()).await.map(drop)
     }
 
     async fn set_target_check(&self, name: &str, check: &TargetCheck) -> Result<()> {
+        let [every, within, well, ill] = CHECKS;
         let request = self.applications.modify_target_group().target_group_arn(self.group_arn(name).await?);
         let request = request
             .health_check_protocol(ProtocolEnum::Http)
             .health_check_path(&check.path)
-            .matcher(Matcher::builder().http_code(&check.codes).build());
+            .matcher(Matcher::builder().http_code(&check.codes).build())
+            .health_check_interval_seconds(every)
+            .health_check_timeout_seconds(within)
+            .healthy_threshold_count(well)
+            .unhealthy_threshold_count(ill);
         self.call("ModifyTargetGroup", request.send()).await.map(drop)
     }
 
@@ -191,6 +216,12 @@ impl ApplicationPort for Aws {
         self.call("ModifyListener", request.send()).await.map(drop)
     }
 
+    async fn delete_front(&self, front: &str) -> Result<()> {
+        let request = self.applications.delete_listener().listener_arn(front);
+        // Where it is gone, somebody was faster.
+        self.absent(self.call("DeleteListener", request.send()).await).map(drop)
+    }
+
     async fn rules(&self, front: &str) -> Result<Vec<RequestRule>> {
         let mut found = Vec::new();
         let mut marker = None;
@@ -250,16 +281,20 @@ impl ApplicationPort for Aws {
 }
 
 impl Aws {
-    async fn application_arn(&self, name: &str) -> Result<Option<String>> {
+    async fn describe_application(&self, name: &str) -> Result<Option<LoadBalancer>> {
         let request = self.applications.describe_load_balancers().names(name);
         let answer = self.absent(self.call("DescribeLoadBalancers", request.send()).await)?;
-        let found = answer.as_ref().and_then(|answer| answer.load_balancers().first());
-        let arn = found.and_then(|found| found.load_balancer_arn().map(ToOwned::to_owned));
-        if let Some(arn) = &arn {
+        let found = answer.and_then(|answer| answer.load_balancers().first().cloned());
+        if let Some(arn) = found.as_ref().and_then(|found| found.load_balancer_arn()) {
             let mut balancers = self.arns.balancers.lock().unwrap_or_else(PoisonError::into_inner);
-            balancers.insert(name.to_owned(), arn.clone());
+            balancers.insert(name.to_owned(), arn.to_owned());
         }
-        Ok(arn)
+        Ok(found)
+    }
+
+    async fn application_arn(&self, name: &str) -> Result<Option<String>> {
+        let found = self.describe_application(name).await?;
+        Ok(found.and_then(|found| found.load_balancer_arn().map(ToOwned::to_owned)))
     }
 
     async fn describe_group(&self, name: &str) -> Result<Option<TargetGroup>> {

@@ -1,7 +1,7 @@
 //! The port to application load balancers: target groups, a listener ("front"), and one rule whose weights say which group
 //! gets how many of all requests.
 
-use super::{Result, Tags};
+use super::{CHECKS, Result, Tags};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -14,6 +14,10 @@ use std::{
 #[allow(missing_docs, reason = "named by the fields")]
 pub struct Application {
     pub arn: String,
+    #[serde(default)]
+    pub security_groups: BTreeSet<String>,
+    #[serde(default)]
+    pub subnets: BTreeSet<String>,
     pub tags: Tags,
 }
 
@@ -23,9 +27,16 @@ pub struct Application {
 pub struct Targets {
     pub arn: String,
     pub check: TargetCheck,
+    /// As [`CHECKS`] has it.
+    #[serde(default = "checks")]
+    pub checks: [i32; 4],
     /// Seconds that requests under way may take when a target is taken out.
     pub draining_seconds: u32,
     pub tags: Tags,
+}
+
+fn checks() -> [i32; 4] {
+    CHECKS
 }
 
 /// Health check of a target group, by HTTP at the port of each target.
@@ -93,11 +104,15 @@ pub trait ApplicationPort: Send + Sync {
     async fn application(&self, name: &str) -> Result<Option<Application>>;
     /// Makes one, in one subnet of each zone.
     async fn create_application(&self, name: &str, subnets: &[String], group: &str, tags: &Tags) -> Result<()>;
+    /// Gives one, by its ARN, that security group, and no other.
+    async fn set_application_group(&self, arn: &str, group: &str) -> Result<()>;
+    /// Moves one, by its ARN, to these subnets, of one zone each.
+    async fn set_application_subnets(&self, arn: &str, subnets: &[String]) -> Result<()>;
     /// The target group of that name.
     async fn targets(&self, name: &str) -> Result<Option<Targets>>;
     /// Makes one.
     async fn create_targets(&self, targets: &NewTargets) -> Result<()>;
-    /// Sets a group's health check.
+    /// Sets a group's health check, by [`CHECKS`].
     async fn set_target_check(&self, name: &str, check: &TargetCheck) -> Result<()>;
     /// Sets how long requests under way may take when a target is taken out.
     async fn set_target_draining(&self, name: &str, seconds: u32) -> Result<()>;
@@ -109,6 +124,8 @@ pub trait ApplicationPort: Send + Sync {
     async fn create_front(&self, balancer: &str, port: u16, certificate: Option<&str>, tags: &Tags) -> Result<()>;
     /// Sets port and certificate of a listener.
     async fn set_front(&self, front: &str, port: u16, certificate: Option<&str>) -> Result<()>;
+    /// Removes a listener, with its rules.
+    async fn delete_front(&self, front: &str) -> Result<()>;
     /// Rules of a listener.
     async fn rules(&self, front: &str) -> Result<Vec<RequestRule>>;
     /// The rule behind that load balancer which is tagged as the project's, as it is now.

@@ -48,8 +48,14 @@ fn draining_seconds() -> u32 {
 
 /// A health check in words.
 #[must_use]
-pub fn health_check_text(target: &str, [every, within, well, ill]: [i32; 4]) -> String {
-    format!("{target} every {every} s, answered within {within} s, well after {well}, ill after {ill}")
+pub fn health_check_text(target: &str, checks: [i32; 4]) -> String {
+    format!("{target} {}", checks_text(checks))
+}
+
+/// How often a health check is made, in words.
+#[must_use]
+pub fn checks_text([every, within, well, ill]: [i32; 4]) -> String {
+    format!("every {every} s, answered within {within} s, well after {well}, ill after {ill}")
 }
 
 /// Classic load balancers.

@@ -48,12 +48,15 @@ pub enum Act {
     SetHealthCheckGrace { service: String, seconds: u32 },
     Tag { resource: Tagged, tags: Tags },
     SetTargetGroup { service: String, group: String },
-    CreateApplication { name: String, tags: Tags },
+    CreateApplication { name: String, subnets: Vec<String>, group: String, tags: Tags },
+    SetApplicationGroup { arn: String, group: String },
+    SetApplicationSubnets { arn: String, subnets: Vec<String> },
     CreateTargets(NewTargets),
     SetTargetCheck { name: String, check: TargetCheck },
     SetTargetDraining { name: String, seconds: u32 },
     CreateFront { balancer: String, port: u16, certificate: Option<String>, tags: Tags },
     SetFront { front: String, port: u16, certificate: Option<String> },
+    DeleteFront { front: String },
     CreateRule { front: String, priority: u32, forward: Forward, tags: Tags },
     SetForward { rule: String, forward: Forward },
 }
@@ -97,11 +100,14 @@ impl Act {
             | Self::SetHealthCheckGrace { .. }
             | Self::SetTargetGroup { .. } => "UpdateService",
             Self::CreateApplication { .. } => "CreateLoadBalancer",
+            Self::SetApplicationGroup { .. } => "SetSecurityGroups",
+            Self::SetApplicationSubnets { .. } => "SetSubnets",
             Self::CreateTargets(_) => "CreateTargetGroup",
             Self::SetTargetCheck { .. } => "ModifyTargetGroup",
             Self::SetTargetDraining { .. } => "ModifyTargetGroupAttributes",
             Self::CreateFront { .. } => "CreateListener",
             Self::SetFront { .. } => "ModifyListener",
+            Self::DeleteFront { .. } => "DeleteListener",
             Self::CreateRule { .. } => "CreateRule",
             Self::SetForward { .. } => "ModifyRule",
             Self::Tag { resource, .. } => resource.call(),
@@ -141,6 +147,9 @@ impl Act {
             | Self::SetTargetDraining { .. }
             | Self::CreateFront { .. }
             | Self::SetFront { .. }
+            | Self::DeleteFront { .. }
+            | Self::SetApplicationGroup { .. }
+            | Self::SetApplicationSubnets { .. }
             | Self::CreateRule { .. }
             | Self::SetForward { .. } => self.apply_to_application(world),
             _ => self.apply_to_setup(world),

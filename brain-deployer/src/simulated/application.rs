@@ -2,8 +2,8 @@
 
 use super::{Act, Client, TaskStage, TaskState, Treatment, World, act::new, balancer::DEFAULT_DRAINING_SECONDS};
 use crate::cloud::{
-    Application, ApplicationPort, Forward, Front, NewTargets, RequestRule, Result, TAG_PROJECT, Tags, TargetCheck,
-    Targets,
+    Application, ApplicationPort, CHECKS, Forward, Front, NewTargets, RequestRule, Result, TAG_PROJECT, Tags,
+    TargetCheck, Targets,
 };
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +22,10 @@ impl World {
         inside.filter_map(|service| healthy.get(&service.shown.name)).sum()
     }
 
+    fn application(&mut self, arn: &str) -> Result<&mut Application, &'static str> {
+        self.applications.values_mut().find(|balancer| balancer.arn == arn).ok_or("LoadBalancerNotFound")
+    }
+
     pub(super) fn application_tags(&mut self, arn: &str) -> Option<&mut Tags> {
         let balancers = self.applications.values_mut().map(|balancer| (&balancer.arn, &mut balancer.tags));
         let targets = self.targets.values_mut().map(|targets| (&targets.arn, &mut targets.tags));
@@ -35,17 +39,27 @@ impl World {
 impl Act {
     pub(super) fn apply_to_application(&self, world: &mut World) -> Result<(), &'static str> {
         match self.clone() {
-            Self::CreateApplication { name, tags } => {
-                let balancer = Application { arn: format!("alb/{name}"), tags };
+            Self::CreateApplication { name, subnets, group, tags } => {
+                let (arn, subnets) = (format!("alb/{name}"), subnets.into_iter().collect());
+                let balancer = Application { arn, security_groups: [group].into(), subnets, tags };
                 new(world.applications.insert(name, balancer), "DuplicateLoadBalancerName")
+            }
+            Self::SetApplicationGroup { arn, group } => {
+                world.application(&arn)?.security_groups = [group].into();
+                Ok(())
+            }
+            Self::SetApplicationSubnets { arn, subnets } => {
+                world.application(&arn)?.subnets = subnets.into_iter().collect();
+                Ok(())
             }
             Self::CreateTargets(NewTargets { name, check, tags, .. }) => {
                 let arn = format!("tg/{name}");
-                let targets = Targets { arn, check, draining_seconds: DEFAULT_DRAINING_SECONDS, tags };
+                let targets = Targets { arn, check, checks: CHECKS, draining_seconds: DEFAULT_DRAINING_SECONDS, tags };
                 new(world.targets.insert(name, targets), "DuplicateTargetGroupName")
             }
             Self::SetTargetCheck { name, check } => {
-                world.targets.get_mut(&name).ok_or("TargetGroupNotFound")?.check = check;
+                let targets = world.targets.get_mut(&name).ok_or("TargetGroupNotFound")?;
+                (targets.check, targets.checks) = (check, CHECKS);
                 Ok(())
             }
             Self::SetTargetDraining { name, seconds } => {
@@ -61,6 +75,11 @@ impl Act {
             Self::SetFront { front, port, certificate } => {
                 let (_, front) = world.fronts.get_mut(&front).ok_or("ListenerNotFound")?;
                 (front.port, front.certificate) = (port, certificate);
+                Ok(())
+            }
+            Self::DeleteFront { front } => {
+                world.fronts.remove(&front);
+                world.rules.retain(|_, (owner, _)| *owner != front);
                 Ok(())
             }
             Self::CreateRule { front, priority, forward, tags } => {
@@ -85,8 +104,17 @@ impl ApplicationPort for Client {
         self.look("DescribeLoadBalancers", |world| world.applications.get(name).cloned()).await
     }
 
-    async fn create_application(&self, name: &str, _: &[String], _: &str, tags: &Tags) -> Result<()> {
-        self.act(Act::CreateApplication { name: name.to_owned(), tags: tags.clone() }).await
+    async fn create_application(&self, name: &str, subnets: &[String], group: &str, tags: &Tags) -> Result<()> {
+        let (name, subnets, group, tags) = (name.to_owned(), subnets.to_vec(), group.to_owned(), tags.clone());
+        self.act(Act::CreateApplication { name, subnets, group, tags }).await
+    }
+
+    async fn set_application_group(&self, arn: &str, group: &str) -> Result<()> {
+        self.act(Act::SetApplicationGroup { arn: arn.to_owned(), group: group.to_owned() }).await
+    }
+
+    async fn set_application_subnets(&self, arn: &str, subnets: &[String]) -> Result<()> {
+        self.act(Act::SetApplicationSubnets { arn: arn.to_owned(), subnets: subnets.to_vec() }).await
     }
 
     async fn targets(&self, name: &str) -> Result<Option<Targets>> {
@@ -133,6 +161,10 @@ impl ApplicationPort for Client {
     async fn set_front(&self, front: &str, port: u16, certificate: Option<&str>) -> Result<()> {
         let (front, certificate) = (front.to_owned(), certificate.map(ToOwned::to_owned));
         self.act(Act::SetFront { front, port, certificate }).await
+    }
+
+    async fn delete_front(&self, front: &str) -> Result<()> {
+        self.act(Act::DeleteFront { front: front.to_owned() }).await
     }
 
     async fn rules(&self, front: &str) -> Result<Vec<RequestRule>> {

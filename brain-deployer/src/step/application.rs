@@ -1,17 +1,25 @@
 //! Set-up of an application load balancer: the balancer, two target groups, a listener, and the one rule that is brain's.
 
-use super::{Context, Observed, blocked, network::places, preflight, resource::Resource, wait};
+use super::{
+    Context, Observed, blocked,
+    network::{guarded, places},
+    preflight,
+    resource::Resource,
+    wait,
+};
 use crate::{
     cloud::{
-        Behind, DRAINING_SECONDS, Forward, Front, NewTargets, RequestRule, Result, TAG_PROJECT, Tagged, TargetCheck,
+        Application, Behind, DRAINING_SECONDS, Forward, Front, NewTargets, RequestRule, Result, TAG_PROJECT, Tagged,
+        TargetCheck,
     },
-    difference::difference,
+    difference::{difference, front_text, listed, listens_text, target_check_differences, unknown},
 };
 use brain_core::{
     drift::{Drift, Remedy},
     names::TargetGroupNames,
     traffic::{TargetGroup, Weights},
 };
+use std::collections::BTreeSet;
 
 /// The last place of a rule (an AWS limit). Brain's takes every request, so those of others come before it.
 const LAST_PLACE: u32 = 50_000;
@@ -56,29 +64,32 @@ pub(crate) fn weights_of(rule: &RequestRule, groups: &TargetGroupNames) -> Optio
 /// The load balancer, its target groups and its listener.
 pub(super) async fn load_balancer(context: &Context) -> Result<Observed> {
     let name = &context.names.load_balancer;
-    let resource = Resource::new(context, "load balancer", name);
+    let mut resource = Resource::new(context, "load balancer", name);
     let Some(found) = context.cloud.application(name).await? else {
         let (subnets, group) = match places(context).await? {
             Ok(places) => places,
             Err(observed) => return Ok(observed),
         };
-        let subnets = match preflight::one_of_each_zone(context, &subnets).await? {
-            subnets if subnets.len() >= ZONES_MIN => subnets,
-            subnets => {
-                return Ok(blocked(format!(
-                    "an application load balancer needs subnets in {ZONES_MIN} zones, and there are some in {}: name \
-                     others in target.subnet_ids",
-                    subnets.len()
-                )));
-            }
-        };
+        let subnets = preflight::one_of_each_zone(context, &subnets).await?;
+        if let Some(observed) = too_few_zones(&subnets) {
+            return Ok(observed);
+        }
         return Ok(resource.make(|context| async move {
             let name = &context.names.load_balancer;
             context.cloud.create_application(name, &subnets, &group, &context.tags()).await
         }));
     };
-    if let Some(claim) = resource.claim(&found.tags, Tagged::Application { arn: found.arn }, context.tags()) {
+    let tagged = Tagged::Application { arn: found.arn.clone() };
+    if let Some(claim) = resource.claim(&found.tags, tagged, context.tags()) {
         return Ok(claim);
+    }
+    let arn = found.arn.clone();
+    let set = |context: Context, group: String| async move { context.cloud.set_application_group(&arn, &group).await };
+    if let Some(observed) = guarded(context, &mut resource, &found.security_groups, set).await? {
+        return Ok(observed);
+    }
+    if let Some(observed) = stands(context, &mut resource, &found).await? {
+        return Ok(observed);
     }
     let mut told = resource;
     for group in TargetGroup::BOTH {
@@ -93,6 +104,40 @@ pub(super) async fn load_balancer(context: &Context) -> Result<Observed> {
         told.absorb(resource);
     }
     listener(context, told).await
+}
+
+/// Why one cannot be in these subnets, of one zone each.
+fn too_few_zones(subnets: &[String]) -> Option<Observed> {
+    if subnets.len() >= ZONES_MIN {
+        return None;
+    }
+    Some(blocked(format!(
+        "an application load balancer needs subnets in {ZONES_MIN} zones, and there are some in {}: name others in \
+         target.subnet_ids",
+        subnets.len()
+    )))
+}
+
+/// What is to be done about other subnets than the target names; `None`: nothing, or it is told. Where it names none, those of the
+/// VPC may change without that.
+async fn stands(context: &Context, resource: &mut Resource<'_>, found: &Application) -> Result<Option<Observed>> {
+    let named = &context.target().subnet_ids;
+    let has = |subnets: &[String]| subnets.iter().cloned().collect::<BTreeSet<String>>() == found.subnets;
+    if named.is_empty() || has(named) {
+        return Ok(None);
+    }
+    let wanted = preflight::one_of_each_zone(context, named).await?;
+    if has(&wanted) {
+        return Ok(None);
+    }
+    let differs = difference("subnets", listed(&found.subnets), listed(&wanted));
+    let Some(drift) = resource.mends([differs]) else { return Ok(None) };
+    if let Some(observed) = too_few_zones(&wanted) {
+        return Ok(Some(observed));
+    }
+    let (what, arn) = (format!("move {} to {}", context.names.load_balancer, listed(&wanted)), found.arn.clone());
+    let set = |context: Context| async move { context.cloud.set_application_subnets(&arn, &wanted).await };
+    Ok(Some(context.ready(what, set).telling(drift)))
 }
 
 /// What is to be done about a target group; `None`: it is as it has to be, or what differs is told.
@@ -112,12 +157,14 @@ async fn target_group(context: &Context, resource: &mut Resource<'_>, name: &str
         let create = |context: Context| async move { context.cloud.create_targets(&new).await };
         return Ok(Some(resource.again().make(create)));
     };
-    if let Some(claim) = resource.claim(&found.tags, Tagged::Application { arn: found.arn }, context.tags()) {
+    let tagged = Tagged::Application { arn: found.arn.clone() };
+    if let Some(claim) = resource.claim(&found.tags, tagged, context.tags()) {
         return Ok(Some(claim));
     }
     let name = name.to_owned();
-    if found.check != check
-        && let Some(drift) = resource.mends([difference("health check", &found.check, &check)])
+    let differences = target_check_differences(&found, &check);
+    if !differences.is_empty()
+        && let Some(drift) = resource.mends(differences)
     {
         let what = format!("set the health check of {name} to {check}");
         let set = |context: Context| async move { context.cloud.set_target_check(&name, &check).await };
@@ -134,13 +181,14 @@ async fn target_group(context: &Context, resource: &mut Resource<'_>, name: &str
     Ok(None)
 }
 
-/// The listener that is the project's, or would be: by its tag, wherever it listens, or by its port.
-async fn front(context: &Context) -> Result<Option<Front>> {
+/// The listener that is the project's, or would be: by its tag, wherever it listens, or by its port; and all others.
+async fn fronts(context: &Context) -> Result<(Option<Front>, Vec<Front>)> {
     let mut fronts = context.cloud.fronts(&context.names.load_balancer).await?;
     let port = context.target().listener_port;
     let own = fronts.iter().position(|front| context.is_ours(&front.tags));
     let own = own.or_else(|| fronts.iter().position(|front| front.port == port));
-    Ok(own.map(|index| fronts.swap_remove(index)))
+    let own = own.map(|index| fronts.remove(index));
+    Ok((own, fronts))
 }
 
 async fn listener(context: &Context, told: Resource<'_>) -> Result<Observed> {
@@ -148,7 +196,8 @@ async fn listener(context: &Context, told: Resource<'_>) -> Result<Observed> {
     let (port, certificate) = (target.listener_port, target.certificate_arn.clone());
     let mut resource = Resource::new(context, "listener of", name);
     resource.absorb(told);
-    let Some(found) = front(context).await? else {
+    let (found, others) = fronts(context).await?;
+    let Some(found) = found else {
         return Ok(resource.make(move |context| async move {
             let name = &context.names.load_balancer;
             context.cloud.create_front(name, port, certificate.as_deref(), &context.tags()).await
@@ -158,11 +207,8 @@ async fn listener(context: &Context, told: Resource<'_>) -> Result<Observed> {
     if let Some(claim) = resource.claim(&found.tags, tagged, context.tags()) {
         return Ok(claim);
     }
-    let text = |port: u16, certificate: &Option<String>| match certificate {
-        Some(arn) => format!("{port} with {arn}"),
-        None => port.to_string(),
-    };
-    let (is, will_be) = (text(found.port, &found.certificate), text(port, &certificate));
+    let is = listens_text(found.port, found.certificate.as_deref());
+    let will_be = listens_text(port, certificate.as_deref());
     if is != will_be
         && let Some(drift) = resource.mends([difference("port", is, &will_be)])
     {
@@ -172,7 +218,30 @@ async fn listener(context: &Context, told: Resource<'_>) -> Result<Observed> {
         };
         return Ok(context.ready(what, set).telling(drift));
     }
+    let mut balancer = Resource::new(context, "load balancer", name);
+    if let Some(observed) = listens_besides(context, &mut balancer, others) {
+        return Ok(observed);
+    }
+    resource.absorb(balancer);
     Ok(resource.done())
+}
+
+/// What is to be done about listeners that somebody has added; `None`: nothing, or it is told. Those that are tagged as a
+/// project's are never taken away.
+fn listens_besides(context: &Context, resource: &mut Resource<'_>, others: Vec<Front>) -> Option<Observed> {
+    for other in others {
+        let told = unknown(front_text(&other));
+        if other.tags.contains_key(TAG_PROJECT) {
+            resource.leaves(told);
+            continue;
+        }
+        if let Some(drift) = resource.removes([told]) {
+            let what = format!("remove the {} of {}", front_text(&other), context.names.load_balancer);
+            let delete = |context: Context| async move { context.cloud.delete_front(&other.arn).await };
+            return Some(context.ready(what, delete).telling(drift));
+        }
+    }
+    None
 }
 
 /// To where a rule forwards that is no more as brain made it.
@@ -212,7 +281,7 @@ pub(super) async fn rule(context: &Context, group: TargetGroup, settled: bool) -
         Ok(groups) => groups,
         Err(why) => return Ok(blocked(why)),
     };
-    let Some(front) = front(context).await? else {
+    let (Some(front), _) = fronts(context).await? else {
         return Ok(wait(format!("the listener of {name} does not show yet")));
     };
     let rules = context.cloud.rules(&front.arn).await?;
@@ -263,3 +332,6 @@ pub(super) async fn rule(context: &Context, group: TargetGroup, settled: bool) -
     }
     Ok(resource.done())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,10 @@
 //! Set-up of a classic load balancer.
 
-use super::{Context, Observed, blocked, network::places, resource::Resource};
+use super::{
+    Context, Observed, blocked,
+    network::{guarded, places},
+    resource::Resource,
+};
 use crate::{
     cloud::{CHECKS, Listener, LoadBalancer, Result, Tagged, health_check_text},
     difference::{attribute_differences, difference, listed, listener_text, unknown},
@@ -38,7 +42,10 @@ pub(super) async fn load_balancer(context: &Context) -> Result<Observed> {
     if let Some(observed) = checks(context, &mut resource, &found) {
         return Ok(observed);
     }
-    if let Some(observed) = reached(context, &mut resource, &found).await? {
+    let set = |context: Context, group: String| async move {
+        context.cloud.set_balancer_group(&context.names.load_balancer, &group).await
+    };
+    if let Some(observed) = guarded(context, &mut resource, &found.security_groups, set).await? {
         return Ok(observed);
     }
     if let Some(observed) = stands(context, &mut resource, &found).await? {
@@ -98,24 +105,6 @@ fn checks(context: &Context, resource: &mut Resource<'_>, found: &LoadBalancer) 
     let what = format!("set draining and cross-zone of {name}");
     let set = |context: Context| async move { context.cloud.set_attributes(&context.names.load_balancer).await };
     Some(context.ready(what, set).telling(drift))
-}
-
-/// The same of its security groups, which say who reaches it.
-async fn reached(context: &Context, resource: &mut Resource<'_>, found: &LoadBalancer) -> Result<Option<Observed>> {
-    let group = match places(context).await? {
-        Ok((_, group)) => group,
-        Err(observed) => return Ok(Some(observed)),
-    };
-    if found.security_groups.iter().eq([&group]) {
-        return Ok(None);
-    }
-    let Some(drift) = resource.mends([difference("security groups", listed(&found.security_groups), &group)]) else {
-        return Ok(None);
-    };
-    let what = format!("give {} the security group {group} alone", context.names.load_balancer);
-    let set =
-        |context: Context| async move { context.cloud.set_balancer_group(&context.names.load_balancer, &group).await };
-    Ok(Some(context.ready(what, set).telling(drift)))
 }
 
 /// The same of its subnets, where the target names some: the VPC's own may change without that.

@@ -3,7 +3,7 @@
 use super::{Context, Observed, blocked, resource::Resource, wait};
 use crate::{
     cloud::{Network, Result, Rule, Tagged},
-    difference::{missing_rule, unknown_rule},
+    difference::{difference, listed, missing_rule, unknown_rule},
 };
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
@@ -82,6 +82,29 @@ pub(super) async fn places(context: &Context) -> Result<Result<(Vec<String>, Str
         Some(id) => Ok((network.subnets, id)),
         None => Err(wait(format!("security group {} does not show yet", context.names.security_group))),
     })
+}
+
+/// What is to be done about a load balancer that has other security groups than the project's alone: they say who reaches it.
+/// `None`: nothing, or it is told.
+pub(super) async fn guarded<F>(
+    context: &Context,
+    resource: &mut Resource<'_>,
+    has: &BTreeSet<String>,
+    set: impl FnOnce(Context, String) -> F + Send,
+) -> Result<Option<Observed>>
+where
+    F: Future<Output = Result<()>> + Send + 'static,
+{
+    let group = match places(context).await? {
+        Ok((_, group)) => group,
+        Err(observed) => return Ok(Some(observed)),
+    };
+    if has.iter().eq([&group]) {
+        return Ok(None);
+    }
+    let Some(drift) = resource.mends([difference("security groups", listed(has), &group)]) else { return Ok(None) };
+    let what = format!("give {} the security group {group} alone", context.names.load_balancer);
+    Ok(Some(context.ready(what, |context| set(context, group)).telling(drift)))
 }
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 use super::{NEW, Stage};
 use crate::{
     cloud::{
-        Application, ApplicationPort, Forward, Front, NewTargets, RequestRule, Result, Tags, TargetCheck, Targets,
+        Application, ApplicationPort, CHECKS, Forward, Front, NewTargets, RequestRule, Result, Tags, TargetCheck,
+        Targets,
     },
-    difference::difference,
+    difference::{difference, front_text, listed, listens_text, target_check_differences, unknown},
 };
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,10 +36,6 @@ fn forward_text(forward: &Forward) -> String {
     forward.iter().map(|(name, weight)| format!("{name} {weight}")).collect::<Vec<_>>().join(", ")
 }
 
-fn listens_text(port: u16, certificate: Option<&str>) -> String {
-    certificate.map_or_else(|| port.to_string(), |arn| format!("{port} with {arn}"))
-}
-
 /// An id of what is not made yet, told from others of its kind.
 fn new_id(what: &str) -> String {
     format!("{NEW} {what}")
@@ -63,7 +60,34 @@ impl ApplicationPort for Stage {
             difference("security group", "none", group),
         ];
         made.note("CreateLoadBalancer", name, differences);
-        made.application.balancer = Some(Application { arn: new_id(name), tags: tags.clone() });
+        made.application.balancer = Some(Application {
+            arn: new_id(name),
+            security_groups: [group.to_owned()].into(),
+            subnets: subnets.iter().cloned().collect(),
+            tags: tags.clone(),
+        });
+        Ok(())
+    }
+
+    async fn set_application_group(&self, arn: &str, group: &str) -> Result<()> {
+        let mut made = self.made();
+        let balancer = &mut made.application.balancer;
+        let is = balancer.as_ref().map(|balancer| listed(&balancer.security_groups)).unwrap_or_default();
+        if let Some(balancer) = balancer {
+            balancer.security_groups = [group.to_owned()].into();
+        }
+        made.note("SetSecurityGroups", arn, vec![difference("security groups", is, group)]);
+        Ok(())
+    }
+
+    async fn set_application_subnets(&self, arn: &str, subnets: &[String]) -> Result<()> {
+        let mut made = self.made();
+        let balancer = &mut made.application.balancer;
+        let is = balancer.as_ref().map(|balancer| listed(&balancer.subnets)).unwrap_or_default();
+        if let Some(balancer) = balancer {
+            balancer.subnets = subnets.iter().cloned().collect();
+        }
+        made.note("SetSubnets", arn, vec![difference("subnets", is, listed(subnets))]);
         Ok(())
     }
 
@@ -90,17 +114,18 @@ impl ApplicationPort for Stage {
         ];
         made.note("CreateTargetGroup", name, differences);
         let (arn, check, tags) = (new_id(name), check.clone(), tags.clone());
-        let new = Targets { arn, check, draining_seconds: DRAINING_SECONDS, tags };
+        let new = Targets { arn, check, checks: CHECKS, draining_seconds: DRAINING_SECONDS, tags };
         made.application.targets.insert(name.clone(), new);
         Ok(())
     }
 
     async fn set_target_check(&self, name: &str, check: &TargetCheck) -> Result<()> {
         let mut made = self.made();
-        let is = made.application.targets.get(name).map(|targets| targets.check.to_string()).unwrap_or_default();
-        made.note("ModifyTargetGroup", name, vec![difference("health check", is, check)]);
+        let is = made.application.targets.get(name);
+        let differences = is.map(|targets| target_check_differences(targets, check)).unwrap_or_default();
+        made.note("ModifyTargetGroup", name, differences);
         if let Some(targets) = made.application.targets.get_mut(name) {
-            targets.check = check.clone();
+            (targets.check, targets.checks) = (check.clone(), CHECKS);
         }
         Ok(())
     }
@@ -147,6 +172,16 @@ impl ApplicationPort for Stage {
         }
         made.application.fronts = Some(fronts);
         made.note("ModifyListener", front, vec![difference("port", is, listens_text(port, certificate))]);
+        Ok(())
+    }
+
+    async fn delete_front(&self, front: &str) -> Result<()> {
+        let mut made = self.made();
+        let mut fronts = made.application.fronts.take().unwrap_or_default();
+        let gone = fronts.iter().filter(|found| found.arn == front).map(|found| unknown(front_text(found))).collect();
+        fronts.retain(|found| found.arn != front);
+        made.application.fronts = Some(fronts);
+        made.note("DeleteListener", front, gone);
         Ok(())
     }
 

@@ -160,6 +160,44 @@ async fn other_health_checks_and_another_port_are_told_and_left_until_a_deployme
 }
 
 #[tokio::test]
+async fn what_somebody_has_opened_is_told_and_closed_only_by_a_deployment_that_is_asked_to() -> Result<()> {
+    let world = world_with(json!({})).await?;
+    let opened = "e = boto3.client('ec2'); \
+        w = e.create_security_group(GroupName='wide-open', Description='by hand', VpcId=b['VpcId'])['GroupId']; \
+        c.set_security_groups(LoadBalancerArn=b['LoadBalancerArn'], SecurityGroups=[w]); \
+        c.create_listener(LoadBalancerArn=b['LoadBalancerArn'], Protocol='HTTP', Port=8080, DefaultActions=[\
+            {'Type': 'fixed-response', 'FixedResponseConfig': {'StatusCode': '403'}}])";
+    somebody(&world, opened).await?;
+    let expected = [
+        "load balancer user-ecs-lb: security groups: sg-",
+        "load balancer user-ecs-lb: listener 8080: not in the definition",
+    ];
+    let alike = |lines: &[String], remedy: &str| {
+        let begins = |(line, expected): (&String, &&str)| line.starts_with(&format!("{remedy} {expected}"));
+        lines.len() == expected.len() && lines.iter().zip(&expected).all(begins)
+    };
+    let closing = ["SetSecurityGroups", "DeleteListener"];
+
+    world.lab.reset_record().await?;
+    let shift = world.begin_shift().await?;
+    let told = drift(&world.succeeded(&shift).await?);
+    ensure!(alike(&told, "told"), "{told:#?}");
+    let made = made_calls(&world).await?;
+    ensure!(closing.iter().all(|call| !made.contains_key(*call)), "{made:?}");
+
+    let plan = planned(&world, &json!({"image": "flowcommerce/user:0.0.4", "repairDrift": true})).await?;
+    let calls = planned_calls(&plan);
+    ensure!(closing.iter().all(|call| calls.get(*call) == Some(&1)), "{calls:?}");
+    world.lab.reset_record().await?;
+    let repair = world.deploy_allowing("flowcommerce/user:0.0.4", json!({"repairDrift": true})).await?;
+    let repaired = drift(&world.succeeded(&repair).await?);
+    ensure!(alike(&repaired, "repaired"), "{repaired:#?}");
+    let made = made_calls(&world).await?;
+    ensure!(closing.iter().all(|call| made.get(*call) == Some(&1)), "{made:?}");
+    shows(&world, &[("0.0.4", 100, 100)]).await
+}
+
+#[tokio::test]
 async fn a_load_balancer_that_is_not_brains_is_adopted_on_request_with_its_group_and_its_rule() -> Result<()> {
     let world = World::start().await?;
     world.create(behind_one(&world, json!({}))).await?;

@@ -3,6 +3,7 @@
 
 use anyhow::{Result, ensure};
 use brain_tests::{
+    planned::{made_calls, planned},
     wait::eventually,
     world::{World, drift, text},
 };
@@ -75,6 +76,78 @@ async fn drift_is_told_and_left_until_a_deployment_is_asked_to_repair_it() -> Re
         (1, 1)
     );
     assert_eq!(drift(&project(&world).await?), [""; 0]);
+    Ok(())
+}
+
+/// Somebody opens what was closed, and adds a listener, in the console.
+const OPENED: &str = "e = boto3.client('ec2'); l = boto3.client('elb'); \
+    g = [g for g in e.describe_security_groups()['SecurityGroups'] if g['GroupName'] == 'user-ecs-sg'][0]; \
+    e.authorize_security_group_ingress(GroupId=g['GroupId'], IpPermissions=[\
+        dict(IpProtocol='tcp', FromPort=22, ToPort=22, IpRanges=[dict(CidrIp='0.0.0.0/0', Description='for now')]), \
+        dict(IpProtocol='tcp', FromPort=22, ToPort=22, Ipv6Ranges=[dict(CidrIpv6='::/0')])]); \
+    w = e.create_security_group(GroupName='wide-open', Description='by hand', VpcId=g['VpcId'])['GroupId']; \
+    l.apply_security_groups_to_load_balancer(LoadBalancerName='user-ecs-lb', SecurityGroups=[g['GroupId'], w]); \
+    l.create_load_balancer_listeners(LoadBalancerName='user-ecs-lb', Listeners=[\
+        dict(Protocol='TCP', LoadBalancerPort=2222, InstancePort=22)]); \
+    l.modify_load_balancer_attributes(LoadBalancerName='user-ecs-lb', \
+        LoadBalancerAttributes=dict(ConnectionDraining=dict(Enabled=True, Timeout=300))); \
+    boto3.client('autoscaling').update_auto_scaling_group(AutoScalingGroupName='user-ecs-asg', HealthCheckType='ELB')";
+
+/// The calls that close it again, with the places of their steps in the plan.
+const CLOSING: [(&str, usize); 5] = [
+    ("RevokeSecurityGroupIngress", 1),
+    ("ModifyLoadBalancerAttributes", 2),
+    ("ApplySecurityGroupsToLoadBalancer", 2),
+    ("DeleteLoadBalancerListeners", 2),
+    ("UpdateAutoScalingGroup", 4),
+];
+
+#[tokio::test]
+async fn what_somebody_has_opened_is_told_and_closed_only_by_a_deployment_that_is_asked_to() -> Result<()> {
+    let world = World::start().await?;
+    world.first_deployment().await?;
+    let closed = world.lab.fingerprint().await?;
+    world.lab.boto3(OPENED).await?;
+    world.lab.reset_record().await?;
+    let shift = world.begin_shift().await?;
+    let told = drift(&world.succeeded(&shift).await?);
+    let expected = [
+        "security group user-ecs-sg: rule tcp 22 from 0.0.0.0/0: not in the definition",
+        "security group user-ecs-sg: rule tcp 22 from ::/0: not in the definition",
+        "load balancer user-ecs-lb: seconds of draining: 300 → 30",
+        "load balancer user-ecs-lb: security groups: sg-",
+        "load balancer user-ecs-lb: listener 2222 to 22: not in the definition",
+        "auto-scaling group user-ecs-asg: health check: ELB → EC2",
+    ];
+    let alike = |lines: &[String], remedy: &str| {
+        let begins = |(line, expected): (&String, &&str)| line.starts_with(&format!("{remedy} {expected}"));
+        lines.len() == expected.len() && lines.iter().zip(&expected).all(begins)
+    };
+    ensure!(alike(&told, "told"), "{told:#?}");
+    let made = made_calls(&world).await?;
+    ensure!(CLOSING.iter().all(|(call, _)| !made.contains_key(*call)), "{made:?}");
+
+    let plan = planned(&world, &json!({"image": "flowcommerce/user:0.0.4", "repairDrift": true})).await?;
+    for (call, step) in CLOSING {
+        let calls = plan["steps"][step]["calls"].as_array().cloned().unwrap_or_default();
+        let found = calls.iter().find(|found| found["call"] == call);
+        let differences = found.and_then(|found| found["differences"].as_array());
+        ensure!(differences.is_some_and(|differences| !differences.is_empty()), "{call}: {calls:?}");
+    }
+    ensure!(plan["steps"][1]["calls"][0]["differences"].as_array().map(Vec::len) == Some(2), "{}", plan["steps"][1]);
+
+    world.lab.reset_record().await?;
+    let repair = world.deploy_allowing("flowcommerce/user:0.0.4", json!({"repairDrift": true})).await?;
+    let repaired = drift(&world.succeeded(&repair).await?);
+    ensure!(alike(&repaired, "repaired"), "{repaired:#?}");
+    let made = made_calls(&world).await?;
+    ensure!(CLOSING.iter().all(|(call, _)| made.get(*call) == Some(&1)), "{made:?}");
+    let now = world.lab.fingerprint().await?;
+    for (kind, name) in [("security_groups", "user-ecs-sg"), ("elbs", "user-ecs-lb")] {
+        let field = if kind == "elbs" { "listeners" } else { "ingress" };
+        assert_eq!(now[kind][name][field], closed[kind][name][field]);
+    }
+    ensure!(drift(&project(&world).await?).is_empty(), "{}", project(&world).await?);
     Ok(())
 }
 

@@ -20,7 +20,7 @@ const CPU_UNITS: u32 = 2_048;
 #[async_trait]
 impl NetworkPort for Client {
     async fn network(&self, _: Option<&str>, subnets: &[String]) -> Result<Result<Network, String>> {
-        let subnets = match subnets {
+        let subnets: Vec<String> = match subnets {
             [] => ZONES.iter().map(|zone| zone.replace("zone", "subnet")).collect(),
             named => named.to_vec(),
         };

@@ -84,12 +84,6 @@ impl BalancerPort for Aws {
         self.call("AttachLoadBalancerToSubnets", request.send()).await.map(drop)
     }
 
-    async fn detach_subnets(&self, name: &str, subnets: &[String]) -> Result<()> {
-        let request = self.balancing.detach_load_balancer_from_subnets().load_balancer_name(name);
-        let request = request.set_subnets(Some(subnets.to_vec()));
-        self.call("DetachLoadBalancerFromSubnets", request.send()).await.map(drop)
-    }
-
     async fn set_health_check(&self, name: &str, target: &str) -> Result<()> {
         let [every, within, well, ill] = CHECKS;
         let check = HealthCheck::builder()

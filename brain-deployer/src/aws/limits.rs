@@ -78,7 +78,6 @@ impl Class {
             | "DeleteLoadBalancerListeners"
             | "ApplySecurityGroupsToLoadBalancer"
             | "AttachLoadBalancerToSubnets"
-            | "DetachLoadBalancerFromSubnets"
             | "SetSecurityGroups"
             | "SetSubnets"
             | "ConfigureHealthCheck"

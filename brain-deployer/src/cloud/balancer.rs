@@ -80,8 +80,6 @@ pub trait BalancerPort: Send + Sync {
     async fn set_balancer_group(&self, name: &str, group: &str) -> Result<()>;
     /// Adds subnets.
     async fn attach_subnets(&self, name: &str, subnets: &[String]) -> Result<()>;
-    /// Removes subnets.
-    async fn detach_subnets(&self, name: &str, subnets: &[String]) -> Result<()>;
     /// Sets the health check to a target, `HTTP:6041/path` or `TCP:6041`, by [`CHECKS`].
     async fn set_health_check(&self, name: &str, target: &str) -> Result<()>;
     /// Switches connection draining, for [`DRAINING_SECONDS`], and cross-zone balancing on.

@@ -21,7 +21,6 @@ pub enum Act {
     DeleteListeners { name: String, ports: BTreeSet<u16> },
     SetBalancerGroup { name: String, group: String },
     AttachSubnets { name: String, subnets: Vec<String> },
-    DetachSubnets { name: String, subnets: Vec<String> },
     SetHealthCheck { name: String, target: String },
     SetAttributes { name: String },
     CreateLaunchTemplate { name: String, settings: LaunchSettings, tags: Tags },
@@ -74,7 +73,6 @@ impl Act {
             Self::DeleteListeners { .. } => "DeleteLoadBalancerListeners",
             Self::SetBalancerGroup { .. } => "ApplySecurityGroupsToLoadBalancer",
             Self::AttachSubnets { .. } => "AttachLoadBalancerToSubnets",
-            Self::DetachSubnets { .. } => "DetachLoadBalancerFromSubnets",
             Self::SetHealthCheck { .. } => "ConfigureHealthCheck",
             Self::SetAttributes { .. } => "ModifyLoadBalancerAttributes",
             Self::CreateLaunchTemplate { .. } => "CreateLaunchTemplate",
@@ -138,7 +136,6 @@ impl Act {
             | Self::DeleteListeners { .. }
             | Self::SetBalancerGroup { .. }
             | Self::AttachSubnets { .. }
-            | Self::DetachSubnets { .. }
             | Self::SetHealthCheck { .. }
             | Self::SetAttributes { .. } => self.apply_to_balancer(world),
             Self::CreateApplication { .. }

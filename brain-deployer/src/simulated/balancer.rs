@@ -38,9 +38,6 @@ impl Act {
             }
             Self::SetBalancerGroup { name, group } => world.balancer(&name)?.security_groups = [group].into(),
             Self::AttachSubnets { name, subnets } => world.balancer(&name)?.subnets.extend(subnets),
-            Self::DetachSubnets { name, subnets } => {
-                world.balancer(&name)?.subnets.retain(|subnet| !subnets.contains(subnet));
-            }
             Self::SetHealthCheck { name, target } => {
                 world.balancer(&name)?.health_check = health_check_text(&target, CHECKS);
             }
@@ -87,10 +84,6 @@ impl BalancerPort for Client {
 
     async fn attach_subnets(&self, name: &str, subnets: &[String]) -> Result<()> {
         self.act(Act::AttachSubnets { name: name.to_owned(), subnets: subnets.to_vec() }).await
-    }
-
-    async fn detach_subnets(&self, name: &str, subnets: &[String]) -> Result<()> {
-        self.act(Act::DetachSubnets { name: name.to_owned(), subnets: subnets.to_vec() }).await
     }
 
     async fn set_health_check(&self, name: &str, target: &str) -> Result<()> {

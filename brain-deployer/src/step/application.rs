@@ -2,7 +2,7 @@
 
 use super::{
     Context, Observed, blocked,
-    network::{guarded, places},
+    network::{guarded, lacking_subnets, places},
     preflight,
     resource::Resource,
     wait,
@@ -19,7 +19,6 @@ use brain_core::{
     names::TargetGroupNames,
     traffic::{TargetGroup, Weights},
 };
-use std::collections::BTreeSet;
 
 /// The last place of a rule (an AWS limit). Brain's takes every request, so those of others come before it.
 const LAST_PLACE: u32 = 50_000;
@@ -118,25 +117,12 @@ fn too_few_zones(subnets: &[String]) -> Option<Observed> {
     )))
 }
 
-/// What is to be done about other subnets than the target names; `None`: nothing, or it is told. Where it names none, those of the
-/// VPC may change without that.
+/// What is to be done about subnets that it lacks; `None`: nothing, or it is told.
 async fn stands(context: &Context, resource: &mut Resource<'_>, found: &Application) -> Result<Option<Observed>> {
-    let named = &context.target().subnet_ids;
-    let has = |subnets: &[String]| subnets.iter().cloned().collect::<BTreeSet<String>>() == found.subnets;
-    if named.is_empty() || has(named) {
-        return Ok(None);
-    }
-    let wanted = preflight::one_of_each_zone(context, named).await?;
-    if has(&wanted) {
-        return Ok(None);
-    }
-    let differs = difference("subnets", listed(&found.subnets), listed(&wanted));
-    let Some(drift) = resource.mends([differs]) else { return Ok(None) };
-    if let Some(observed) = too_few_zones(&wanted) {
-        return Ok(Some(observed));
-    }
-    let (what, arn) = (format!("move {} to {}", context.names.load_balancer, listed(&wanted)), found.arn.clone());
-    let set = |context: Context| async move { context.cloud.set_application_subnets(&arn, &wanted).await };
+    let Some((lacking, drift)) = lacking_subnets(context, resource, &found.subnets).await? else { return Ok(None) };
+    let (what, arn) = (format!("attach {} to {}", context.names.load_balancer, listed(&lacking)), found.arn.clone());
+    let all: Vec<String> = found.subnets.iter().cloned().chain(lacking).collect();
+    let set = |context: Context| async move { context.cloud.set_application_subnets(&arn, &all).await };
     Ok(Some(context.ready(what, set).telling(drift)))
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Context, Observed, blocked,
-    network::{guarded, places},
+    network::{guarded, lacking_subnets, places},
     resource::Resource,
 };
 use crate::{
@@ -107,44 +107,13 @@ fn checks(context: &Context, resource: &mut Resource<'_>, found: &LoadBalancer) 
     Some(context.ready(what, set).telling(drift))
 }
 
-/// The same of its subnets, where the target names some: the VPC's own may change without that.
+/// The same of subnets that it lacks.
 async fn stands(context: &Context, resource: &mut Resource<'_>, found: &LoadBalancer) -> Result<Option<Observed>> {
-    let wanted: BTreeSet<String> = context.target().subnet_ids.iter().cloned().collect();
-    if wanted.is_empty() || found.subnets == wanted {
-        return Ok(None);
-    }
-    let differs = difference("subnets", listed(&found.subnets), listed(&wanted));
-    let Some(drift) = resource.mends([differs]) else { return Ok(None) };
-    let zones = context.cloud.zones_of(&found.subnets.union(&wanted).cloned().collect::<Vec<_>>()).await?;
-    let name = &context.names.load_balancer;
-    let missing: Vec<&String> = wanted.difference(&found.subnets).collect();
-    let others: Vec<&String> = found.subnets.difference(&wanted).collect();
-    // It has one subnet of a zone at most, and never none (AWS limits).
-    let taken = |subnet: &String| found.subnets.iter().any(|other| zones.get(other) == zones.get(subnet));
-    let free: Vec<String> = missing.iter().filter(|subnet| !taken(subnet)).map(|subnet| (*subnet).clone()).collect();
-    if !free.is_empty() {
-        let what = format!("attach {name} to {}", listed(&free));
-        let attach =
-            |context: Context| async move { context.cloud.attach_subnets(&context.names.load_balancer, &free).await };
-        return Ok(Some(context.ready(what, attach).telling(drift)));
-    }
-    // All others at once where nothing is missing; else one after the other, since what is missing takes its place.
-    let go: Vec<String> = match missing.first() {
-        None => others.into_iter().cloned().collect(),
-        Some(first) => others.into_iter().filter(|other| zones.get(*other) == zones.get(*first)).cloned().collect(),
-    };
-    if go.is_empty() || go.len() == found.subnets.len() {
-        return Ok(Some(blocked(format!(
-            "the load balancer {name} cannot leave {} for {}, in the same zone: name subnets of other zones too in \
-             target.subnet_ids",
-            listed(&found.subnets),
-            listed(&wanted)
-        ))));
-    }
-    let what = format!("detach {name} from {}", listed(&go));
-    let detach =
-        |context: Context| async move { context.cloud.detach_subnets(&context.names.load_balancer, &go).await };
-    Ok(Some(context.ready(what, detach).telling(drift)))
+    let Some((lacking, drift)) = lacking_subnets(context, resource, &found.subnets).await? else { return Ok(None) };
+    let what = format!("attach {} to {}", context.names.load_balancer, listed(&lacking));
+    let attach =
+        |context: Context| async move { context.cloud.attach_subnets(&context.names.load_balancer, &lacking).await };
+    Ok(Some(context.ready(what, attach).telling(drift)))
 }
 
 /// The same of listeners that somebody has added.

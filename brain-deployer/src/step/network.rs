@@ -3,8 +3,9 @@
 use super::{Context, Observed, blocked, resource::Resource, wait};
 use crate::{
     cloud::{Network, Result, Rule, Tagged},
-    difference::{difference, listed, missing_rule, unknown_rule},
+    difference::{difference, listed, missing_rule, unknown, unknown_rule},
 };
+use brain_core::drift::Drift;
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
 const SSH: u16 = 22;
@@ -105,6 +106,42 @@ where
     let Some(drift) = resource.mends([difference("security groups", listed(has), &group)]) else { return Ok(None) };
     let what = format!("give {} the security group {group} alone", context.names.load_balancer);
     Ok(Some(context.ready(what, |context| set(context, group)).telling(drift)))
+}
+
+/// Subnets that the target names and a load balancer can have more, and what is told of them; `None`: none, or they are told. It
+/// has one of each zone at most (AWS limits). One that it has besides is told and left: instances there may serve, and would get
+/// nothing more. Where the target names none, those of the VPC may change without that.
+pub(super) async fn lacking_subnets(
+    context: &Context,
+    resource: &mut Resource<'_>,
+    has: &BTreeSet<String>,
+) -> Result<Option<(Vec<String>, Vec<Drift>)>> {
+    let named: BTreeSet<String> = context.target().subnet_ids.iter().cloned().collect();
+    if named.is_empty() || named == *has {
+        return Ok(None);
+    }
+    let all: Vec<String> = named.union(has).cloned().collect();
+    let zones = context.cloud.zones_of(&all).await?;
+    for other in has.difference(&named) {
+        resource.leaves(unknown(format_args!("subnet {other}")));
+    }
+    let is_beside = |subnet: &String, other: &String| zones.get(subnet) == zones.get(other);
+    let mut lacking: Vec<String> = Vec::new();
+    for subnet in named.difference(has) {
+        if lacking.iter().chain(has.intersection(&named)).any(|other| is_beside(subnet, other)) {
+            continue;
+        }
+        if has.iter().any(|other| is_beside(subnet, other)) {
+            resource.leaves(difference("subnet", "none", subnet));
+        } else {
+            lacking.push(subnet.clone());
+        }
+    }
+    if lacking.is_empty() {
+        return Ok(None);
+    }
+    let drift = resource.mends(lacking.iter().map(|subnet| difference("subnet", "none", subnet)));
+    Ok(drift.map(|drift| (lacking, drift)))
 }
 
 #[cfg(test)]

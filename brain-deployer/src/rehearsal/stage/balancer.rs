@@ -89,15 +89,6 @@ impl BalancerPort for Stage {
         Ok(())
     }
 
-    async fn detach_subnets(&self, name: &str, subnets: &[String]) -> Result<()> {
-        let mut made = self.made();
-        made.note("DetachLoadBalancerFromSubnets", name, vec![difference("subnets", listed(subnets), "none")]);
-        if let Some(balancer) = &mut made.load_balancer {
-            balancer.subnets.retain(|subnet| !subnets.contains(subnet));
-        }
-        Ok(())
-    }
-
     async fn set_health_check(&self, name: &str, target: &str) -> Result<()> {
         let mut made = self.made();
         let is = made.load_balancer.as_ref().map(|balancer| balancer.health_check.clone()).unwrap_or_default();

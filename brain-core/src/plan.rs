@@ -27,7 +27,7 @@ mod weighing;
 pub use back::{rollback, rollback_again};
 pub use known::{Known, serving_at};
 use known::{beginning, counts_of};
-use shifting::{Shifting, old_services, stage_counts, unproven};
+use shifting::{Shifting, giving, old_services, stage_counts};
 pub use watching::Watching;
 use weighing::{Places, Weighing};
 
@@ -325,7 +325,7 @@ pub fn plan(spec: &ProjectSpec, policy: &RolloutPolicy, goal: Goal<'_>, serving:
     let places = Places::of(spec.target.load_balancer_kind, &service, &from);
     let group = places.as_ref().map(|places| places.new);
     let mut steps = set_up_steps(spec, places.as_ref());
-    let mut unproven = unproven(&from);
+    let mut unproven = giving(&from);
     // Its own failures are counted, and it is what others give way to.
     unproven.retain(|other| *other != service);
     let mut shifting = Shifting {

@@ -169,7 +169,8 @@ async fn what_somebody_has_opened_is_told_and_closed_only_by_a_deployment_that_i
             {'Type': 'fixed-response', 'FixedResponseConfig': {'StatusCode': '403'}}])";
     somebody(&world, opened).await?;
     let expected = [
-        "load balancer user-ecs-lb: security groups: sg-",
+        "load balancer user-ecs-lb: security group: none → sg-",
+        "load balancer user-ecs-lb: security group sg-",
         "load balancer user-ecs-lb: listener 8080: not in the definition",
     ];
     let alike = |lines: &[String], remedy: &str| {

@@ -115,7 +115,7 @@ async fn what_somebody_has_opened_is_told_and_closed_only_by_a_deployment_that_i
         "security group user-ecs-sg: rule tcp 22 from 0.0.0.0/0: not in the definition",
         "security group user-ecs-sg: rule tcp 22 from ::/0: not in the definition",
         "load balancer user-ecs-lb: seconds of draining: 300 → 30",
-        "load balancer user-ecs-lb: security groups: sg-",
+        "load balancer user-ecs-lb: security group sg-",
         "load balancer user-ecs-lb: listener 2222 to 22: not in the definition",
         "auto-scaling group user-ecs-asg: health check: ELB → EC2",
     ];

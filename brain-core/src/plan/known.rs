@@ -19,14 +19,17 @@ pub struct Known {
     pub healthy: u32,
     /// Whether a deployment has succeeded with it, so that its tasks may be waited for.
     pub proven: bool,
+    /// Whether none of its tasks was healthy when it was last seen: whatever it served before, it gives way first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub idle: bool,
 }
 
 impl Known {
     /// That of a service which has just been made.
-    const NEW: Self = Self { least: 0, most: 0, healthy: 0, proven: false };
+    const NEW: Self = Self { least: 0, most: 0, healthy: 0, proven: false, idle: false };
 
     fn certain(count: u32) -> Self {
-        Self { least: count, most: count, healthy: count, proven: true }
+        Self { least: count, most: count, healthy: count, proven: true, idle: false }
     }
 
     fn is_certain(self) -> bool {

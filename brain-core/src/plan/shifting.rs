@@ -15,7 +15,8 @@ pub(super) struct Shifting {
     pub(super) ceiling: u32,
     /// The new service, whose failing tasks count.
     pub(super) watched: String,
-    /// Services that no deployment has succeeded with: they give way first, in this order, and nobody waits for their health.
+    /// Services that give way first, in this order, and whose health nobody waits for: no deployment has succeeded with them, or,
+    /// where a plan goes forward, none of their tasks was healthy.
     pub(super) unproven: Vec<String>,
     pub(super) max_task_failures: u32,
     /// Whether health is waited for only of the new service and at the end. In between, each count is lowered only while enough
@@ -167,6 +168,16 @@ impl Shifting {
             steps.push(Step::Hold);
         }
     }
+}
+
+/// Services that give way first in a plan that goes forward: those that were seen to serve nobody, then those that no deployment
+/// has succeeded with.
+pub(super) fn giving(services: &[ServiceCount]) -> Vec<String> {
+    let idle = |count: &&ServiceCount| count.known().idle;
+    let mut giving: Vec<String> = services.iter().filter(idle).map(|count| count.service.clone()).collect();
+    let others = unproven(services).into_iter().filter(|other| !giving.contains(other)).collect::<Vec<_>>();
+    giving.extend(others);
+    giving
 }
 
 /// Services that no deployment has succeeded with, those with the fewest healthy tasks first.

@@ -301,3 +301,22 @@ proptest! {
 }
 
 mod weighted;
+
+#[test]
+fn an_old_version_that_serves_nobody_gives_way_before_a_new_one_that_serves_and_was_never_finished() {
+    let digest = digest();
+    let policy = RolloutPolicy::preset(crate::policy::Preset::OneByOne, 3);
+    let count = |service: &str, count: u32, proven: bool, idle: bool| {
+        let known = Known { least: count, most: count, healthy: count, proven, idle };
+        ServiceCount { service: service.into(), known: Some(known), ..serving(count).remove(0) }
+    };
+    let from = [count("sick", 1, true, true), count("left", 2, false, false)];
+    let plan = plan(&spec(3), &policy, goal(&digest), &from);
+    let lowered = plan.steps.iter().find_map(|step| match step {
+        Step::Scale { service, desired, idle, .. } if *desired < 2 && (service == "sick" || service == "left") => {
+            Some((service.as_str(), *desired, *idle))
+        }
+        _ => None,
+    });
+    assert_eq!(lowered, Some(("sick", 0, true)), "{plan:#?}");
+}

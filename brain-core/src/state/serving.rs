@@ -55,7 +55,7 @@ impl ProjectState {
     pub(super) fn serving_unseen(&self) -> Vec<ServiceCount> {
         let unseen = |count: ServiceCount| {
             let Known { most, proven, .. } = count.known();
-            ServiceCount { known: Some(Known { least: 0, most, healthy: 0, proven }), ..count }
+            ServiceCount { known: Some(Known { least: 0, most, healthy: 0, proven, idle: false }), ..count }
         };
         self.serving_as_left(true).into_iter().map(unseen).collect()
     }
@@ -87,18 +87,19 @@ fn observed(serving: &[ServiceCount], services: &[ServiceState]) -> Vec<ServiceC
             // It has no task, and none is wanted.
             None => (0, 0),
         };
-        let proven = count.known().proven;
+        let (proven, idle) = (count.known().proven, desired > 0 && healthy == 0);
         // A proven service comes back to health by itself.
         let healthy = if proven { desired } else { healthy };
         counts.push(match count.known {
-            Some(_) => kept(count, Known { least: desired, most: desired, healthy, proven }),
+            Some(_) => kept(count, Known { least: desired, most: desired, healthy, proven, idle }),
             None => count.clone(),
         });
     }
     // What no deployment has left, and yet runs for the project, gives way too.
     for service in seen.into_values().filter(|service| service.desired > 0) {
         let healthy = service.healthy.min(service.desired);
-        let known = Known { least: service.desired, most: service.desired, healthy, proven: false };
+        let idle = healthy == 0;
+        let known = Known { least: service.desired, most: service.desired, healthy, proven: false, idle };
         let group = service.route.map(|route| route.group);
         let count = ServiceCount::of(service.service.clone(), service.version.clone(), known);
         counts.push(ServiceCount { group, ..count });

@@ -77,8 +77,9 @@ impl ApplicationPort for Aws {
         self.call("CreateLoadBalancer", request.set_tags(Some(aws_tags(tags))).send()).await.map(drop)
     }
 
-    async fn set_application_group(&self, arn: &str, group: &str) -> Result<()> {
-        let request = self.applications.set_security_groups().load_balancer_arn(arn).security_groups(group);
+    async fn set_application_groups(&self, arn: &str, groups: &[String]) -> Result<()> {
+        let request = self.applications.set_security_groups().load_balancer_arn(arn);
+        let request = request.set_security_groups(Some(groups.to_vec()));
         self.call("SetSecurityGroups", request.send()).await.map(drop)
     }
 

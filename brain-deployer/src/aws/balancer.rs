@@ -73,9 +73,10 @@ impl BalancerPort for Aws {
         self.call("DeleteLoadBalancerListeners", request.send()).await.map(drop)
     }
 
-    async fn set_balancer_group(&self, name: &str, group: &str) -> Result<()> {
+    async fn set_balancer_groups(&self, name: &str, groups: &[String]) -> Result<()> {
         let request = self.balancing.apply_security_groups_to_load_balancer().load_balancer_name(name);
-        self.call("ApplySecurityGroupsToLoadBalancer", request.security_groups(group).send()).await.map(drop)
+        let request = request.set_security_groups(Some(groups.to_vec()));
+        self.call("ApplySecurityGroupsToLoadBalancer", request.send()).await.map(drop)
     }
 
     async fn attach_subnets(&self, name: &str, subnets: &[String]) -> Result<()> {

@@ -5,8 +5,9 @@ use crate::cloud::{EVERY_PROTOCOL, Network, NetworkPort, Result, Rule, SecurityG
 use async_trait::async_trait;
 use aws_sdk_ec2::types::{
     Filter, IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, Tag, TagSpecification, UserIdGroupPair,
+    VpcCidrBlockAssociation, VpcCidrBlockStateCode,
 };
-use std::{sync::PoisonError, time::Duration};
+use std::{collections::BTreeSet, sync::PoisonError, time::Duration};
 use tokio::time::Instant;
 
 /// How long VPC and subnets are used again. A VPC's network does not change, and new subnets are for new resources.
@@ -111,8 +112,10 @@ impl Aws {
         };
         let id = found.vpc_id().unwrap_or_default().to_owned();
         let cidr = found.cidr_block().unwrap_or_default().to_owned();
+        let blocks: BTreeSet<String> = found.cidr_block_association_set().iter().filter_map(block_of).collect();
+        let blocks = Vec::from_iter(blocks.into_iter().filter(|block| *block != cidr).chain([cidr.clone()]));
         if !subnets.is_empty() {
-            return Ok(Ok(Network { vpc: id, cidr, subnets: subnets.to_vec() }));
+            return Ok(Ok(Network { vpc: id, cidr, blocks, subnets: subnets.to_vec() }));
         }
         let request = self.ec2.describe_subnets().filters(self::filter("vpc-id", &id));
         let answer = self.call("DescribeSubnets", request.send()).await?;
@@ -122,8 +125,15 @@ impl Aws {
         if subnets.is_empty() {
             return Ok(Err(format!("VPC {id} has no subnets: name some in target.subnet_ids")));
         }
-        Ok(Ok(Network { vpc: id, cidr, subnets }))
+        Ok(Ok(Network { vpc: id, cidr, blocks, subnets }))
     }
+}
+
+/// A network of a VPC that is there.
+fn block_of(association: &VpcCidrBlockAssociation) -> Option<String> {
+    let state = association.cidr_block_state().and_then(|state| state.state());
+    let is_there = state.is_none_or(|state| *state == VpcCidrBlockStateCode::Associated);
+    association.cidr_block().filter(|_| is_there).map(ToOwned::to_owned)
 }
 
 pub(super) fn filter(name: &str, value: &str) -> Filter {

@@ -104,8 +104,8 @@ pub trait ApplicationPort: Send + Sync {
     async fn application(&self, name: &str) -> Result<Option<Application>>;
     /// Makes one, in one subnet of each zone.
     async fn create_application(&self, name: &str, subnets: &[String], group: &str, tags: &Tags) -> Result<()>;
-    /// Gives one, by its ARN, that security group, and no other.
-    async fn set_application_group(&self, arn: &str, group: &str) -> Result<()>;
+    /// Gives one, by its ARN, these security groups, and no others.
+    async fn set_application_groups(&self, arn: &str, groups: &[String]) -> Result<()>;
     /// Moves one, by its ARN, to these subnets, of one zone each.
     async fn set_application_subnets(&self, arn: &str, subnets: &[String]) -> Result<()>;
     /// The target group of that name.

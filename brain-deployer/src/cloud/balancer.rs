@@ -76,8 +76,8 @@ pub trait BalancerPort: Send + Sync {
     async fn create_listener(&self, name: &str, listener: &Listener) -> Result<()>;
     /// Removes the listeners on these ports.
     async fn delete_listeners(&self, name: &str, ports: &BTreeSet<u16>) -> Result<()>;
-    /// Gives it that security group, and no other.
-    async fn set_balancer_group(&self, name: &str, group: &str) -> Result<()>;
+    /// Gives it these security groups, and no others.
+    async fn set_balancer_groups(&self, name: &str, groups: &[String]) -> Result<()>;
     /// Adds subnets.
     async fn attach_subnets(&self, name: &str, subnets: &[String]) -> Result<()>;
     /// Sets the health check to a target, `HTTP:6041/path` or `TCP:6041`, by [`CHECKS`].

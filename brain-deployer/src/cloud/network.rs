@@ -13,8 +13,10 @@ pub const EVERY_PROTOCOL: &str = "-1";
 pub struct Network {
     /// VPC.
     pub vpc: String,
-    /// Its network.
+    /// Its first network.
     pub cidr: String,
+    /// All of them: its load balancers may be in any.
+    pub blocks: Vec<String>,
     /// Subnets to use.
     pub subnets: Vec<String>,
 }
@@ -44,6 +46,13 @@ impl Rule {
     #[must_use]
     pub fn tcp(port: u16, cidr: &str) -> Self {
         Self { port: Some(port.into()), source: cidr.to_owned(), last: None, protocol: tcp() }
+    }
+
+    /// Whether it lets TCP to a port.
+    #[must_use]
+    pub fn opens(&self, port: u16) -> bool {
+        let among = |first: i32| (first..=self.last.unwrap_or(first)).contains(&i32::from(port));
+        (self.protocol == tcp() || self.protocol == EVERY_PROTOCOL) && self.port.is_none_or(among)
     }
 }
 

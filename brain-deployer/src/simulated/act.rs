@@ -19,7 +19,7 @@ pub enum Act {
     CreateLoadBalancer { name: String, listener: Listener, subnets: Vec<String>, group: String, tags: Tags },
     CreateListener { name: String, listener: Listener },
     DeleteListeners { name: String, ports: BTreeSet<u16> },
-    SetBalancerGroup { name: String, group: String },
+    SetBalancerGroups { name: String, groups: Vec<String> },
     AttachSubnets { name: String, subnets: Vec<String> },
     SetHealthCheck { name: String, target: String },
     SetAttributes { name: String },
@@ -48,7 +48,7 @@ pub enum Act {
     Tag { resource: Tagged, tags: Tags },
     SetTargetGroup { service: String, group: String },
     CreateApplication { name: String, subnets: Vec<String>, group: String, tags: Tags },
-    SetApplicationGroup { arn: String, group: String },
+    SetApplicationGroups { arn: String, groups: Vec<String> },
     SetApplicationSubnets { arn: String, subnets: Vec<String> },
     CreateTargets(NewTargets),
     SetTargetCheck { name: String, check: TargetCheck },
@@ -71,7 +71,7 @@ impl Act {
             Self::CreateLoadBalancer { .. } => "CreateLoadBalancer",
             Self::CreateListener { .. } => "CreateLoadBalancerListeners",
             Self::DeleteListeners { .. } => "DeleteLoadBalancerListeners",
-            Self::SetBalancerGroup { .. } => "ApplySecurityGroupsToLoadBalancer",
+            Self::SetBalancerGroups { .. } => "ApplySecurityGroupsToLoadBalancer",
             Self::AttachSubnets { .. } => "AttachLoadBalancerToSubnets",
             Self::SetHealthCheck { .. } => "ConfigureHealthCheck",
             Self::SetAttributes { .. } => "ModifyLoadBalancerAttributes",
@@ -98,7 +98,7 @@ impl Act {
             | Self::SetHealthCheckGrace { .. }
             | Self::SetTargetGroup { .. } => "UpdateService",
             Self::CreateApplication { .. } => "CreateLoadBalancer",
-            Self::SetApplicationGroup { .. } => "SetSecurityGroups",
+            Self::SetApplicationGroups { .. } => "SetSecurityGroups",
             Self::SetApplicationSubnets { .. } => "SetSubnets",
             Self::CreateTargets(_) => "CreateTargetGroup",
             Self::SetTargetCheck { .. } => "ModifyTargetGroup",
@@ -134,7 +134,7 @@ impl Act {
             Self::CreateLoadBalancer { .. }
             | Self::CreateListener { .. }
             | Self::DeleteListeners { .. }
-            | Self::SetBalancerGroup { .. }
+            | Self::SetBalancerGroups { .. }
             | Self::AttachSubnets { .. }
             | Self::SetHealthCheck { .. }
             | Self::SetAttributes { .. } => self.apply_to_balancer(world),
@@ -145,7 +145,7 @@ impl Act {
             | Self::CreateFront { .. }
             | Self::SetFront { .. }
             | Self::DeleteFront { .. }
-            | Self::SetApplicationGroup { .. }
+            | Self::SetApplicationGroups { .. }
             | Self::SetApplicationSubnets { .. }
             | Self::CreateRule { .. }
             | Self::SetForward { .. } => self.apply_to_application(world),

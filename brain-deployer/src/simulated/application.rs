@@ -44,8 +44,8 @@ impl Act {
                 let balancer = Application { arn, security_groups: [group].into(), subnets, tags };
                 new(world.applications.insert(name, balancer), "DuplicateLoadBalancerName")
             }
-            Self::SetApplicationGroup { arn, group } => {
-                world.application(&arn)?.security_groups = [group].into();
+            Self::SetApplicationGroups { arn, groups } => {
+                world.application(&arn)?.security_groups = groups.into_iter().collect();
                 Ok(())
             }
             Self::SetApplicationSubnets { arn, subnets } => {
@@ -109,8 +109,8 @@ impl ApplicationPort for Client {
         self.act(Act::CreateApplication { name, subnets, group, tags }).await
     }
 
-    async fn set_application_group(&self, arn: &str, group: &str) -> Result<()> {
-        self.act(Act::SetApplicationGroup { arn: arn.to_owned(), group: group.to_owned() }).await
+    async fn set_application_groups(&self, arn: &str, groups: &[String]) -> Result<()> {
+        self.act(Act::SetApplicationGroups { arn: arn.to_owned(), groups: groups.to_vec() }).await
     }
 
     async fn set_application_subnets(&self, arn: &str, subnets: &[String]) -> Result<()> {

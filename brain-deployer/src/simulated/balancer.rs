@@ -36,7 +36,9 @@ impl Act {
             Self::DeleteListeners { name, ports } => {
                 world.balancer(&name)?.listeners.retain(|listener| !ports.contains(&listener.port));
             }
-            Self::SetBalancerGroup { name, group } => world.balancer(&name)?.security_groups = [group].into(),
+            Self::SetBalancerGroups { name, groups } => {
+                world.balancer(&name)?.security_groups = groups.into_iter().collect();
+            }
             Self::AttachSubnets { name, subnets } => world.balancer(&name)?.subnets.extend(subnets),
             Self::SetHealthCheck { name, target } => {
                 world.balancer(&name)?.health_check = health_check_text(&target, CHECKS);
@@ -78,8 +80,8 @@ impl BalancerPort for Client {
         self.act(Act::DeleteListeners { name: name.to_owned(), ports: ports.clone() }).await
     }
 
-    async fn set_balancer_group(&self, name: &str, group: &str) -> Result<()> {
-        self.act(Act::SetBalancerGroup { name: name.to_owned(), group: group.to_owned() }).await
+    async fn set_balancer_groups(&self, name: &str, groups: &[String]) -> Result<()> {
+        self.act(Act::SetBalancerGroups { name: name.to_owned(), groups: groups.to_vec() }).await
     }
 
     async fn attach_subnets(&self, name: &str, subnets: &[String]) -> Result<()> {

@@ -24,7 +24,8 @@ impl NetworkPort for Client {
             [] => ZONES.iter().map(|zone| zone.replace("zone", "subnet")).collect(),
             named => named.to_vec(),
         };
-        let network = Network { vpc: "vpc-1".to_owned(), cidr: "10.0.0.0/16".to_owned(), subnets };
+        let cidr = "10.0.0.0/16".to_owned();
+        let network = Network { vpc: "vpc-1".to_owned(), blocks: vec![cidr.clone()], cidr, subnets };
         self.look("DescribeVpcs", |_| Ok(network)).await
     }
 

@@ -83,7 +83,9 @@ pub(super) async fn load_balancer(context: &Context) -> Result<Observed> {
         return Ok(claim);
     }
     let arn = found.arn.clone();
-    let set = |context: Context, group: String| async move { context.cloud.set_application_group(&arn, &group).await };
+    let set = |context: Context, groups: Vec<String>| async move {
+        context.cloud.set_application_groups(&arn, &groups).await
+    };
     if let Some(observed) = guarded(context, &mut resource, &found.security_groups, set).await? {
         return Ok(observed);
     }

@@ -42,8 +42,8 @@ pub(super) async fn load_balancer(context: &Context) -> Result<Observed> {
     if let Some(observed) = checks(context, &mut resource, &found) {
         return Ok(observed);
     }
-    let set = |context: Context, group: String| async move {
-        context.cloud.set_balancer_group(&context.names.load_balancer, &group).await
+    let set = |context: Context, groups: Vec<String>| async move {
+        context.cloud.set_balancer_groups(&context.names.load_balancer, &groups).await
     };
     if let Some(observed) = guarded(context, &mut resource, &found.security_groups, set).await? {
         return Ok(observed);

@@ -5,7 +5,10 @@ use crate::{
     cloud::{Network, Result, Rule, Tagged},
     difference::{difference, listed, missing_rule, unknown, unknown_rule},
 };
-use brain_core::drift::Drift;
+use brain_core::{
+    drift::{Drift, SetUp},
+    traffic::LoadBalancerKind,
+};
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
 const SSH: u16 = 22;
@@ -40,6 +43,12 @@ pub(super) async fn security_group(context: &Context) -> Result<Observed> {
         return Ok(context.ready(what, allow).telling(drift));
     }
     let others: Vec<Rule> = group.rules.difference(&wanted).cloned().collect();
+    let listens = if others.is_empty() { BTreeSet::new() } else { others_listened(context).await? };
+    let (left, others): (Vec<Rule>, Vec<Rule>) =
+        others.into_iter().partition(|rule| listens.iter().any(|port| rule.opens(*port)));
+    for rule in left {
+        resource.leaves(unknown_rule(&rule));
+    }
     if !others.is_empty()
         && let Some(drift) = resource.removes(others.iter().map(unknown_rule))
     {
@@ -50,6 +59,23 @@ pub(super) async fn security_group(context: &Context) -> Result<Observed> {
     Ok(resource.done())
 }
 
+/// Ports besides the definition's on which the load balancer still listens when rules are to be taken away: as long as it does,
+/// requests may come by them.
+async fn others_listened(context: &Context) -> Result<BTreeSet<u16>> {
+    if context.set_up != SetUp::Repair {
+        return Ok(BTreeSet::new());
+    }
+    let (name, target) = (&context.names.load_balancer, context.target());
+    let ports: Vec<u16> = match target.load_balancer_kind {
+        LoadBalancerKind::Classic => {
+            let found = context.cloud.load_balancer(name).await?;
+            found.map(|found| found.listeners.iter().map(|listener| listener.port).collect()).unwrap_or_default()
+        }
+        LoadBalancerKind::Application => context.cloud.fronts(name).await?.iter().map(|front| front.port).collect(),
+    };
+    Ok(ports.into_iter().filter(|port| *port != target.listener_port).collect())
+}
+
 /// What the project's security group is to let in.
 fn rules(context: &Context, network: &Network) -> BTreeSet<Rule> {
     let target = context.target();
@@ -57,7 +83,7 @@ fn rules(context: &Context, network: &Network) -> BTreeSet<Rule> {
     let ssh = if target.ssh_cidrs.is_empty() { own.as_slice() } else { &target.ssh_cidrs };
     let mut wanted: BTreeSet<Rule> = ssh.iter().map(|cidr| Rule::tcp(SSH, &as_stored(cidr))).collect();
     wanted.insert(Rule::tcp(target.listener_port, EVERYWHERE));
-    wanted.insert(Rule::tcp(target.host_port, &network.cidr));
+    wanted.extend(network.blocks.iter().map(|block| Rule::tcp(target.host_port, block)));
     wanted
 }
 
@@ -85,13 +111,13 @@ pub(super) async fn places(context: &Context) -> Result<Result<(Vec<String>, Str
     })
 }
 
-/// What is to be done about a load balancer that has other security groups than the project's alone: they say who reaches it.
-/// `None`: nothing, or it is told.
+/// What is to be done about a load balancer that lacks the project's security group, or has others besides: they say who reaches
+/// it, and whom it reaches, so they are taken away only where that is asked for. `None`: nothing, or it is told.
 pub(super) async fn guarded<F>(
     context: &Context,
     resource: &mut Resource<'_>,
     has: &BTreeSet<String>,
-    set: impl FnOnce(Context, String) -> F + Send,
+    set: impl FnOnce(Context, Vec<String>) -> F + Send,
 ) -> Result<Option<Observed>>
 where
     F: Future<Output = Result<()>> + Send + 'static,
@@ -100,12 +126,27 @@ where
         Ok((_, group)) => group,
         Err(observed) => return Ok(Some(observed)),
     };
-    if has.iter().eq([&group]) {
+    let (mut groups, mut drift) = (has.clone(), Vec::new());
+    if !has.contains(&group)
+        && let Some(lacks) = resource.mends([difference("security group", "none", &group)])
+    {
+        drift.extend(lacks);
+        groups.insert(group.clone());
+    }
+    let others = has.iter().filter(|other| **other != group);
+    let others: Vec<String> = others.map(|other| unknown(format_args!("security group {other}"))).collect();
+    if !others.is_empty()
+        && let Some(besides) = resource.removes(others)
+    {
+        drift.extend(besides);
+        groups.retain(|other| *other == group);
+    }
+    if groups == *has {
         return Ok(None);
     }
-    let Some(drift) = resource.mends([difference("security groups", listed(has), &group)]) else { return Ok(None) };
-    let what = format!("give {} the security group {group} alone", context.names.load_balancer);
-    Ok(Some(context.ready(what, |context| set(context, group)).telling(drift)))
+    let what = format!("set the security groups of {}: {}", context.names.load_balancer, listed(&groups));
+    let groups = groups.into_iter().collect();
+    Ok(Some(context.ready(what, |context| set(context, groups)).telling(drift)))
 }
 
 /// Subnets that the target names and a load balancer can have more, and what is told of them; `None`: none, or they are told. It

@@ -8,7 +8,11 @@ use crate::{
     user_data,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
-use brain_core::{drift::Drift, names, project::LaunchKind};
+use brain_core::{
+    drift::{Drift, SetUp},
+    names,
+    project::LaunchKind,
+};
 use tokio::time::Instant;
 
 /// What instances are launched from, with the user data that joins them to the cluster.
@@ -259,16 +263,19 @@ pub(super) async fn auto_scaling_group(context: &Context, instances: u32, max_in
 /// What is to be done about a group with a minimum, other health checks, or other subnets than the target names; `None`: nothing,
 /// or it is told. It no longer moves instances between zones by then, so those that it has stay where they are.
 fn settled(context: &Context, resource: &mut Resource<'_>, group: &Group) -> Option<Observed> {
-    let subnets = &context.target().subnet_ids;
-    let differences = group_differences(group, subnets);
+    let mut subnets = context.target().subnet_ids.clone();
+    // Those of a group that is adopted are taken away only where that is asked for.
+    if resource.is_being_made() && context.set_up != SetUp::Repair && !subnets.is_empty() {
+        subnets.extend(group.subnets.iter().filter(|other| !context.target().subnet_ids.contains(other)).cloned());
+    }
+    let differences = group_differences(group, &subnets);
     if differences.is_empty() {
         return None;
     }
     let drift = resource.mends(differences)?;
     let what = format!("set minimum, health check and subnets of {}", context.names.auto_scaling_group);
-    let settle = |context: Context| async move {
-        context.cloud.settle_group(&context.names.auto_scaling_group, &context.target().subnet_ids).await
-    };
+    let settle =
+        |context: Context| async move { context.cloud.settle_group(&context.names.auto_scaling_group, &subnets).await };
     Some(context.ready(what, settle).telling(drift))
 }
 

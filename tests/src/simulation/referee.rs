@@ -195,7 +195,7 @@ impl Referee {
             Act::CreateListener { name, .. }
             | Act::SetHealthCheck { name, .. }
             | Act::SetAttributes { name }
-            | Act::SetBalancerGroup { name, .. }
+            | Act::SetBalancerGroups { name, .. }
             | Act::DeleteListeners { name, .. } => (true, format!("load balancer {name}")),
             Act::SuspendRebalancing { name }
             | Act::AttachLoadBalancer { name, .. }

@@ -20,7 +20,7 @@ fn in_group(service: &str, count: u32, group: TargetGroup) -> ServiceCount {
 }
 
 fn unproven(service: &str, count: u32, healthy: u32, group: TargetGroup) -> ServiceCount {
-    let known = Known { least: count, most: count, healthy, proven: false };
+    let known = Known { least: count, most: count, healthy, proven: false, idle: false };
     ServiceCount { known: Some(known), ..in_group(service, count, group) }
 }
 

@@ -47,7 +47,7 @@ fn production_that_cannot_be_observed_is_told_with_why_and_since_when_until_it_i
 #[test]
 fn what_was_observed_before_settles_no_doubt_once_production_cannot_be_observed() {
     let mut state = project();
-    let known = Known { least: 2, most: 3, healthy: 2, proven: true };
+    let known = Known { least: 2, most: 3, healthy: 2, proven: true, idle: false };
     let left = ServiceCount::of("s-0.0.4".to_owned(), "0.0.4".to_owned(), known);
     state.serving = vec![left.clone()];
     take(&mut state, Observation::Production(services(2)));

@@ -69,14 +69,14 @@ impl ApplicationPort for Stage {
         Ok(())
     }
 
-    async fn set_application_group(&self, arn: &str, group: &str) -> Result<()> {
+    async fn set_application_groups(&self, arn: &str, groups: &[String]) -> Result<()> {
         let mut made = self.made();
         let balancer = &mut made.application.balancer;
         let is = balancer.as_ref().map(|balancer| listed(&balancer.security_groups)).unwrap_or_default();
         if let Some(balancer) = balancer {
-            balancer.security_groups = [group.to_owned()].into();
+            balancer.security_groups = groups.iter().cloned().collect();
         }
-        made.note("SetSecurityGroups", arn, vec![difference("security groups", is, group)]);
+        made.note("SetSecurityGroups", arn, vec![difference("security groups", is, listed(groups))]);
         Ok(())
     }
 

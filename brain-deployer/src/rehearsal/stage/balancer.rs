@@ -70,12 +70,12 @@ impl BalancerPort for Stage {
         Ok(())
     }
 
-    async fn set_balancer_group(&self, name: &str, group: &str) -> Result<()> {
+    async fn set_balancer_groups(&self, name: &str, groups: &[String]) -> Result<()> {
         let mut made = self.made();
         let is = made.load_balancer.as_ref().map(|balancer| listed(&balancer.security_groups)).unwrap_or_default();
-        made.note("ApplySecurityGroupsToLoadBalancer", name, vec![difference("security groups", is, group)]);
+        made.note("ApplySecurityGroupsToLoadBalancer", name, vec![difference("security groups", is, listed(groups))]);
         if let Some(balancer) = &mut made.load_balancer {
-            balancer.security_groups = [group.to_owned()].into();
+            balancer.security_groups = groups.iter().cloned().collect();
         }
         Ok(())
     }

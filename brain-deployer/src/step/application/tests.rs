@@ -56,7 +56,7 @@ async fn what_others_changed_is_told_and_set_back_where_a_person_asks_for_that_a
     });
     let left = "load balancer user-ecs-lb: listener 9090: not in the definition";
     let said = [
-        "load balancer user-ecs-lb: security groups: sg-of-others, sg-user-ecs-sg → sg-user-ecs-sg",
+        "load balancer user-ecs-lb: security group sg-of-others: not in the definition",
         "target group user-ecs-tg-b: health checks: every 30 s, answered within 5 s, well after 5, ill after 2 → every 10 s, \
          answered within 5 s, well after 2, ill after 2",
         "load balancer user-ecs-lb: listener 8080: not in the definition",
@@ -65,7 +65,7 @@ async fn what_others_changed_is_told_and_set_back_where_a_person_asks_for_that_a
     assert_eq!(look(&sample).await, said.join(", "));
     sample.context.set_up = SetUp::Repair;
     let acts = [
-        "give user-ecs-lb the security group sg-user-ecs-sg alone",
+        "set the security groups of user-ecs-lb: sg-user-ecs-sg",
         "set the health check of user-ecs-tg-b to HTTP / answered by 200-499",
         "remove the listener 8080 of user-ecs-lb",
         left,

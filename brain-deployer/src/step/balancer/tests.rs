@@ -1,4 +1,5 @@
 use super::*;
+use crate::cloud::Rule;
 use crate::step::{
     network::security_group,
     sample::{Sample, told},
@@ -35,12 +36,12 @@ async fn what_brain_sets_is_compared_and_set_again_where_a_person_asks_for_that(
         balancer.security_groups.insert("sg-of-others".into());
     })
     .await;
-    let said = "load balancer user-ecs-lb: seconds of draining: 300 → 30, load balancer user-ecs-lb: security groups: \
-                sg-of-others, sg-user-ecs-sg → sg-user-ecs-sg";
+    let said = "load balancer user-ecs-lb: seconds of draining: 300 → 30, load balancer user-ecs-lb: security group \
+                sg-of-others: not in the definition";
     assert_eq!(look(&sample).await, said);
     sample.context.set_up = SetUp::Repair;
     assert_eq!(look(&sample).await, "set draining and cross-zone of user-ecs-lb");
-    assert_eq!(look(&sample).await, "give user-ecs-lb the security group sg-user-ecs-sg alone");
+    assert_eq!(look(&sample).await, "set the security groups of user-ecs-lb: sg-user-ecs-sg");
     assert_eq!(look(&sample).await, "done");
 }
 
@@ -80,4 +81,37 @@ async fn subnets_are_compared_only_where_the_target_names_some_and_never_taken_a
     sample.context.set_up = SetUp::Repair;
     assert_eq!(look(&sample).await, "attach user-ecs-lb to subnet-3");
     assert_eq!(look(&sample).await, besides, "instances there may serve");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_adopted_keeps_the_security_groups_by_which_it_serves_until_a_person_asks_for_the_repair() {
+    let mut sample = changed(|balancer| balancer.security_groups = ["sg-of-others".into()].into()).await;
+    let besides = "load balancer user-ecs-lb: security group sg-of-others: not in the definition";
+    sample.context.set_up = SetUp::Make;
+    assert_eq!(look(&sample).await, "set the security groups of user-ecs-lb: sg-of-others, sg-user-ecs-sg");
+    assert_eq!(look(&sample).await, besides);
+    sample.context.set_up = SetUp::Repair;
+    assert_eq!(look(&sample).await, "set the security groups of user-ecs-lb: sg-user-ecs-sg");
+    assert_eq!(look(&sample).await, "done");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rule_by_which_a_listener_is_reached_stays_until_that_listens_no_more() {
+    let mut sample = changed(|balancer| {
+        balancer.listeners.insert(Listener { port: 8080, instance_port: 6041, certificate: None });
+    })
+    .await;
+    sample.context.set_up = SetUp::Repair;
+    let rule = |port| Rule::tcp(port, "0.0.0.0/0");
+    sample
+        .cloud
+        .with(|world| world.security_groups.get_mut("user-ecs-sg").unwrap().rules.extend([rule(8080), rule(22)]));
+    let network = async |sample: &Sample| told(security_group(&sample.context).await).await;
+    let stays = "security group user-ecs-sg: rule tcp 8080 from 0.0.0.0/0: not in the definition";
+    assert_eq!(network(&sample).await, "add 3 rules to security group user-ecs-sg");
+    assert_eq!(network(&sample).await, "take 1 rules from security group user-ecs-sg");
+    assert_eq!(network(&sample).await, stays);
+    assert_eq!(look(&sample).await, "remove 1 listeners of user-ecs-lb");
+    assert_eq!(network(&sample).await, "take 1 rules from security group user-ecs-sg");
+    assert_eq!(network(&sample).await, "done");
 }

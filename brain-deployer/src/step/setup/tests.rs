@@ -46,6 +46,9 @@ async fn subnets_of_a_group_are_compared_only_where_the_target_names_some() {
     Arc::make_mut(&mut sample.context.spec).target.subnet_ids = vec!["subnet-3".into()];
     let said = "auto-scaling group user-ecs-asg: subnets: subnet-1, subnet-2 → subnet-3";
     assert_eq!(look(&sample).await, said);
+    sample.context.set_up = SetUp::Make;
+    assert_eq!(look(&sample).await, "set minimum, health check and subnets of user-ecs-asg");
+    assert_eq!(look(&sample).await, "done", "what an adopted one has besides stays");
     sample.context.set_up = SetUp::Repair;
     assert_eq!(look(&sample).await, "set minimum, health check and subnets of user-ecs-asg");
     assert_eq!(look(&sample).await, "done");

@@ -142,7 +142,7 @@ pub(super) fn set_up(act: &Act, world: &World) -> Option<(bool, String)> {
         }
         Act::SetFront { front, .. } => (true, true, format!("listener of {}", world.fronts.get(front)?.0)),
         Act::DeleteFront { front } => (true, true, format!("load balancer {}", world.fronts.get(front)?.0)),
-        Act::SetApplicationGroup { arn, .. } | Act::SetApplicationSubnets { arn, .. } => {
+        Act::SetApplicationGroups { arn, .. } | Act::SetApplicationSubnets { arn, .. } => {
             let balancer = world.applications.iter().find(|(_, balancer)| balancer.arn == *arn)?;
             (true, true, format!("load balancer {}", balancer.0))
         }

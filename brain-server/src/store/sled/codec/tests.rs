@@ -321,7 +321,7 @@ fn left() -> Transition {
     let digest = Digest::parse(&format!("sha256:{}", "a1".repeat(32))).unwrap();
     let goal = Goal { deployment: 2, tag: "0.0.6", digest: &digest };
     let old = ServiceCount { service: "old".into(), version: "0.0.4".into(), count: 3, known: None, group: None };
-    let known = Known { least: 0, most: 1, healthy: 0, proven: false };
+    let known = Known { least: 0, most: 1, healthy: 0, proven: false, idle: false };
     let left =
         ServiceCount { service: "left".into(), version: "0.0.5".into(), count: 1, known: Some(known), group: None };
     let settles = plan::plan(&spec, &spec.rollout_policy, goal, &[old.clone(), left.clone()]).settles;

@@ -84,7 +84,7 @@ impl Deployment {
                     Some(Pause { by: used.by.clone(), why: used.why.clone(), since: at, failed: false, line: false });
                 vec![self.interrupt()]
             }
-            Control::Resume if self.paused.is_none() => return Ok(Vec::new()),
+            Control::Resume if self.paused.is_none() || self.holds_again() => return Ok(Vec::new()),
             // Nothing but a promotion ends a hold; and no version that has failed in one is promoted by going on.
             Control::Resume if self.waits_for_promotion() => self.promote(None, false, at)?,
             Control::Resume if self.holds() => {

@@ -3,7 +3,10 @@
 //! It is kept as a pause of the policy's. Whoever watches may find that the version has failed, and cannot end the hold: only a
 //! promotion does. A person may take any time, so none counts.
 
-use super::{Deployment, Effect, POLICY, Pause};
+use super::{
+    Deployment, Effect, POLICY, Pause,
+    control::{Control, ControlUsed},
+};
 use crate::{plan::Step, time::Timestamp};
 
 impl Deployment {
@@ -17,6 +20,14 @@ impl Deployment {
     #[must_use]
     pub fn waits_for_promotion(&self) -> bool {
         self.holds() && self.paused.as_ref().is_some_and(|pause| !pause.failed)
+    }
+
+    /// Whether a person has let it hold again after the version had failed in it. The same word once more says nothing new, and
+    /// promotes nothing.
+    pub(super) fn holds_again(&self) -> bool {
+        let since = self.paused.as_ref().map(|pause| pause.since);
+        let began = |used: &ControlUsed| used.control == Control::Resume && Some(used.at) == since;
+        self.waits_for_promotion() && self.controls.iter().any(began)
     }
 
     /// Whether no deployer has anything to do with it until a person says so.

@@ -128,6 +128,34 @@ fn where_the_policy_pauses_on_failure_a_version_that_failed_in_a_hold_is_only_pr
     assert_eq!(apply(&spec, paused, promote()).cursor, cursor + 1);
 }
 
+#[test]
+fn a_resume_that_is_repeated_does_not_promote_a_version_that_failed_in_a_hold() {
+    let mut spec = careful();
+    spec.rollout_policy.on_failure = OnFailure::Pause;
+    let at = |at: i64, control: Control| {
+        let (by, why, request_id) = ("ann".to_owned(), String::new(), String::new());
+        Fact::Controlled(ControlUsed { at: Timestamp(at), by, why, control, request_id })
+    };
+    let held = watched(&spec);
+    let fact = failed(&held);
+    let failed_once = apply(&spec, held, fact);
+    let again = apply(&spec, failed_once, at(20, Control::Resume));
+    let repeated = again.clone().apply(&spec, at(21, Control::Resume), Timestamp(21)).unwrap();
+    assert_eq!(repeated, (again.clone(), Vec::new()));
+    let mut again = apply(&spec, again, at(30, Control::Pause));
+    again = apply(&spec, again, at(31, Control::Resume));
+    assert!(again.waits_for_promotion(), "nor is one after a pause another word");
+    again = apply(&spec, again, Fact::Leased(lease("a")));
+    let fact = failed(&again);
+    again = apply(&spec, again, fact);
+    for resumed in [40, 41] {
+        again = apply(&spec, again, at(resumed, Control::Resume));
+        assert!(again.waits_for_promotion(), "it has failed twice");
+    }
+    let cursor = again.cursor;
+    assert_eq!(apply(&spec, again, promote()).cursor, cursor + 1);
+}
+
 proptest! {
     /// However long a hold lasts and whoever watches it, no time runs out, and it stands where it stood.
     #[test]

@@ -349,10 +349,7 @@ impl Deployment {
                     }
                     Outcome::Evidence { task_failures, service_events } => {
                         self.remember_events(service_events);
-                        let news = self.remember(task_failures);
-                        self.failed_before = self.failed_before.saturating_add(news);
-                        self.failed_since |= news > 0;
-                        Vec::new()
+                        self.found_failed(spec, task_failures, at)
                     }
                     Outcome::Found { drift } => {
                         self.remember_missing(&drift);
@@ -402,18 +399,9 @@ impl Deployment {
         let counted = if self.plan.settles { news } else { told };
         self.failed_before = self.failed_before.saturating_add(counted);
         let judged = counted > 0 || std::mem::take(&mut self.failed_since);
-        let most = self.policy(spec).max_task_failures_in_all(spec.target.desired_count);
-        match last.filter(|_| judged) {
-            Some(last) if self.rollback.is_none() && self.failed_before >= most => {
-                let failed = self.failed_before;
-                self.step_failed(
-                    spec,
-                    format!("{failed} tasks failed in all; the last one: {last}"),
-                    Cause::Version,
-                    at,
-                )
-            }
-            _ => self.advance(at),
+        match last.filter(|_| judged).and_then(|last| self.too_many_in_all(spec, &last)) {
+            Some(reason) => self.step_failed(spec, reason, Cause::Version, at),
+            None => self.advance(at),
         }
     }
 

@@ -1,6 +1,8 @@
 //! What becomes of a deployment whose step has failed, and what the failure judges.
 
-use super::{Cause, Deployment, Effect, IllegalEvent, POLICY, Pause, Phase, ROLLBACK_ATTEMPTS, Rollback, StepTimes};
+use super::{
+    Cause, Deployment, Effect, IllegalEvent, POLICY, Pause, Phase, ROLLBACK_ATTEMPTS, Rollback, StepTimes, TaskFailure,
+};
 use crate::{
     plan::{self, Step},
     policy::OnFailure,
@@ -65,6 +67,32 @@ impl Deployment {
             }
             _ => Cause::Surroundings,
         }
+    }
+
+    /// Tasks were found to have failed in a step that goes on. It is judged by them when it is done; a hold at once, since nothing
+    /// but a person ends it, and whoever promotes it is not to be told afterwards that the version had failed before.
+    pub(super) fn found_failed(
+        &mut self,
+        spec: &ProjectSpec,
+        failures: Vec<TaskFailure>,
+        at: Timestamp,
+    ) -> Vec<Effect> {
+        let news = self.remember(failures);
+        self.failed_before = self.failed_before.saturating_add(news);
+        self.failed_since |= news > 0;
+        let last = self.task_failures.last().filter(|_| news > 0 && self.holds());
+        match last.and_then(|last| self.too_many_in_all(spec, &last.reason)) {
+            Some(reason) => self.step_failed(spec, reason, Cause::Version, at),
+            None => Vec::new(),
+        }
+    }
+
+    /// How many tasks of the version have failed, and why the `last` one did, where they are too many for the whole deployment.
+    pub(super) fn too_many_in_all(&self, spec: &ProjectSpec, last: &str) -> Option<String> {
+        let failed = self.failed_before;
+        let most = self.policy(spec).max_task_failures_in_all(spec.target.desired_count);
+        let too_many = self.rollback.is_none() && failed >= most;
+        too_many.then(|| format!("{failed} tasks failed in all; the last one: {last}"))
     }
 
     pub(super) fn step_failed(

@@ -112,6 +112,35 @@ fn a_version_that_fails_in_a_hold_is_rolled_back_and_its_tasks_are_kept() {
 }
 
 #[test]
+fn tasks_that_fail_in_a_hold_are_judged_with_those_before_at_once_and_not_after_its_promotion() {
+    let failure = |task: &str| TaskFailure { task: task.into(), reason: "exit code 1".into(), exit_code: Some(1) };
+    let told = |spec: &ProjectSpec, deployment: Deployment, task: &str| {
+        let outcome = Outcome::Evidence { task_failures: vec![failure(task)], service_events: vec![] };
+        let fact = report(&deployment, outcome);
+        apply(spec, deployment, fact)
+    };
+    let mut spec = careful();
+    let before = until(&spec, running(&spec), |step| matches!(step, Step::Verify { .. }));
+    let outcome = Outcome::Done { task_failures: vec![failure("a")], service_events: vec![] };
+    let fact = report(&before, outcome);
+    let held = until(&spec, apply(&spec, before, fact), |step| matches!(step, Step::Hold));
+    let held = apply(&spec, held, Fact::Leased(lease("a")));
+    let two = told(&spec, told(&spec, held, "b"), "a");
+    assert_eq!((two.failed_before, two.waits_for_promotion()), (2, true));
+    let three = told(&spec, two.clone(), "c");
+    assert_eq!(three.phase, Phase::RollingBack);
+    assert_eq!(three.reason.as_deref(), Some("3 tasks failed in all; the last one: exit code 1"));
+    // Where somebody decides, and with them in sight promotes, they fail no later step.
+    spec.rollout_policy.on_failure = OnFailure::Pause;
+    let paused = told(&spec, two, "c");
+    assert!(paused.holds() && !paused.waits_for_promotion());
+    let promoted = apply(&spec, apply(&spec, paused, promote()), Fact::Leased(lease("a")));
+    let (cursor, fact) = (promoted.cursor, done(&promoted));
+    let next = apply(&spec, promoted, fact);
+    assert_eq!((next.phase, next.cursor, &next.paused), (Phase::Running, cursor + 1, &None));
+}
+
+#[test]
 fn where_the_policy_pauses_on_failure_a_version_that_failed_in_a_hold_is_only_promoted_by_a_promotion() {
     let mut spec = careful();
     spec.rollout_policy.on_failure = OnFailure::Pause;

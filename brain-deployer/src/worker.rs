@@ -30,8 +30,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 mod refusals;
+mod told;
 
 use refusals::Errors;
+use told::Told;
 
 /// Looks after an act that are not believed when they ask for another one: answers may be old.
 const LOOKS_DOUBTED: u32 = 2;
@@ -114,7 +116,7 @@ struct StepRunner<'a> {
     lease: &'a LeaseClock,
     leave: &'a CancellationToken,
     began: Instant,
-    waiting: Option<String>,
+    waiting: Told,
     /// What was told to differ.
     told: BTreeSet<Drift>,
     /// Errors of looks, and of acts: a look that succeeds says nothing of the next act.
@@ -153,7 +155,7 @@ impl<'a> StepRunner<'a> {
             lease,
             leave,
             began: Instant::now(),
-            waiting: None,
+            waiting: Told::default(),
             told: BTreeSet::new(),
             look_errors: Errors::none(),
             act_errors: Errors::none(),
@@ -239,7 +241,8 @@ impl<'a> StepRunner<'a> {
                     acted = None;
                     self.waited = Some(looked);
                     self.failing = 0;
-                    self.tell_waiting(why.clone(), Outcome::Watched { why, cause, well }).await?;
+                    let outcome = Outcome::Watched { why: why.clone(), cause, well };
+                    self.tell_waiting(&why, outcome).await?;
                     self.look_again().await?;
                 }
                 Ok(Observed::Hold { why, again }) => {
@@ -398,15 +401,13 @@ impl<'a> StepRunner<'a> {
             Some(reading) => Outcome::Read { why: why.clone(), cause, reading },
             None => Outcome::Waiting { why: why.clone(), cause },
         };
-        self.tell_waiting(why, outcome).await
+        self.tell_waiting(&why, outcome).await
     }
 
-    async fn tell_waiting(&mut self, why: String, outcome: Outcome) -> Result<(), Leave> {
-        // Whose wait has told nothing yet, there is nothing to take back.
-        if self.waiting.as_deref().unwrap_or_default() == why {
+    async fn tell_waiting(&mut self, why: &str, outcome: Outcome) -> Result<(), Leave> {
+        if !self.waiting.is_news(why, matches!(self.step, Step::Hold), Instant::now()) {
             return Ok(());
         }
-        self.waiting = Some(why);
         self.report(outcome).await
     }
 }

@@ -22,9 +22,8 @@ pub trait Clouds: Send + Sync {
     /// The cloud of a region, as `role` sees it; empty: as the deployer's own credentials do.
     async fn get(&self, region: &str, role: &str) -> Arc<dyn Cloud>;
 
-    /// So many deployers, this one among them, share what AWS lets be called. `joins`: this one has just come to the others,
-    /// and does not know what they have called. Of no matter to clouds without limits.
-    fn shared_by(&self, _deployers: u32, _joins: bool) {}
+    /// So many deployers, this one among them, share what AWS lets be called. Of no matter to clouds without limits.
+    fn shared_by(&self, _deployers: u32) {}
 }
 
 /// AWS.
@@ -64,8 +63,8 @@ impl Clouds for AwsClouds {
         cloud
     }
 
-    fn shared_by(&self, deployers: u32, joins: bool) {
-        self.limits.share(deployers, joins, Instant::now());
+    fn shared_by(&self, deployers: u32) {
+        self.limits.share(deployers, Instant::now());
     }
 }
 

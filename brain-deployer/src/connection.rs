@@ -119,7 +119,6 @@ async fn stream(
         reporter,
         lease: Arc::new(lease),
         observers,
-        joined: false,
         workers: HashMap::new(),
         tasks,
         end,
@@ -156,8 +155,6 @@ struct Session<'a> {
     reporter: Arc<Reporter>,
     lease: Arc<LeaseClock>,
     observers: Observers,
-    /// It was told on this stream how many deployers there are.
-    joined: bool,
     /// By project: one thing at a time is done to it.
     workers: HashMap<String, Worker>,
     tasks: TaskTracker,
@@ -204,8 +201,7 @@ impl Session<'_> {
                 self.reporter.acknowledged(acknowledged);
             }
             Some(Message::DeployersConnected(DeployersConnected { count })) => {
-                let joins = !std::mem::replace(&mut self.joined, true);
-                self.deployer.outside.clouds.shared_by(count, joins);
+                self.deployer.outside.clouds.shared_by(count);
                 self.observers.shared_by(count);
             }
             Some(Message::Observe(observe)) => self.observers.set(observe.projects),

@@ -50,6 +50,22 @@ enum Class {
 }
 
 impl Class {
+    const ALL: [Self; 13] = [
+        Self::ServiceChange,
+        Self::EcsLook,
+        Self::DefinitionChange,
+        Self::DefinitionLook,
+        Self::ClusterChange,
+        Self::ClusterLook,
+        Self::BalancerLook,
+        Self::BalancerChange,
+        Self::BalancerCreate,
+        Self::Ec2Look,
+        Self::GroupLook,
+        Self::MetricLook,
+        Self::Other,
+    ];
+
     /// The class of a call, by its name. One that is not known here is counted with the slowest common ones.
     fn of(action: &str) -> Self {
         match action {
@@ -158,6 +174,20 @@ struct Inner {
     buckets: BTreeMap<(Class, Use), Bucket>,
 }
 
+impl Inner {
+    /// A bucket, which is made when it is first asked for. `part`: of AWS's default limits, what all deployers have together.
+    fn bucket(&mut self, part: f64, class: Class, purpose: Use, now: Instant) -> &mut Bucket {
+        let sharing = self.sharing;
+        self.buckets.entry((class, purpose)).or_insert_with(|| {
+            let used = class.used(purpose, sharing.part_of(part));
+            match sharing.since {
+                None => Bucket::full(used, now),
+                Some(since) => Bucket::empty(used, since),
+            }
+        })
+    }
+}
+
 /// What a call is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Use {
@@ -176,6 +206,12 @@ impl Limits {
     /// The limits are shared in another way from `now` on.
     fn share(&self, sharing: Sharing, now: Instant) {
         let mut inner = self.lock();
+        // Also those that are not used yet: they would begin with nothing after each change.
+        for class in Class::ALL {
+            for purpose in [Use::Wanted, Use::Idle] {
+                inner.bucket(self.part, class, purpose, now);
+            }
+        }
         inner.sharing = sharing;
         inner.changes += 1;
         let part = sharing.part_of(self.part);
@@ -235,16 +271,8 @@ impl Limits {
     }
 
     fn with<T>(&self, action: &str, purpose: Use, now: Instant, run: impl FnOnce(&mut Bucket) -> T) -> T {
-        let class = Class::of(action);
         let mut inner = self.lock();
-        let Inner { sharing, changes: _, buckets } = &mut *inner;
-        let bucket = buckets.entry((class, purpose)).or_insert_with(|| {
-            let used = class.used(purpose, sharing.part_of(self.part));
-            match sharing.since {
-                None => Bucket::full(used, now),
-                Some(since) => Bucket::empty(used, since),
-            }
-        });
+        let bucket = inner.bucket(self.part, Class::of(action), purpose, now);
         bucket.fill(now);
         run(bucket)
     }

@@ -1,8 +1,10 @@
 //! By how many deployers the limits are shared: AWS counts the calls of all together, so each takes an equal part.
 //!
-//! Nobody tells the others what it has called. So one that comes to others begins with nothing, and those that are there keep
-//! of what they had no more than fits into their new part: at no moment all together have more than AWS gives, but for the one
-//! call that each may always have.
+//! Nobody tells the others what it has called. So a process that comes to others begins with nothing, and those that are there
+//! keep of what they had no more than fits into their new part: at no moment all together have more than AWS gives, but for the
+//! one call that each may always have. One that only lost its stream is there all the time: if that took from it what it has,
+//! streams that are cut often would leave it nothing of the limits that fill slowly. Where the others were given its part
+//! meanwhile, AWS may throttle a call.
 
 use super::Limits;
 use std::{
@@ -17,10 +19,10 @@ use tracing::info;
 pub(super) struct Sharing {
     /// Deployers, this one among them.
     deployers: u32,
-    /// Since when it is so; `None`: always. What others called before is not known, so a bucket that is first used later was
-    /// empty then.
+    /// Since when it is so; `None`: always. What others called before is not known, so an account that is first called later
+    /// had nothing left then.
     pub(super) since: Option<Instant>,
-    /// This one came to the others then.
+    /// This process came to the others then.
     pub(super) joins: bool,
 }
 
@@ -55,6 +57,8 @@ pub struct AllLimits {
 #[derive(Debug, Default)]
 struct Inner {
     sharing: Sharing,
+    /// This process was told how many deployers there are.
+    told: bool,
     /// By region and account.
     limits: HashMap<(String, String), Arc<Limits>>,
 }
@@ -74,9 +78,11 @@ impl AllLimits {
         Arc::clone(limits.or_insert_with(|| Arc::new(Limits::new(self.part, sharing))))
     }
 
-    /// So many deployers share them from `now` on, this one among them. `joins`: it has just come to the others.
-    pub fn share(&self, deployers: u32, joins: bool, now: Instant) {
+    /// So many deployers share them from `now` on, this one among them. The first time that it is told so it has just come to
+    /// the others.
+    pub fn share(&self, deployers: u32, now: Instant) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let joins = !std::mem::replace(&mut inner.told, true);
         let Some(sharing) = inner.sharing.told(deployers, joins, now) else { return };
         info!(deployers = sharing.deployers, "AWS's limits are shared in equal parts");
         inner.sharing = sharing;

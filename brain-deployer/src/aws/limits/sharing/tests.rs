@@ -23,7 +23,7 @@ const ACTIONS: [&str; 13] = [
 /// Those of a deployer in one account, as one of so many that it has just come to.
 fn one_of(deployers: u32, now: Instant) -> Arc<Limits> {
     let all = AllLimits::new(1.0);
-    all.share(deployers, true, now);
+    all.share(deployers, now);
     all.of("us-east-1", String::new())
 }
 
@@ -56,21 +56,22 @@ async fn call_on(limits: Arc<Limits>, sent: Sent) {
 
 #[tokio::test(start_paused = true)]
 async fn two_together_stay_within_awss_limit_at_any_moment_also_when_one_comes_and_goes() {
-    let (first, second, sent) = (AllLimits::new(1.0), AllLimits::new(1.0), Sent::default());
+    let (first, sent) = (AllLimits::new(1.0), Sent::default());
     let tick = Duration::from_millis(100);
-    first.share(1, true, Instant::now());
+    first.share(1, Instant::now());
     for _ in 0..2 {
         // The first has a whole burst, and spends it just before the second comes and is told first.
         let firsts = callers(&first, &sent);
         sleep(tick).await;
-        second.share(2, true, Instant::now());
+        let second = AllLimits::new(1.0);
+        second.share(2, Instant::now());
         let seconds = callers(&second, &sent);
         sleep(tick).await;
-        first.share(2, false, Instant::now());
+        first.share(2, Instant::now());
         sleep(Duration::from_secs(20)).await;
         drop((firsts, seconds));
         sleep(tick).await;
-        first.share(1, false, Instant::now());
+        first.share(1, Instant::now());
         sleep(Duration::from_secs(20)).await;
     }
     let sent = sent.lock().unwrap();
@@ -118,12 +119,12 @@ async fn with_a_hundred_sharers_observation_that_nobody_waits_for_goes_on() {
 #[test]
 fn a_bucket_has_its_new_part_at_once_and_nothing_is_given_to_it() {
     let (all, now) = (AllLimits::new(1.0), Instant::now());
-    all.share(1, true, now);
+    all.share(1, now);
     let limits = all.of("us-east-1", String::new());
     assert_eq!(limits.ask("DescribeServices", now), Ok(Duration::ZERO));
-    all.share(2, false, now);
+    all.share(2, now);
     assert_eq!(at_once(&limits, "DescribeServices", now), 45, "what is above the new burst is cut");
-    all.share(1, false, now);
+    all.share(1, now);
     let wait = limits.ask("DescribeServices", now).unwrap().as_secs_f64();
     assert!((0.05..0.06).contains(&wait), "18 a second, of nothing: {wait} s");
 }
@@ -133,13 +134,54 @@ fn every_account_hears_of_it_also_one_that_is_called_later() {
     let (all, began) = (AllLimits::new(1.0), Instant::now());
     let earlier = all.of("us-east-1", String::new());
     assert_eq!(at_once(&earlier, "DescribeServices", began), 90);
-    all.share(2, true, began);
+    all.share(2, began);
     let later = all.of("us-east-1", "210987654321".to_owned());
     assert_eq!(at_once(&later, "DescribeServices", began), 0, "others may have called just now");
     let minute = began + Duration::from_mins(1);
     assert_eq!([&earlier, &later].map(|limits| at_once(limits, "DescribeServices", minute)), [45, 45]);
     // An older server says no number.
-    all.share(0, true, minute);
+    all.share(0, minute);
     let end = minute + Duration::from_mins(1);
     assert_eq!([&earlier, &later].map(|limits| at_once(limits, "DescribeServices", end)), [90, 90]);
+}
+
+#[test]
+fn whose_stream_is_cut_every_minute_has_its_part_of_the_limit_that_fills_slowest() {
+    let began = Instant::now();
+    let (cut, other) = (AllLimits::new(1.0), AllLimits::new(1.0));
+    let limits = [&cut, &other].map(|all| {
+        all.share(20, began);
+        all.of("us-east-1", String::new())
+    });
+    let mut passed = [0, 0];
+    for minute in 0..60 {
+        let now = began + Duration::from_mins(minute);
+        // The others see it go and come; it is told the number when it is back.
+        other.share(19, now);
+        other.share(20, now);
+        cut.share(20, now);
+        // Only in the second half of the hour somebody asks for it.
+        for (passed, limits) in passed.iter_mut().zip(&limits).filter(|_| minute >= 30) {
+            *passed += usize::from(limits.ask("CreateLoadBalancer", now).is_ok());
+        }
+    }
+    assert!(
+        passed.iter().all(|passed| (12..=17).contains(passed)),
+        "one in 111 s, looked at once a minute: {passed:?}"
+    );
+}
+
+#[test]
+fn a_process_that_was_away_keeps_what_fits_into_its_new_part() {
+    let (all, began) = (AllLimits::new(1.0), Instant::now());
+    all.share(2, began);
+    let limits = all.of("us-east-1", String::new());
+    let now = began + Duration::from_mins(1);
+    all.share(3, now);
+    assert_eq!(at_once(&limits, "DescribeServices", now), 30);
+}
+
+#[test]
+fn every_class_is_shared() {
+    assert_eq!(ACTIONS.map(Class::of), Class::ALL);
 }

@@ -88,7 +88,8 @@ fn known_at(plan: &Plan, cursor: usize) -> BTreeMap<String, Known> {
         _ => None,
     });
     let mut all: BTreeMap<String, Known> =
-        plan.from.iter().map(|count| (count.service.clone(), count.known())).collect();
+        // Who served nobody then may do so by now.
+        plan.from.iter().map(|count| (count.service.clone(), Known { idle: false, ..count.known() })).collect();
     for (index, step) in plan.steps.iter().enumerate().take(cursor + 1) {
         let done = index < cursor;
         match step {

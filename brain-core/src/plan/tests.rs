@@ -313,8 +313,9 @@ fn an_old_version_that_serves_nobody_gives_way_before_a_new_one_that_serves_and_
     let from = [count("sick", 1, true, true), count("left", 2, false, false)];
     let plan = plan(&spec(3), &policy, goal(&digest), &from);
     let lowered = plan.steps.iter().find_map(|step| match step {
-        Step::Scale { service, desired, idle, .. } if *desired < 2 && (service == "sick" || service == "left") => {
-            Some((service.as_str(), *desired, *idle))
+        Step::Scale { service, desired, idle, .. } => {
+            let gives = from.iter().any(|count| count.service == *service && *desired < count.count);
+            gives.then_some((service.as_str(), *desired, *idle))
         }
         _ => None,
     });

@@ -24,6 +24,11 @@ impl ProjectState {
     #[must_use]
     pub fn serving_now(&self, current: bool) -> Vec<ServiceCount> {
         let mut serving = self.serving_as_left(current);
+        if serving.len() > 1
+            && let Some(production) = self.production.as_ref().filter(|_| current && self.unobserved.is_none())
+        {
+            mark_idle(&mut serving, &production.services);
+        }
         if let Some(services) = self.observed_well_after_the_end().filter(|_| current && self.unobserved.is_none()) {
             let runs = |count: &ServiceCount| services.iter().any(|service| service.service == count.service);
             serving.retain(|count| count.known.is_some() || runs(count));
@@ -87,24 +92,33 @@ fn observed(serving: &[ServiceCount], services: &[ServiceState]) -> Vec<ServiceC
             // It has no task, and none is wanted.
             None => (0, 0),
         };
-        let (proven, idle) = (count.known().proven, desired > 0 && healthy == 0);
+        let proven = count.known().proven;
         // A proven service comes back to health by itself.
         let healthy = if proven { desired } else { healthy };
         counts.push(match count.known {
-            Some(_) => kept(count, Known { least: desired, most: desired, healthy, proven, idle }),
+            Some(_) => kept(count, Known { least: desired, most: desired, healthy, proven, idle: false }),
             None => count.clone(),
         });
     }
     // What no deployment has left, and yet runs for the project, gives way too.
     for service in seen.into_values().filter(|service| service.desired > 0) {
         let healthy = service.healthy.min(service.desired);
-        let idle = healthy == 0;
-        let known = Known { least: service.desired, most: service.desired, healthy, proven: false, idle };
+        let known = Known { least: service.desired, most: service.desired, healthy, proven: false, idle: false };
         let group = service.route.map(|route| route.group);
         let count = ServiceCount::of(service.service.clone(), service.version.clone(), known);
         counts.push(ServiceCount { group, ..count });
     }
     counts
+}
+
+/// Of several services, those that have tasks and none that is healthy. It says who gives way first; each step looks again.
+fn mark_idle(serving: &mut [ServiceCount], services: &[ServiceState]) {
+    let is_idle = |service: &ServiceState| service.desired > 0 && service.healthy == 0;
+    for service in services.iter().filter(|service| is_idle(service)) {
+        if let Some(count) = serving.iter_mut().find(|count| count.service == service.service) {
+            count.known = Some(Known { idle: true, ..count.known() });
+        }
+    }
 }
 
 /// The service's count and what is known of it, which stays a doubt: a step that was under way may still be carried out.

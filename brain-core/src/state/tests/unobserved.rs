@@ -58,6 +58,22 @@ fn what_was_observed_before_settles_no_doubt_once_production_cannot_be_observed(
 }
 
 #[test]
+fn of_several_services_the_one_that_was_seen_to_serve_nobody_gives_way_first() {
+    let mut state = project();
+    let count = |version: &str| {
+        let known = Known { least: 1, most: 1, healthy: 1, proven: true, idle: false };
+        ServiceCount::of(format!("s-{version}"), version.to_owned(), known)
+    };
+    state.serving = vec![count("0.0.4"), count("0.0.5")];
+    let mut seen = services(1);
+    seen.push(ServiceState { service: "s-0.0.5".into(), version: "0.0.5".into(), ..seen[0].clone() });
+    seen[0].healthy = 0;
+    take(&mut state, Observation::Production(seen));
+    let idle = |current| state.serving_now(current).iter().map(|count| count.known().idle).collect::<Vec<_>>();
+    assert_eq!((idle(true), idle(false)), (vec![true, false], vec![false, false]));
+}
+
+#[test]
 fn a_deployment_that_waits_for_another_project_says_when_that_one_cannot_be_observed() {
     let mut state = project();
     state.spec.depends_on = vec![Dependency { project: ProjectId::parse("auth").unwrap(), version: None }];

@@ -99,6 +99,8 @@ pub struct Findings {
     pub service_events: Vec<ServiceEvent>,
     /// What was seen of production with it.
     pub production: Option<health::Look>,
+    /// What differs, and is a part of why the goal cannot be reached.
+    pub drift: Vec<Drift>,
 }
 
 /// Something to do.

@@ -188,33 +188,21 @@ impl<'a> StepRunner<'a> {
                         return Ok(failed);
                     }
                 }
-                Ok(Observed::Done(Findings { task_failures, service_events, production })) => {
-                    // What a step of the shift changed is told before the step is: whoever watches sees every stage.
-                    if let Some(look) = production {
-                        let StepKey { deployment, generation, .. } = self.work.key.clone();
-                        let of = Observation { project: self.work.project.clone(), deployment, generation };
-                        self.unless_left(self.reporter.seen(&of, look)).await??;
-                    }
-                    if let Some(reading) = self.context.evidence.reading() {
-                        self.report(Outcome::Read { why: String::new(), cause: Cause::Version, reading }).await?;
-                    }
-                    let task_failures = newest(task_failures);
-                    self.report(Outcome::Done { task_failures, service_events }).await?;
-                    self.learn(looked);
-                    return Ok(Ended::Done);
-                }
+                Ok(Observed::Done(found)) => return self.done(found, looked).await,
                 Ok(Observed::Told(drift)) => {
                     self.tell(drift).await?;
                     self.report(Outcome::Done { task_failures: Vec::new(), service_events: Vec::new() }).await?;
                     return Ok(Ended::Done);
                 }
-                Ok(Observed::Blocked(reason, _)) if self.work.key.rollback && !self.blocks.refused() => {
+                Ok(Observed::Blocked(reason, found)) if self.work.key.rollback && !self.blocks.refused() => {
                     acted = None;
+                    self.tell(found.drift).await?;
                     self.wait(format!("{reason}; looking again"), Cause::Surroundings).await?;
                     let pause = self.blocks.pause();
                     self.sleep(pause).await?;
                 }
-                Ok(Observed::Blocked(reason, Findings { task_failures, service_events, production: _ })) => {
+                Ok(Observed::Blocked(reason, Findings { task_failures, service_events, production: _, drift })) => {
+                    self.tell(drift).await?;
                     warn!(step = %self.step, reason, "the step has failed");
                     // Without a task that failed nothing was found out of the version.
                     let cause = if task_failures.is_empty() { Cause::Surroundings } else { Cause::Version };
@@ -268,6 +256,24 @@ impl<'a> StepRunner<'a> {
                 }
             }
         }
+    }
+
+    /// The goal is reached, as the look saw that began at `looked`.
+    async fn done(&mut self, found: Findings, looked: Instant) -> Result<Ended, Leave> {
+        let Findings { task_failures, service_events, production, drift: _ } = found;
+        // What a step of the shift changed is told before the step is: whoever watches sees every stage.
+        if let Some(look) = production {
+            let StepKey { deployment, generation, .. } = self.work.key.clone();
+            let of = Observation { project: self.work.project.clone(), deployment, generation };
+            self.unless_left(self.reporter.seen(&of, look)).await??;
+        }
+        if let Some(reading) = self.context.evidence.reading() {
+            self.report(Outcome::Read { why: String::new(), cause: Cause::Version, reading }).await?;
+        }
+        let task_failures = newest(task_failures);
+        self.report(Outcome::Done { task_failures, service_events }).await?;
+        self.learn(looked);
+        Ok(Ended::Done)
     }
 
     async fn waits(&mut self, why: String, cause: Cause) -> Result<(), Leave> {

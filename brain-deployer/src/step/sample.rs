@@ -166,7 +166,10 @@ pub(super) async fn told(observed: crate::cloud::Result<Observed>) -> String {
             act.what
         }
         Observed::Wait(why) | Observed::NoRoom(why) => format!("waits: {why}"),
-        Observed::Blocked(why, _) => format!("blocked: {why}"),
+        Observed::Blocked(why, found) => {
+            let told = found.drift.iter().map(|drift| format!(", told: {drift}"));
+            format!("blocked: {why}{}", told.collect::<String>())
+        }
         Observed::Watched { why, .. } | Observed::Hold { why, .. } | Observed::Failing { why, .. } => why,
     }
 }

@@ -56,7 +56,10 @@ pub(super) async fn scale(context: &Context, name: &str, desired: u32, floor: u3
                 "{others} healthy tasks of other services and {desired} of {name} are fewer than the floor of {floor}"
             );
             return Ok(match missing {
-                Some(missing) => blocked(format!("{why}, and service {missing} was {DELETED}: {name} stays as it is")),
+                Some(missing) => {
+                    let why = format!("{why}, and service {missing} was {DELETED}: {name} stays as it is");
+                    Observed::Blocked(why, Findings { drift: vec![deleted(&missing)], ..Findings::default() })
+                }
                 None => wait(why),
             });
         }
@@ -127,7 +130,7 @@ pub(super) async fn verify(
     let (task_failures, service_events) =
         if watched { (failures.clone(), events(context, &service)) } else { (Vec::new(), Vec::new()) };
     let failed = context.evidence.found(&task_failures, &service_events);
-    let findings = Findings { task_failures, service_events, production: look };
+    let findings = Findings { task_failures, service_events, production: look, drift: Vec::new() };
     if reached {
         return Ok(Observed::Done(findings));
     }
@@ -148,7 +151,7 @@ pub(super) async fn found(context: &Context, name: &str, max_task_failures: u32)
     let task_failures = failures(context.failures_since_ms, &stopped);
     let service_events = events(context, service);
     let failed = context.evidence.found(&task_failures, &service_events);
-    let findings = Findings { task_failures, service_events, production: None };
+    let findings = Findings { task_failures, service_events, ..Findings::default() };
     Ok(if failed >= max_task_failures as usize { Err(too_many(name, failed, findings)) } else { Ok(findings) })
 }
 
@@ -281,8 +284,11 @@ fn standing<'a>(context: &Context, services: &'a [Service], name: &str) -> Stand
     if context.makes && context.wanted.iter().any(|wanted| wanted == name) {
         return Standing::Gone(blocked(format!("service {name} was {DELETED}")));
     }
-    let (resource, difference) = (format!("service {name}"), DELETED.to_owned());
-    Standing::Gone(Observed::Told(vec![Drift { resource, difference, remedy: Remedy::Told }]))
+    Standing::Gone(Observed::Told(vec![deleted(name)]))
+}
+
+fn deleted(name: &str) -> Drift {
+    Drift { resource: format!("service {name}"), difference: DELETED.to_owned(), remedy: Remedy::Told }
 }
 
 /// What is told of a service that is gone; `None`: it is there, as far as anybody knows.
@@ -349,7 +355,7 @@ mod tests {
         sample.later(31).await;
         assert_eq!(scaled(&sample, "old", 3).await, "service old: deleted by somebody else");
         let kept = "blocked: 0 healthy tasks of other services and 0 of new are fewer than the floor of 3, and service old \
-                    was deleted by somebody else: new stays as it is";
+                    was deleted by somebody else: new stays as it is, told: service old: deleted by somebody else";
         assert_eq!(scaled(&sample, "new", 0).await, kept);
         let now = (sample.context.now)().0;
         sample.cloud.with(|world| {

@@ -1,6 +1,10 @@
 //! How traffic is shifted: the steps that set counts and see them reached, and who gives way first.
 
-use super::{ServiceCount, Step, known::counts_of, weighing::Weighing};
+use super::{
+    ServiceCount, Step,
+    known::{Known, counts_of},
+    weighing::Weighing,
+};
 use crate::{
     policy::Stage,
     shift::{Counts, Move, moves},
@@ -173,18 +177,18 @@ impl Shifting {
 /// Services that give way first in a plan that goes forward: those that were seen to serve nobody, then those that no deployment
 /// has succeeded with.
 pub(super) fn giving(services: &[ServiceCount]) -> Vec<String> {
-    let idle = |count: &&ServiceCount| count.known().idle;
-    let mut giving: Vec<String> = services.iter().filter(idle).map(|count| count.service.clone()).collect();
-    let others = unproven(services).into_iter().filter(|other| !giving.contains(other)).collect::<Vec<_>>();
-    giving.extend(others);
-    giving
+    in_order(services, |known| known.idle || !known.proven)
 }
 
 /// Services that no deployment has succeeded with, those with the fewest healthy tasks first.
 pub(super) fn unproven(services: &[ServiceCount]) -> Vec<String> {
-    let mut unproven: Vec<&ServiceCount> = services.iter().filter(|count| !count.known().proven).collect();
-    unproven.sort_by_key(|count| count.known().healthy);
-    unproven.into_iter().map(|count| count.service.clone()).collect()
+    in_order(services, |known| !known.proven)
+}
+
+fn in_order(services: &[ServiceCount], gives: impl Fn(Known) -> bool) -> Vec<String> {
+    let mut giving: Vec<&ServiceCount> = services.iter().filter(|count| gives(count.known())).collect();
+    giving.sort_by_key(|count| (!count.known().idle, count.known().healthy));
+    giving.into_iter().map(|count| count.service.clone()).collect()
 }
 
 /// The services that the new one is compared with, the one with the most tasks first: those that still serve, or after the

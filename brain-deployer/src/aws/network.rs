@@ -184,6 +184,22 @@ fn permission(rule: &Rule) -> IpPermission {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aws_sdk_ec2::types::VpcCidrBlockState;
+
+    #[test]
+    fn a_network_that_a_vpc_has_no_more_or_not_yet_is_none_of_it() {
+        let block = |state: Option<VpcCidrBlockStateCode>| {
+            let state = state.map(|state| VpcCidrBlockState::builder().state(state).build());
+            block_of(
+                &VpcCidrBlockAssociation::builder().cidr_block("100.64.0.0/16").set_cidr_block_state(state).build(),
+            )
+        };
+        let there = Some("100.64.0.0/16".to_owned());
+        assert_eq!([block(None), block(Some(VpcCidrBlockStateCode::Associated))], [there.clone(), there]);
+        for other in [VpcCidrBlockStateCode::Associating, VpcCidrBlockStateCode::Disassociated] {
+            assert_eq!(block(Some(other)), None);
+        }
+    }
 
     #[test]
     fn every_rule_is_read_and_written_as_ec2_has_it() {

@@ -58,6 +58,19 @@ async fn a_rule_that_was_changed_is_added_again_before_the_other_one_is_taken_aw
     assert_eq!(look(&sample).await, "done");
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_host_port_is_open_to_every_network_of_the_vpc_and_ssh_to_its_first_alone() {
+    let blocks = ["10.0.0.0/16", "100.64.0.0/16"].map(ToOwned::to_owned);
+    let network = Network { vpc: "vpc-1".into(), cidr: blocks[0].clone(), blocks: blocks.to_vec(), subnets: vec![] };
+    let context = Sample::new().context;
+    let from = |port: u16| -> Vec<String> {
+        let opens = rules(&context, &network).into_iter().filter(|rule| rule.opens(port));
+        opens.map(|rule| rule.source).collect()
+    };
+    assert_eq!(from(context.target().host_port), blocks);
+    assert_eq!(from(SSH), [blocks[0].clone()]);
+}
+
 #[test]
 fn a_network_is_compared_as_ec2_stores_it() {
     for (given, stored) in [

@@ -239,6 +239,13 @@ pub fn drift(of: &Value) -> Vec<String> {
     of["drift"].as_array().into_iter().flatten().map(line).collect()
 }
 
+/// Whether that drift is these lines after `remedy`, as far as they are given.
+#[must_use]
+pub fn tells(drift: &[String], remedy: &str, expected: &[&str]) -> bool {
+    let begins = |(line, expected): (&String, &&str)| line.starts_with(&format!("{remedy} {expected}"));
+    drift.len() == expected.len() && drift.iter().zip(expected).all(begins)
+}
+
 /// A JSON string's text.
 #[must_use]
 pub fn text(value: &Value) -> String {

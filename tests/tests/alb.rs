@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use brain_tests::{
     planned::{Calls, made_calls, planned, planned_calls},
     wait::eventually,
-    world::{World, drift, text},
+    world::{World, drift, tells, text},
 };
 use serde_json::{Value, json};
 
@@ -173,16 +173,12 @@ async fn what_somebody_has_opened_is_told_and_closed_only_by_a_deployment_that_i
         "load balancer user-ecs-lb: security group sg-",
         "load balancer user-ecs-lb: listener 8080: not in the definition",
     ];
-    let alike = |lines: &[String], remedy: &str| {
-        let begins = |(line, expected): (&String, &&str)| line.starts_with(&format!("{remedy} {expected}"));
-        lines.len() == expected.len() && lines.iter().zip(&expected).all(begins)
-    };
     let closing = ["SetSecurityGroups", "DeleteListener"];
 
     world.lab.reset_record().await?;
     let shift = world.begin_shift().await?;
     let told = drift(&world.succeeded(&shift).await?);
-    ensure!(alike(&told, "told"), "{told:#?}");
+    ensure!(tells(&told, "told", &expected), "{told:#?}");
     let made = made_calls(&world).await?;
     ensure!(closing.iter().all(|call| !made.contains_key(*call)), "{made:?}");
 
@@ -192,7 +188,7 @@ async fn what_somebody_has_opened_is_told_and_closed_only_by_a_deployment_that_i
     world.lab.reset_record().await?;
     let repair = world.deploy_allowing("flowcommerce/user:0.0.4", json!({"repairDrift": true})).await?;
     let repaired = drift(&world.succeeded(&repair).await?);
-    ensure!(alike(&repaired, "repaired"), "{repaired:#?}");
+    ensure!(tells(&repaired, "repaired", &expected), "{repaired:#?}");
     let made = made_calls(&world).await?;
     ensure!(closing.iter().all(|call| made.get(*call) == Some(&1)), "{made:?}");
     shows(&world, &[("0.0.4", 100, 100)]).await

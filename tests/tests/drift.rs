@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use brain_tests::{
     planned::{made_calls, planned},
     wait::eventually,
-    world::{World, drift, text},
+    world::{World, drift, tells, text},
 };
 use serde_json::{Value, json};
 
@@ -119,11 +119,7 @@ async fn what_somebody_has_opened_is_told_and_closed_only_by_a_deployment_that_i
         "load balancer user-ecs-lb: listener 2222 to 22: not in the definition",
         "auto-scaling group user-ecs-asg: health check: ELB → EC2",
     ];
-    let alike = |lines: &[String], remedy: &str| {
-        let begins = |(line, expected): (&String, &&str)| line.starts_with(&format!("{remedy} {expected}"));
-        lines.len() == expected.len() && lines.iter().zip(&expected).all(begins)
-    };
-    ensure!(alike(&told, "told"), "{told:#?}");
+    ensure!(tells(&told, "told", &expected), "{told:#?}");
     let made = made_calls(&world).await?;
     ensure!(CLOSING.iter().all(|(call, _)| !made.contains_key(*call)), "{made:?}");
 
@@ -139,7 +135,7 @@ async fn what_somebody_has_opened_is_told_and_closed_only_by_a_deployment_that_i
     world.lab.reset_record().await?;
     let repair = world.deploy_allowing("flowcommerce/user:0.0.4", json!({"repairDrift": true})).await?;
     let repaired = drift(&world.succeeded(&repair).await?);
-    ensure!(alike(&repaired, "repaired"), "{repaired:#?}");
+    ensure!(tells(&repaired, "repaired", &expected), "{repaired:#?}");
     let made = made_calls(&world).await?;
     ensure!(CLOSING.iter().all(|(call, _)| made.get(*call) == Some(&1)), "{made:?}");
     let now = world.lab.fingerprint().await?;
